@@ -1,0 +1,1 @@
+//! Configuration: raw file to resolved values.

@@ -1,0 +1,202 @@
+//! What one journal entry says. Part of the file format: variants and fields are only ever appended.
+
+use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// One fact, and when the station learned it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// UTC, milliseconds since 1970.
+    pub at_ms: i64,
+    pub fact: Fact,
+}
+
+/// Everything the station learns or decides.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// Bytes from a peer and what they meant.
+    Frame(FrameFact),
+    /// A step in the life of a command.
+    Command(CommandFact),
+    /// A step in the life of an adapter.
+    Adapter(AdapterFact),
+    /// A kept frame, decoded again by another adapter.
+    Redecoded {
+        frame: u64,
+        adapter: Digest,
+        outcome: FrameOutcome,
+    },
+    /// An operator lets a held device in, or names one in advance.
+    DeviceAdopted {
+        device: DeviceKey,
+        by: String,
+    },
+    /// A key was set; the bytes are sealed under the station's master key. `None`: removed.
+    KeySet {
+        device: String,
+        slot: String,
+        sealed: Option<HexBytes>,
+        by: String,
+    },
+    /// An API token was made; only its SHA-256 is kept.
+    TokenSet {
+        name: String,
+        role: Role,
+        hash: Digest,
+        by: String,
+    },
+    TokenRevoked {
+        name: String,
+        by: String,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// May look.
+    Viewer,
+    /// May send commands.
+    Operator,
+    /// May change adapters, keys and tokens.
+    Admin,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FrameFact {
+    /// The listener's name in the configuration.
+    pub listener: String,
+    /// Address of the peer.
+    pub peer: String,
+    pub session: u64,
+    /// `None`: the frame did not tell, or nobody could read it.
+    pub device: Option<DeviceKey>,
+    /// `None`: no adapter of the listener knew these bytes.
+    pub adapter: Option<AdapterRef>,
+    pub raw: HexBytes,
+    pub outcome: FrameOutcome,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdapterRef {
+    pub name: String,
+    pub digest: Digest,
+    /// Name of the profile; empty: the adapter's default.
+    pub profile: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum FrameOutcome {
+    Decoded {
+        messages: Vec<Message>,
+        /// What the adapter wants remembered of the device; `None`: unchanged.
+        memory: Option<HexBytes>,
+        /// A repetition inside one session: counted, not applied.
+        duplicate: bool,
+        /// The device is unknown and the policy says hold: kept, not applied until adopted.
+        held: bool,
+    },
+    /// Kept in quarantine.
+    Fault { kind: FaultKind, detail: String },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// No adapter of the listener takes these bytes.
+    Foreign,
+    NotMine,
+    Corrupt,
+    NotAuthentic,
+    Unsupported,
+    OutOfRange,
+    /// The adapter trapped.
+    Trap,
+    /// The adapter ran past its deadline.
+    Deadline,
+    /// The adapter asked for more memory or table than allowed.
+    Resources,
+    /// The adapter's answer broke the contract (too long, impossible, invalid).
+    Contract,
+    /// The device is refused by policy.
+    Refused,
+    /// Bytes that belong to no frame.
+    Noise,
+}
+
+/// Commands are named by a number that only grows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CommandFact {
+    pub id: u64,
+    pub device: DeviceKey,
+    pub step: CommandStep,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum CommandStep {
+    Requested {
+        command: Command,
+        by: String,
+        note: String,
+        expires_ms: i64,
+    },
+    /// Written before the first byte leaves, so a crash can never send it again unnoticed.
+    Sent {
+        attempt: u8,
+        session: u64,
+        correlation: HexBytes,
+        repeatable: bool,
+        frames: Vec<HexBytes>,
+        memory: Option<HexBytes>,
+        answer_by_ms: i64,
+    },
+    Answered {
+        outcome: Outcome,
+        reason: String,
+        raw_code: u32,
+        body: AnswerBody,
+    },
+    /// No answer in time; it will be sent again.
+    TimedOut {
+        attempt: u8,
+    },
+    /// Sent, no answer, and not safe to repeat: the outcome is unknown until the device's state tells.
+    Unconfirmed {
+        why: String,
+    },
+    /// A later report shows the state that was ordered.
+    Confirmed {
+        frame: u64,
+        evidence: String,
+    },
+    /// It never left, or gave up: says why.
+    Failed {
+        why: String,
+    },
+    Expired,
+    Cancelled {
+        by: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdapterFact {
+    pub name: String,
+    pub version: String,
+    pub digest: Digest,
+    pub step: AdapterStep,
+    pub by: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum AdapterStep {
+    Activated,
+    /// Another version of the same name took its place.
+    Replaced {
+        with: Digest,
+    },
+    Rejected {
+        why: String,
+    },
+    Removed,
+}

@@ -1,0 +1,21 @@
+//! Polymeter, the station: modules in layer order, lowest first. Nothing below reaches up.
+
+pub mod limits;
+pub mod model;
+
+pub mod adapter;
+pub mod journal;
+pub mod link;
+pub mod views;
+
+pub mod command;
+pub mod session;
+
+pub mod api;
+pub mod web;
+
+pub mod config;
+pub mod station;
+
+pub mod cli;
+pub mod kit;

@@ -1,0 +1,141 @@
+//! Every bound of the station, in one place, with the relations between them asserted at compile time.
+//!
+//! A number that a peer, a file or a guest can grow has its limit here. Units come last in a name.
+
+use std::time::Duration;
+
+// --- Frames and links -------------------------------------------------------------------------------------------
+
+/// Largest frame of any protocol, and so the largest receive buffer of a connection. USP/1 needs 1,045 bytes.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024;
+/// One read from a socket.
+pub const READ_BYTES_MAX: usize = 4 * 1024;
+/// Bytes that no adapter took, kept of one connection before it is closed.
+pub const NOISE_BYTES_MAX: usize = 4 * 1024;
+/// Faulty frames in one session before it is closed.
+pub const SESSION_FAULTS_MAX: u32 = 16;
+/// Connections of one listener, unless the configuration says less.
+pub const CONNECTIONS_MAX: usize = 18_000;
+/// Peers of one UDP listener with an open session.
+pub const DATAGRAM_PEERS_MAX: usize = 100_000;
+/// Datagrams waiting for one peer's session.
+pub const DATAGRAM_QUEUE_MAX: usize = 8;
+/// Longest wait for a peer to take our bytes.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+// --- Sessions ---------------------------------------------------------------------------------------------------
+
+/// From connecting to the first whole frame.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+/// After the last command or report: the terminal closes, and so do we.
+pub const COMMAND_WAIT: Duration = Duration::from_secs(120);
+/// Longest communication of a device that does not stay on line and does not say how long it stays awake.
+pub const AWAKE_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Missing heartbeats after which an always-online device counts as gone.
+pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// How long a replaced session may take to end.
+pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long open sessions may take to end when the station stops.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+// --- Commands ---------------------------------------------------------------------------------------------------
+
+/// Commands waiting for one device.
+pub const COMMANDS_PENDING_MAX: usize = 64;
+/// Sendings of one command, the first included.
+pub const COMMAND_ATTEMPTS_MAX: u8 = 3;
+/// Longest life of a command.
+pub const COMMAND_EXPIRY_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Life of a command that does not say.
+pub const COMMAND_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest time a device may be given to answer one command.
+pub const ANSWER_WITHIN_MAX: Duration = Duration::from_secs(600);
+
+// --- Adapters ---------------------------------------------------------------------------------------------------
+
+/// One call into a guest.
+pub const GUEST_DEADLINE: Duration = Duration::from_millis(20);
+/// Step of the epoch clock that deadlines are counted in.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+/// Linear memory of one instance.
+pub const GUEST_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Table elements of one instance.
+pub const GUEST_TABLE_ELEMENTS_MAX: usize = 10_000;
+/// Stack of one guest call.
+pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
+/// Instances over all threads.
+pub const GUEST_INSTANCES_MAX: u32 = 1_000;
+/// Component file.
+pub const COMPONENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages of one decoded frame.
+pub const MESSAGES_MAX: usize = 256;
+/// Registers and samples of one decoded frame, all reports together.
+pub const VALUES_MAX: usize = 8_192;
+/// All strings and byte lists of one guest answer together.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// One string of a guest answer.
+pub const TEXT_BYTES_MAX: usize = 512;
+/// Session state of an adapter.
+pub const STATE_BYTES_MAX: usize = 4 * 1024;
+/// What an adapter may have remembered of a device.
+pub const MEMORY_BYTES_MAX: usize = 256;
+/// A command's correlation.
+pub const CORRELATION_BYTES_MAX: usize = 32;
+/// Frames of one encoded command.
+pub const ENCODED_FRAMES_MAX: usize = 16;
+/// Key handles that one call may hold, and cipher calls it may make.
+pub const KEY_CALLS_MAX: u32 = 256;
+/// Bytes of one cipher call.
+pub const CIPHER_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Log lines of one adapter a second.
+pub const GUEST_LOG_LINES_PER_S: u32 = 10;
+/// A profile's JSON.
+pub const PROFILE_BYTES_MAX: usize = 64 * 1024;
+/// How often the adapter directory is looked at.
+pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
+
+// --- Journal and views ------------------------------------------------------------------------------------------
+
+/// Entries of one commit.
+pub const COMMIT_ENTRIES_MAX: usize = 4_096;
+/// Bytes of one commit.
+pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Entries waiting for the writer.
+pub const JOURNAL_QUEUE_MAX: usize = 16_384;
+/// One entry, encoded.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// Entries that the views fold into one transaction.
+pub const VIEW_BATCH_ENTRIES_MAX: usize = 50_000;
+/// Committed entries kept in memory for the views, so that they need not read the file.
+pub const RECENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Days the journal keeps frames, unless the configuration says otherwise.
+pub const RETENTION_DAYS_DEFAULT: u32 = 400;
+
+// --- Interfaces -------------------------------------------------------------------------------------------------
+
+/// Body of an API request; adapters are uploaded with `COMPONENT_BYTES_MAX`.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// Rows of one page of any listing.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+pub const PAGE_ROWS_DEFAULT: usize = 100;
+/// HTTP connections at a time.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// One line on `adapter decode`'s input: a frame in hex with room for blanks.
+pub const HEX_LINE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+
+const _: () = {
+    assert!(READ_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(NOISE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");
+    assert!(ENTRY_BYTES_MAX <= COMMIT_BYTES_MAX);
+    assert!(
+        FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 <= ENTRY_BYTES_MAX,
+        "what one frame yields must fit one entry"
+    );
+    assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
+    assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
+    assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
+    assert!(COMMIT_ENTRIES_MAX <= JOURNAL_QUEUE_MAX);
+};

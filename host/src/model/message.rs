@@ -1,0 +1,190 @@
+//! What a device can say. Wording of every field: `wit/types.wit`.
+
+use super::{Civil, HexBytes, Register, Series};
+use serde::{Deserialize, Serialize};
+
+names! {
+    /// Where the valve stands.
+    ValveState { Absent = "absent", Open = "open", ClosedTemporary = "closed-temporary", ClosedForced = "closed-forced", Closed = "closed", OpenPermitted = "open-permitted", Moving = "moving", Fault = "fault", Unknown = "unknown" }
+}
+
+names! {
+    /// Who moved the valve.
+    Initiator { Station = "station", Meter = "meter", User = "user", Unknown = "unknown" }
+}
+
+names! {
+    /// Why a report came.
+    ReportCause { Daily = "daily", Dekad = "dekad", Monthly = "monthly", Hourly = "hourly", Interval = "interval", OnDemand = "on-demand", Manual = "manual", Alarm = "alarm", Other = "other" }
+}
+
+names! {
+    /// What kind of device.
+    DeviceKind { Meter = "meter", Concentrator = "concentrator", Dtu = "dtu", Other = "other" }
+}
+
+names! {
+    /// How often a device reports.
+    ReportPeriod { Daily = "daily", Dekad = "dekad", Monthly = "monthly", Hourly = "hourly", Other = "other" }
+}
+
+names! {
+    /// How a command ended at the device.
+    Outcome { Done = "done", Accepted = "accepted", AlreadyDone = "already-done", Refused = "refused", Busy = "busy", Unsupported = "unsupported", Expired = "expired", Failed = "failed", NoAnswerBehind = "no-answer-behind", Other = "other" }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ValveStatus {
+    pub state: ValveState,
+    pub by: Initiator,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub subject: Option<String>,
+    pub cause: ReportCause,
+    pub at: Option<Civil>,
+    pub registers: Vec<Register>,
+    pub series: Vec<Series>,
+    pub valve: Option<ValveStatus>,
+    pub alarms: Vec<String>,
+    pub raw_status: u64,
+    pub more_follows: bool,
+}
+
+/// What the device says it can do; bits in the order of `capabilities` in `wit/types.wit`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Capabilities(pub u16);
+
+impl Capabilities {
+    pub const NAMES: [&str; 10] = [
+        "valve",
+        "prepaid",
+        "corrector",
+        "remote-upgrade",
+        "aes128",
+        "sm4",
+        "always-online",
+        "concentrator",
+        "dtu",
+        "hourly-log",
+    ];
+    pub fn has(self, name: &str) -> bool {
+        Self::NAMES.iter().position(|n| *n == name).is_some_and(|bit| self.0 >> bit & 1 == 1)
+    }
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name)
+    }
+}
+
+/// When a device reports; minutes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Schedule {
+    pub period: ReportPeriod,
+    pub minute_of_day: u16,
+    pub stagger_minutes: u16,
+    pub awake_minutes: u16,
+    pub heartbeat_minutes: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Registration {
+    pub kind: DeviceKind,
+    pub manufacturer: String,
+    pub model: String,
+    pub hardware: String,
+    pub firmware: String,
+    pub iccid: String,
+    pub imei: String,
+    pub capabilities: Capabilities,
+    pub schedule: Option<Schedule>,
+    pub key_version: Option<u8>,
+    pub clock: Option<Civil>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    pub clock: Option<Civil>,
+    pub valve: Option<ValveStatus>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    pub subject: Option<String>,
+    pub code: String,
+    pub cleared: bool,
+    pub at: Option<Civil>,
+    pub value: Option<i64>,
+    pub raw_code: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parameter {
+    pub name: String,
+    pub value: ParameterValue,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParameterValue {
+    Integer(i64),
+    Text(String),
+    Bytes(HexBytes),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ArchiveEntry {
+    pub index: u16,
+    pub address: String,
+    pub protocol: String,
+    pub channel: u8,
+    pub baud: u32,
+    pub format: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AnswerBody {
+    None,
+    Report(Report),
+    Valve(ValveStatus),
+    Clock(Civil),
+    Schedule(Schedule),
+    Parameters(Vec<Parameter>),
+    Archive { total: u32, entries: Vec<ArchiveEntry> },
+    FirmwareNext(u32),
+    Balance(i64),
+    Raw(HexBytes),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    pub correlation: HexBytes,
+    pub outcome: Outcome,
+    pub reason: String,
+    pub raw_code: u32,
+    pub body: AnswerBody,
+    pub more_follows: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Relayed {
+    pub target: String,
+    pub protocol: String,
+    pub channel: u8,
+    pub payload: HexBytes,
+    pub correlation: Option<HexBytes>,
+}
+
+/// One item of the unified model.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    Registration(Registration),
+    Heartbeat(Heartbeat),
+    Report(Report),
+    Event(Event),
+    Answer(Answer),
+    Relayed(Relayed),
+    EndOfSession,
+    Unknown { what: String, bytes: HexBytes },
+}

@@ -1,0 +1,25 @@
+//! The unified message model as the station keeps it: ids, times, numbers, messages, commands.
+//!
+//! A mirror of `wit/` in plain serde types. It knows no wasmtime, no redb and no tokio, so that the journal can be
+//! read by anything that can read this module. The binary form (postcard) is part of the journal's format: enums
+//! and fields are only ever appended. The JSON form, which scripts rely on, is written by hand in `json`.
+
+#[macro_use]
+mod names;
+
+mod bytes;
+mod civil;
+mod command;
+mod ids;
+pub mod json;
+mod message;
+mod number;
+mod register;
+
+pub use bytes::HexBytes;
+pub use civil::{Civil, Day};
+pub use command::*;
+pub use ids::{DeviceKey, Digest, KeyError, Seq, SessionId};
+pub use message::*;
+pub use number::decimal;
+pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};

@@ -1,0 +1,1 @@
+//! Builds all parts; start and drain order.
