@@ -1,1 +1,353 @@
-//! Configuration: raw file to resolved values.
+//! Configuration: the raw TOML file, resolved once into values the rest of the station can trust.
+//!
+//! Every refusal names the line and says what to write instead. Nothing here opens a socket or a file but the
+//! configuration itself.
+
+use crate::clock::Clock;
+use crate::limits;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+/// A configuration that holds together.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: String,
+    /// Journal, views, adapters, keys: everything the station owns.
+    pub data: PathBuf,
+    pub clock: Clock,
+    pub zone: String,
+    pub listeners: Vec<Listener>,
+    pub http: Http,
+    pub adapters: PathBuf,
+    pub retention_days: u32,
+}
+
+/// One door for devices.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub name: String,
+    pub transport: Transport,
+    pub bind: SocketAddr,
+    /// In the order in which they are asked.
+    pub adapters: Vec<Speaks>,
+    pub unknown: Unknown,
+    pub connections_max: usize,
+    /// Time without a command after which a session ends.
+    pub command_wait: Duration,
+}
+
+/// An adapter that a listener may speak, under a profile.
+#[derive(Clone, Debug)]
+pub struct Speaks {
+    pub adapter: String,
+    /// Name of the profile; empty: the adapter's defaults.
+    pub profile: String,
+    /// Its JSON.
+    pub options: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// What happens to a device nobody has announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unknown {
+    /// Served like any other.
+    #[default]
+    Accept,
+    /// Answered and kept, shown only after somebody adopts it.
+    Hold,
+    /// Told to go away; its frame is kept in quarantine.
+    Refuse,
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub bind: SocketAddr,
+    pub page: Page,
+}
+
+/// Who may see the status page without a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Page {
+    #[default]
+    Loopback,
+    Open,
+    Off,
+}
+
+/// The file cannot be used; the text names file, line and remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    station: RawStation,
+    #[serde(default)]
+    listener: Vec<Spanned<RawListener>>,
+    #[serde(default)]
+    http: RawHttp,
+    #[serde(default)]
+    journal: RawJournal,
+    #[serde(default)]
+    profile: std::collections::BTreeMap<String, Spanned<toml::Table>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStation {
+    name: Spanned<String>,
+    data: PathBuf,
+    zone: Spanned<String>,
+    adapters: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    name: Spanned<String>,
+    transport: Transport,
+    bind: Spanned<String>,
+    adapters: Spanned<Vec<Spanned<RawSpeaks>>>,
+    #[serde(default)]
+    unknown: Unknown,
+    connections_max: Option<Spanned<usize>>,
+    command_wait_s: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawSpeaks {
+    Name(String),
+    WithProfile { adapter: String, profile: String },
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawHttp {
+    bind: Option<Spanned<String>>,
+    #[serde(default)]
+    page: Page,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawJournal {
+    retention_days: Option<Spanned<u32>>,
+}
+
+impl Config {
+    /// Reads and resolves a file; relative paths in it start at its directory.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
+        let size =
+            std::fs::metadata(path).map_err(|e| fail(format!("{e}; name an existing file with --config")))?.len();
+        if size > limits::CONFIG_BYTES_MAX {
+            return Err(fail(format!("{size} bytes; a configuration has at most {}", limits::CONFIG_BYTES_MAX)));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, base).map_err(|e| fail(e.0))
+    }
+
+    /// Resolves the text of a configuration.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
+        let raw: Raw = toml::from_str(text).map_err(|e| ConfigError(explain(&e, text)))?;
+        let at = Place { text };
+        let clock = Clock::new(raw.station.zone.get_ref()).map_err(|e| at.refuse(&raw.station.zone, &e))?;
+        let name = raw.station.name.get_ref().clone();
+        if !is_name(&name) {
+            return Err(at.refuse(&raw.station.name, "a name has 1 to 32 letters, digits, `-` or `_`"));
+        }
+        let data = base.join(&raw.station.data);
+        let adapters = raw.station.adapters.as_ref().map_or_else(|| data.join("adapters"), |dir| base.join(dir));
+        let mut profiles = std::collections::BTreeMap::new();
+        for (name, table) in &raw.profile {
+            let json = serde_json::to_string(table.get_ref()).map_err(|e| at.refuse(table, &e.to_string()))?;
+            if json.len() > limits::PROFILE_BYTES_MAX {
+                return Err(at.refuse(table, &format!("a profile has at most {} bytes", limits::PROFILE_BYTES_MAX)));
+            }
+            profiles.insert(name.clone(), json);
+        }
+        let listeners = resolve_listeners(&at, &raw.listener, &profiles)?;
+        let http = Http {
+            bind: match &raw.http.bind {
+                Some(bind) => at.address(bind)?,
+                None => SocketAddr::from(([127, 0, 0, 1], 8080)),
+            },
+            page: raw.http.page,
+        };
+        let retention_days = match &raw.journal.retention_days {
+            Some(days) if !(1..=36_500).contains(days.get_ref()) => {
+                return Err(at.refuse(days, "retention_days is between 1 and 36500"));
+            }
+            Some(days) => *days.get_ref(),
+            None => limits::RETENTION_DAYS_DEFAULT,
+        };
+        let zone = raw.station.zone.get_ref().clone();
+        Ok(Self { name, data, clock, zone, listeners, http, adapters, retention_days })
+    }
+}
+
+fn resolve_listeners(
+    at: &Place<'_>,
+    raw: &[Spanned<RawListener>],
+    profiles: &std::collections::BTreeMap<String, String>,
+) -> Result<Vec<Listener>, ConfigError> {
+    if raw.is_empty() {
+        return Err(ConfigError(
+            "no [[listener]]: add one with name, transport, bind and adapters, so that devices can connect".into(),
+        ));
+    }
+    let mut names = BTreeSet::new();
+    raw.iter()
+        .map(|listener| {
+            let listener = listener.get_ref();
+            let resolved = resolve_listener(at, listener, profiles)?;
+            if !names.insert(resolved.name.clone()) {
+                return Err(at.refuse(
+                    &listener.name,
+                    "two listeners have this name; journal entries name the listener, so give each its own",
+                ));
+            }
+            Ok(resolved)
+        })
+        .collect()
+}
+
+fn resolve_listener(
+    at: &Place<'_>,
+    raw: &RawListener,
+    profiles: &std::collections::BTreeMap<String, String>,
+) -> Result<Listener, ConfigError> {
+    let name = raw.name.get_ref().clone();
+    if !is_name(&name) {
+        return Err(at.refuse(&raw.name, "a name has 1 to 32 letters, digits, `-` or `_`"));
+    }
+    if raw.adapters.get_ref().is_empty() {
+        return Err(at.refuse(&raw.adapters, "name at least one adapter that this listener may speak"));
+    }
+    let adapters = raw
+        .adapters
+        .get_ref()
+        .iter()
+        .map(|speaks| match speaks.get_ref() {
+            RawSpeaks::Name(adapter) => {
+                Ok(Speaks { adapter: adapter.clone(), profile: String::new(), options: "{}".into() })
+            }
+            RawSpeaks::WithProfile { adapter, profile } => match profiles.get(profile) {
+                Some(json) => Ok(Speaks { adapter: adapter.clone(), profile: profile.clone(), options: json.clone() }),
+                None => Err(at.refuse(speaks, &format!("no [profile.{profile}] in this file; add it or name another"))),
+            },
+        })
+        .collect::<Result<_, _>>()?;
+    let connections_max = match &raw.connections_max {
+        Some(max) if !(1..=1_000_000).contains(max.get_ref()) => {
+            return Err(at.refuse(max, "connections_max is between 1 and 1000000; each needs one open file"));
+        }
+        Some(max) => *max.get_ref(),
+        None => limits::CONNECTIONS_MAX,
+    };
+    let command_wait = match &raw.command_wait_s {
+        Some(wait) if !(1..=86_400).contains(wait.get_ref()) => {
+            return Err(at.refuse(wait, "command_wait_s is between 1 and 86400"));
+        }
+        Some(wait) => Duration::from_secs(*wait.get_ref()),
+        None => limits::COMMAND_WAIT,
+    };
+    let bind = at.address(&raw.bind)?;
+    Ok(Listener { name, transport: raw.transport, bind, adapters, unknown: raw.unknown, connections_max, command_wait })
+}
+
+/// Turns a place in the file into a line for people.
+struct Place<'a> {
+    text: &'a str,
+}
+
+impl Place<'_> {
+    fn refuse<T>(&self, value: &Spanned<T>, why: &str) -> ConfigError {
+        ConfigError(format!("line {}: {why}", line_of(self.text, value.span().start)))
+    }
+
+    fn address(&self, value: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+        value.get_ref().parse().map_err(|_| {
+            self.refuse(value, &format!("`{}` is no address; write ip:port, such as 0.0.0.0:7001", value.get_ref()))
+        })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
+}
+
+/// toml's own message is good; the line comes first so that every error of this file reads alike.
+fn explain(error: &toml::de::Error, text: &str) -> String {
+    match error.span() {
+        Some(span) => format!("line {}: {}", line_of(text, span.start), error.message()),
+        None => error.message().to_string(),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"[station]
+name = "north"
+data = "data"
+zone = "Asia/Shanghai"
+
+[[listener]]
+name = "nb"
+transport = "tcp"
+bind = "127.0.0.1:7001"
+adapters = ["usp", { adapter = "qianwei_7xxx", profile = "xinsheng" }]
+
+[profile.xinsheng]
+encryption = "aes"
+"#;
+
+    #[test]
+    fn a_good_file_resolves() {
+        let config = Config::parse(GOOD, Path::new("/srv")).expect("good");
+        assert_eq!(config.data, Path::new("/srv/data"));
+        assert_eq!(config.listeners[0].adapters[1].options, r#"{"encryption":"aes"}"#);
+        assert_eq!(config.clock.civil(0), crate::model::Civil(8 * 3600));
+    }
+
+    /// Each row: what is replaced, by what, and what the refusal must say.
+    #[test]
+    fn refusals_name_line_and_remedy() {
+        for (from, to, says) in [
+            ("zone = \"Asia/Shanghai\"", "zone = \"Mars\"", "line 4: `Mars` is no time zone; write an IANA name"),
+            ("data = \"data\"", "data = \"data\"\ncolour = 1", "line 4: unknown field `colour`"),
+            ("127.0.0.1:7001", "localhost", "line 9: `localhost` is no address; write ip:port"),
+            ("\"tcp\"", "\"pigeon\"", "line 8: unknown variant `pigeon`, expected `tcp` or `udp`"),
+            ("profile = \"xinsheng\"", "profile = \"x\"", "line 10: no [profile.x] in this file"),
+            ("transport =", "connections_max = 0\ntransport =", "line 8: connections_max is between"),
+            ("transport =", "command_wait_s = 0\ntransport =", "line 8: command_wait_s is between"),
+            ("name = \"nb\"", "name = \"n b\"", "line 7: a name has"),
+            ("[[listener]]", "[[door]]", "line 6: unknown field `door`"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();
+            assert!(error.contains(says), "{to}: got {error:?}, wanted {says:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Polymeter, the station: modules in layer order, lowest first. Nothing below reaches up.
 
+pub mod clock;
 pub mod limits;
 pub mod model;
 

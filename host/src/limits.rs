@@ -23,6 +23,11 @@ pub const DATAGRAM_QUEUE_MAX: usize = 8;
 /// Longest wait for a peer to take our bytes.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Connections that the kernel may hold for us at midnight.
+pub const ACCEPT_BACKLOG: i32 = 4_096;
+/// How long a peer may take to close after we have said that nothing more comes.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 // --- Sessions ---------------------------------------------------------------------------------------------------
 
 /// From connecting to the first whole frame.
@@ -48,6 +53,13 @@ pub const COMMAND_ATTEMPTS_MAX: u8 = 3;
 pub const COMMAND_EXPIRY_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Life of a command that does not say.
 pub const COMMAND_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Life of a valve order that does not say, and the longest it may have: nobody expects a valve to move next week.
+pub const VALVE_EXPIRY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+pub const VALVE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Texts and lists inside a command.
+pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
+/// How often expired commands are looked for.
+pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.
 pub const ANSWER_WITHIN_MAX: Duration = Duration::from_secs(600);
 
@@ -136,6 +148,8 @@ const _: () = {
     );
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
+    assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
+    assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
     assert!(COMMIT_ENTRIES_MAX <= JOURNAL_QUEUE_MAX);
 };

@@ -1,1 +1,345 @@
-//! A command's life.
+//! Commands that are not finished: which wait for which device, which is on its way, what comes next.
+//!
+//! The desk decides and remembers; it writes nothing. Each decision is a `CommandFact` that the caller makes durable
+//! first and then hands to `apply`. After a restart the desk is filled from the commands view.
+
+mod life;
+mod rules;
+
+pub use life::{Live, State};
+pub use rules::{Known, Refusal};
+
+use crate::clock::Clock;
+use crate::journal::{CommandFact, CommandStep};
+use crate::limits;
+use crate::model::{Answer, Command, DeviceKey, ValveStatus};
+use rustc_hash::FxHashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// All unfinished commands of this station.
+#[derive(Debug)]
+pub struct Desk {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// In the order in which they were asked for.
+    by_device: FxHashMap<DeviceKey, Vec<Live>>,
+    device_of: FxHashMap<u64, DeviceKey>,
+    next_id: u64,
+}
+
+/// What somebody asks for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub device: DeviceKey,
+    pub command: Command,
+    pub by: String,
+    pub note: String,
+    /// `None`: the default of its kind.
+    pub expires: Option<Duration>,
+}
+
+/// A command to be encoded now.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub id: u64,
+    pub command: Command,
+    /// 1 for the first sending.
+    pub attempt: u8,
+}
+
+impl Desk {
+    /// `unfinished` as the commands view has them; `next_id` is the first free number.
+    pub fn new(unfinished: Vec<Live>, next_id: u64) -> Self {
+        let mut inner = Inner { next_id: next_id.max(1), ..Inner::default() };
+        for live in unfinished {
+            inner.insert(live);
+        }
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// Checks an order and reserves its number. Make the fact durable, then `apply` it; or `withdraw` it.
+    pub fn propose(
+        &self,
+        order: Order,
+        known: Option<Known>,
+        now_ms: i64,
+        clock: &Clock,
+    ) -> Result<CommandFact, Refusal> {
+        rules::admit(order.device.as_str(), &order.command, known)?;
+        let expires = rules::expiry(&order.command, order.expires)?;
+        let expires_ms = now_ms + expires.as_millis() as i64;
+        let mut inner = self.lock();
+        inner.check_room(&order)?;
+        let id = inner.next_id;
+        inner.next_id += 1;
+        let mut command = order.command;
+        if let Command::Valve(valve) = &mut command {
+            // Unique for the device because command numbers are unique for the station.
+            valve.order_id = Some(id as u32);
+            valve.valid_until = Some(clock.civil(expires_ms));
+        }
+        inner.insert(Live::new(id, order.device.clone(), command.clone(), expires_ms));
+        let step = CommandStep::Requested { command, by: order.by, note: order.note, expires_ms };
+        Ok(CommandFact { id, device: order.device, step })
+    }
+
+    /// Forgets a proposal that could not be made durable.
+    pub fn withdraw(&self, id: u64) {
+        self.lock().remove(id);
+    }
+
+    /// Folds a durable step.
+    pub fn apply(&self, fact: &CommandFact) {
+        let mut inner = self.lock();
+        if let Some(live) = inner.find(fact.id) {
+            live.apply(&fact.step);
+            if live.state == State::Over {
+                inner.remove(fact.id);
+            }
+        }
+    }
+
+    /// Commands that could be sent to the device now.
+    pub fn pending(&self, device: &DeviceKey, now_ms: i64) -> u32 {
+        let inner = self.lock();
+        inner.of(device).iter().filter(|c| c.state == State::Queued && !c.is_expired(now_ms)).count() as u32
+    }
+
+    /// The oldest command that may be sent now.
+    pub fn next(&self, device: &DeviceKey, now_ms: i64, clock: &Clock) -> Option<Outgoing> {
+        let inner = self.lock();
+        let live = inner.of(device).iter().find(|c| c.state == State::Queued && !c.is_expired(now_ms))?;
+        let mut command = live.command.clone();
+        if let Command::SetClock { to: to @ None } = &mut command {
+            *to = Some(clock.civil(now_ms));
+        }
+        Some(Outgoing { id: live.id, command, attempt: live.attempts.saturating_add(1) })
+    }
+
+    /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
+    pub fn answered(&self, device: &DeviceKey, answer: &Answer) -> Option<CommandFact> {
+        if answer.more_follows || answer.correlation.0.is_empty() {
+            return None;
+        }
+        let inner = self.lock();
+        let live = inner.of(device).iter().find(
+            |c| matches!(&c.state, State::InFlight { correlation, .. } if *correlation == answer.correlation.0),
+        )?;
+        let step = CommandStep::Answered {
+            outcome: answer.outcome,
+            reason: answer.reason.clone(),
+            raw_code: answer.raw_code,
+            body: answer.body.clone(),
+        };
+        Some(CommandFact { id: live.id, device: device.clone(), step })
+    }
+
+    /// What becomes of commands in flight in a session that gives up waiting or ends. `session` 0: of all.
+    pub fn given_up(&self, device: &DeviceKey, session: u64) -> Vec<CommandFact> {
+        self.lock()
+            .of(device)
+            .iter()
+            .filter(|c| matches!(c.state, State::InFlight { session: s, .. } if session == 0 || s == session))
+            .map(|c| CommandFact { id: c.id, device: device.clone(), step: c.give_up() })
+            .collect()
+    }
+
+    /// What a reported valve state decides.
+    pub fn weighed(&self, device: &DeviceKey, valve: &ValveStatus, frame: u64) -> Vec<CommandFact> {
+        let inner = self.lock();
+        let orders: Vec<&Live> = inner.of(device).iter().filter(|c| matches!(c.command, Command::Valve(_))).collect();
+        let Some(newest) = orders.last() else { return Vec::new() };
+        let facts = orders.iter().filter_map(|c| {
+            let step = if c.id == newest.id {
+                c.weigh(valve, frame)?
+            } else if c.state == State::Unconfirmed {
+                // The state now follows from the newer order and says nothing about this one.
+                CommandStep::Failed { why: format!("never confirmed, and followed by order {}", newest.id) }
+            } else {
+                return None;
+            };
+            Some(CommandFact { id: c.id, device: device.clone(), step })
+        });
+        facts.collect()
+    }
+
+    /// Commands whose time is over.
+    pub fn expired(&self, now_ms: i64) -> Vec<CommandFact> {
+        let inner = self.lock();
+        let all = inner.by_device.values().flatten().filter(|c| c.is_expired(now_ms));
+        all.map(|c| CommandFact { id: c.id, device: c.device.clone(), step: CommandStep::Expired }).collect()
+    }
+
+    /// Takes back a command that has not been sent.
+    pub fn cancel(&self, id: u64, by: &str) -> Result<CommandFact, Refusal> {
+        let mut inner = self.lock();
+        match inner.find(id) {
+            Some(live) if live.state == State::Queued => {
+                Ok(CommandFact { id, device: live.device.clone(), step: CommandStep::Cancelled { by: by.into() } })
+            }
+            _ => Err(Refusal::NotWaiting(id)),
+        }
+    }
+
+    /// Devices with a command in flight; after a restart nobody waits for those answers any more.
+    pub fn devices_in_flight(&self) -> Vec<DeviceKey> {
+        let inner = self.lock();
+        let flying = |list: &&Vec<Live>| list.iter().any(|c| matches!(c.state, State::InFlight { .. }));
+        inner.by_device.values().filter(flying).filter_map(|list| list.first().map(|c| c.device.clone())).collect()
+    }
+
+    /// Unfinished commands of all devices.
+    pub fn unfinished(&self) -> usize {
+        self.lock().device_of.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere cannot leave the maps half-changed: each change is a single insert or remove.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn of(&self, device: &DeviceKey) -> &[Live] {
+        self.by_device.get(device).map_or(&[], Vec::as_slice)
+    }
+
+    fn find(&mut self, id: u64) -> Option<&mut Live> {
+        let device = self.device_of.get(&id)?;
+        self.by_device.get_mut(device)?.iter_mut().find(|c| c.id == id)
+    }
+
+    fn insert(&mut self, live: Live) {
+        self.device_of.insert(live.id, live.device.clone());
+        self.by_device.entry(live.device.clone()).or_default().push(live);
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(device) = self.device_of.remove(&id) else { return };
+        if let Some(list) = self.by_device.get_mut(&device) {
+            list.retain(|c| c.id != id);
+            if list.is_empty() {
+                self.by_device.remove(&device);
+            }
+        }
+    }
+
+    fn check_room(&self, order: &Order) -> Result<(), Refusal> {
+        let waiting = self.of(&order.device);
+        if waiting.len() >= limits::COMMANDS_PENDING_MAX {
+            return Err(Refusal::QueueFull { pending: waiting.len() });
+        }
+        // An unconfirmed order does not stand in the way: an emergency must not wait for the next report.
+        let valve = |c: &&Live| matches!(c.command, Command::Valve(_)) && c.state != State::Unconfirmed;
+        match waiting.iter().find(valve) {
+            Some(other) if matches!(order.command, Command::Valve(_)) => Err(Refusal::ValveBusy { other: other.id }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AnswerBody, HexBytes, Outcome, ReadScope, Valve, ValveOrder};
+
+    fn clock() -> Clock {
+        Clock::new("Asia/Shanghai").expect("zone")
+    }
+    fn order(command: Command) -> Order {
+        Order { device: "usp/1".parse().expect("key"), command, by: "test".into(), note: String::new(), expires: None }
+    }
+    fn valve() -> Command {
+        Command::Valve(Valve {
+            order: ValveOrder::CloseForced,
+            order_id: None,
+            valid_until: None,
+            reason: String::new(),
+        })
+    }
+    fn ask(desk: &Desk, command: Command) -> u64 {
+        let fact = desk.propose(order(command), Some(Known::default()), 0, &clock()).expect("admitted");
+        desk.apply(&fact);
+        fact.id
+    }
+    fn send(desk: &Desk, id: u64, correlation: &[u8]) {
+        let step = CommandStep::Sent {
+            attempt: 1,
+            session: 9,
+            correlation: HexBytes(correlation.to_vec()),
+            repeatable: false,
+            frames: vec![],
+            memory: None,
+            answer_by_ms: 10,
+        };
+        desk.apply(&CommandFact { id, device: "usp/1".parse().expect("key"), step });
+    }
+
+    #[test]
+    fn an_order_is_numbered_limited_and_alone() {
+        let desk = Desk::new(vec![], 41);
+        let fact = desk.propose(order(valve()), Some(Known::default()), 0, &clock()).expect("admitted");
+        let CommandStep::Requested { command: Command::Valve(v), .. } = &fact.step else { panic!("{fact:?}") };
+        assert_eq!((fact.id, v.order_id), (41, Some(41)));
+        assert_eq!(v.valid_until.map(|t| t.to_string()).as_deref(), Some("1970-01-02T08:00:00"));
+        let device = &fact.device;
+        assert!(desk.next(device, 1, &clock()).is_none(), "not before it is durable");
+        let second = desk.propose(order(valve()), Some(Known::default()), 0, &clock());
+        assert_eq!(second, Err(Refusal::ValveBusy { other: 41 }), "not even while the first is only proposed");
+        desk.withdraw(41);
+        assert!(desk.propose(order(valve()), Some(Known::default()), 0, &clock()).is_ok());
+    }
+
+    #[test]
+    fn answers_find_their_command() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let id = ask(&desk, Command::Read { scope: ReadScope::Current });
+        assert_eq!(desk.pending(&device, 0), 1);
+        send(&desk, id, &[1, 2]);
+        assert_eq!(desk.pending(&device, 0), 0);
+        let mut answer = Answer {
+            correlation: HexBytes(vec![9]),
+            outcome: Outcome::Done,
+            reason: String::new(),
+            raw_code: 0,
+            body: AnswerBody::None,
+            more_follows: false,
+        };
+        assert_eq!(desk.answered(&device, &answer), None);
+        answer.correlation = HexBytes(vec![1, 2]);
+        let fact = desk.answered(&device, &answer).expect("found");
+        desk.apply(&fact);
+        assert_eq!(desk.unfinished(), 0);
+    }
+
+    #[test]
+    fn a_lost_session_gives_its_commands_back_or_marks_them_unconfirmed() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let (read, order) = (ask(&desk, Command::Read { scope: ReadScope::Current }), ask(&desk, valve()));
+        send(&desk, read, &[1]);
+        send(&desk, order, &[2]);
+        assert!(desk.given_up(&device, 8).is_empty(), "another session's");
+        let facts = desk.given_up(&device, 9);
+        assert_eq!(facts.len(), 2);
+        for fact in &facts {
+            desk.apply(fact);
+        }
+        assert_eq!(desk.next(&device, 0, &clock()).map(|o| (o.id, o.attempt)), Some((read, 2)));
+    }
+
+    #[test]
+    fn expired_commands_do_not_leave() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let id = ask(&desk, valve());
+        let later = limits::VALVE_EXPIRY_DEFAULT.as_millis() as i64;
+        assert!(desk.next(&device, later, &clock()).is_none());
+        assert_eq!(desk.expired(later).iter().map(|f| f.id).collect::<Vec<_>>(), [id]);
+    }
+}

@@ -1,1 +1,118 @@
-//! Sockets to bytes.
+//! Sockets to bytes: one `Link` per peer, whatever carries it.
+//!
+//! A link reads into a bounded buffer and writes whole frames; it knows no frames and no devices. An idle link holds no
+//! buffer of its own, so that ten thousand sleeping connections stay small.
+
+mod datagram;
+
+pub use datagram::{Datagrams, Inbound};
+
+use crate::limits;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// A peer's bytes, both ways.
+#[derive(Debug)]
+pub enum Link {
+    Stream(TcpStream),
+    Datagram(Inbound),
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// So many bytes more in the buffer.
+    Bytes(usize),
+    /// The peer has closed.
+    Closed,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::READ_BYTES_MAX].into());
+}
+
+impl Link {
+    /// Waits for bytes and appends them to the buffer, at most `READ_BYTES_MAX` at a time. Cancel-safe.
+    pub async fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<Received> {
+        match self {
+            Self::Stream(stream) => loop {
+                stream.readable().await?;
+                let read = SCRATCH.with_borrow_mut(|scratch| {
+                    let n = stream.try_read(scratch)?;
+                    buffer.extend_from_slice(&scratch[..n]);
+                    Ok::<_, io::Error>(n)
+                });
+                match read {
+                    Ok(0) => return Ok(Received::Closed),
+                    Ok(n) => return Ok(Received::Bytes(n)),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) => return Err(e),
+                }
+            },
+            Self::Datagram(inbound) => inbound.receive(buffer).await,
+        }
+    }
+
+    /// Sends all of it, or fails after `WRITE_TIMEOUT`.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => {
+                // The common case is one write into an empty socket buffer: no timer for that.
+                let sent = match stream.try_write(bytes) {
+                    Ok(n) => n,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                    Err(e) => return Err(e),
+                };
+                if sent == bytes.len() {
+                    return Ok(());
+                }
+                tokio::time::timeout(limits::WRITE_TIMEOUT, stream.write_all(&bytes[sent..]))
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            }
+            Self::Datagram(inbound) => inbound.send(bytes).await,
+        }
+    }
+
+    /// Says that nothing more comes, and gives the peer a moment to close first, so that what was sent is not lost to a
+    /// reset.
+    pub async fn finish(&mut self) {
+        let Self::Stream(stream) = self else { return };
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let drain = async {
+            let mut rest = 0;
+            loop {
+                if stream.readable().await.is_err() {
+                    return;
+                }
+                let read = SCRATCH.with_borrow_mut(|scratch| stream.try_read(scratch));
+                match read {
+                    Ok(n) if n > 0 && rest < limits::NOISE_BYTES_MAX => rest += n,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    _ => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(limits::LINGER, drain).await;
+    }
+
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Datagram(_))
+    }
+}
+
+/// Binds a stream listener with the backlog that a fleet at midnight needs.
+pub fn bind_stream(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::ACCEPT_BACKLOG)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}

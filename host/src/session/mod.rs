@@ -1,1 +1,5 @@
 //! One conversation with one peer.
+
+pub mod machine;
+pub mod registry;
+pub mod stagger;

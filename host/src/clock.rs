@@ -1,0 +1,32 @@
+//! The one place that asks what time it is. Everything else is handed the answer.
+
+use crate::model::Civil;
+use jiff::tz::TimeZone;
+
+/// The station's clock and the zone its fleet lives in.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    zone: TimeZone,
+}
+
+impl Clock {
+    /// `zone` is an IANA name such as `Asia/Shanghai`.
+    pub fn new(zone: &str) -> Result<Self, String> {
+        let zone = TimeZone::get(zone)
+            .map_err(|_| format!("`{zone}` is no time zone; write an IANA name such as Asia/Shanghai"))?;
+        Ok(Self { zone })
+    }
+
+    /// UTC, milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond()
+    }
+
+    /// What the wall clock of the fleet's zone shows at that moment.
+    pub fn civil(&self, at_ms: i64) -> Civil {
+        match jiff::Timestamp::from_millisecond(at_ms) {
+            Ok(at) => Civil(at_ms.div_euclid(1000) + i64::from(self.zone.to_offset(at).seconds())),
+            Err(_) => Civil(at_ms.div_euclid(1000)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The life of one command, as a pure machine over `CommandStep`s.
+//!
+//! `Live::apply` folds a step into the state; it is the same fold that the commands view uses after a restart, so that
+//! what the mailbox knows and what the journal says cannot differ. The decisions (`next`, `give_up`, `weigh`) say
+//! which step comes, never take it.
+
+use crate::journal::CommandStep;
+use crate::limits;
+use crate::model::{Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
+
+/// A command that is not finished.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Live {
+    pub id: u64,
+    pub device: DeviceKey,
+    pub command: Command,
+    pub expires_ms: i64,
+    pub attempts: u8,
+    pub state: State,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Asked for, not durable yet.
+    Proposed,
+    /// Waits for the device.
+    Queued,
+    /// On its way; the answer will carry `correlation`.
+    InFlight { correlation: Vec<u8>, repeatable: bool, answer_by_ms: i64, session: u64 },
+    /// Sent, unanswered, not safe to repeat: the device's own state must tell.
+    Unconfirmed,
+    /// Finished.
+    Over,
+}
+
+impl Live {
+    /// A command before its `Requested` step is durable.
+    pub fn new(id: u64, device: DeviceKey, command: Command, expires_ms: i64) -> Self {
+        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed }
+    }
+
+    /// What a step makes of the state.
+    pub fn apply(&mut self, step: &CommandStep) {
+        self.state = match step {
+            CommandStep::Requested { .. } | CommandStep::TimedOut { .. } => State::Queued,
+            CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
+                self.attempts = *attempt;
+                State::InFlight {
+                    correlation: correlation.0.clone(),
+                    repeatable: *repeatable,
+                    answer_by_ms: *answer_by_ms,
+                    session: *session,
+                }
+            }
+            CommandStep::Answered { outcome: Outcome::Accepted, .. } | CommandStep::Unconfirmed { .. } => {
+                State::Unconfirmed
+            }
+            CommandStep::Answered { .. }
+            | CommandStep::Confirmed { .. }
+            | CommandStep::Failed { .. }
+            | CommandStep::Expired
+            | CommandStep::Cancelled { .. } => State::Over,
+        };
+    }
+
+    /// The step that follows when no answer came in time, or the session that awaited it is gone.
+    pub fn give_up(&self) -> CommandStep {
+        let State::InFlight { repeatable, .. } = &self.state else {
+            return CommandStep::Failed { why: "it was given up without having been sent".into() };
+        };
+        if self.command.is_consequential() && !repeatable {
+            let why = "no answer came; it may or may not have been executed, and a repetition could execute it twice. \
+                       The device's next report decides"
+                .into();
+            return CommandStep::Unconfirmed { why };
+        }
+        if self.attempts >= limits::COMMAND_ATTEMPTS_MAX {
+            return CommandStep::Failed { why: format!("no answer to {} attempts", self.attempts) };
+        }
+        CommandStep::TimedOut { attempt: self.attempts }
+    }
+
+    /// What a valve state reported after the order says about an unconfirmed order. `None`: nothing yet.
+    pub fn weigh(&self, valve: &ValveStatus, frame: u64) -> Option<CommandStep> {
+        let (State::Unconfirmed, Command::Valve(order)) = (&self.state, &self.command) else { return None };
+        let evidence = format!("the device reports valve {}", valve.state);
+        match agrees(order.order, valve.state) {
+            Some(true) => Some(CommandStep::Confirmed { frame, evidence }),
+            Some(false) => Some(CommandStep::Failed {
+                why: format!("{evidence}: the order was not executed; order again if still wanted"),
+            }),
+            None => None,
+        }
+    }
+
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.state == State::Queued && now_ms >= self.expires_ms
+    }
+}
+
+/// Whether a valve state is what the order wanted; `None`: it does not tell.
+fn agrees(order: ValveOrder, state: ValveState) -> Option<bool> {
+    use ValveState as S;
+    match (order, state) {
+        (_, S::Moving | S::Unknown) => None,
+        (_, S::Fault | S::Absent) => Some(false),
+        // A permission is given once the device no longer refuses the user; the user may not have opened yet.
+        (ValveOrder::PermitOpen, S::Open | S::OpenPermitted | S::ClosedTemporary) => Some(true),
+        (ValveOrder::PermitOpen, S::ClosedForced) => Some(false),
+        (ValveOrder::PermitOpen, S::Closed) => None,
+        (ValveOrder::CloseTemporary, S::ClosedTemporary | S::ClosedForced | S::Closed) => Some(true),
+        (ValveOrder::CloseForced, S::ClosedForced | S::Closed) => Some(true),
+        (ValveOrder::CloseForced, S::ClosedTemporary) => Some(false),
+        (ValveOrder::CloseTemporary | ValveOrder::CloseForced, S::Open | S::OpenPermitted) => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HexBytes, Initiator, ReadScope, Valve};
+
+    fn live(command: Command) -> Live {
+        Live::new(7, "usp/1".parse().expect("key"), command, 1_000)
+    }
+    fn valve(order: ValveOrder) -> Command {
+        Command::Valve(Valve { order, order_id: Some(7), valid_until: None, reason: String::new() })
+    }
+    fn sent(attempt: u8, repeatable: bool) -> CommandStep {
+        CommandStep::Sent {
+            attempt,
+            session: 1,
+            correlation: HexBytes(vec![1]),
+            repeatable,
+            frames: vec![],
+            memory: None,
+            answer_by_ms: 5,
+        }
+    }
+    fn reports(state: ValveState) -> ValveStatus {
+        ValveStatus { state, by: Initiator::Unknown, reason: None }
+    }
+
+    #[test]
+    fn a_read_is_tried_again_but_not_for_ever() {
+        let mut command = live(Command::Read { scope: ReadScope::Current });
+        for attempt in 1..limits::COMMAND_ATTEMPTS_MAX {
+            command.apply(&sent(attempt, false));
+            let step = command.give_up();
+            assert_eq!(step, CommandStep::TimedOut { attempt });
+            command.apply(&step);
+            assert_eq!(command.state, State::Queued);
+        }
+        command.apply(&sent(limits::COMMAND_ATTEMPTS_MAX, false));
+        assert!(matches!(command.give_up(), CommandStep::Failed { .. }));
+    }
+
+    #[test]
+    fn a_valve_order_is_repeated_only_when_the_device_knows_repetitions() {
+        let mut order = live(valve(ValveOrder::CloseForced));
+        order.apply(&sent(1, true));
+        assert_eq!(order.give_up(), CommandStep::TimedOut { attempt: 1 });
+        order.apply(&sent(1, false));
+        let step = order.give_up();
+        assert!(matches!(step, CommandStep::Unconfirmed { .. }));
+        order.apply(&step);
+        assert_eq!(order.state, State::Unconfirmed);
+        assert!(!order.is_expired(i64::MAX), "an order that may have been executed cannot expire");
+    }
+
+    #[test]
+    fn reported_valve_states_decide_unconfirmed_orders() {
+        use ValveOrder as O;
+        use ValveState as S;
+        for (order, state, verdict) in [
+            (O::CloseForced, S::ClosedForced, Some(true)),
+            (O::CloseForced, S::ClosedTemporary, Some(false)),
+            (O::CloseForced, S::Open, Some(false)),
+            (O::CloseForced, S::Moving, None),
+            (O::CloseTemporary, S::Closed, Some(true)),
+            (O::CloseTemporary, S::Fault, Some(false)),
+            (O::PermitOpen, S::ClosedTemporary, Some(true)),
+            (O::PermitOpen, S::ClosedForced, Some(false)),
+            (O::PermitOpen, S::Closed, None),
+        ] {
+            let mut command = live(valve(order));
+            assert_eq!(command.weigh(&reports(state), 1), None, "queued orders are not weighed");
+            command.apply(&CommandStep::Unconfirmed { why: String::new() });
+            let step = command.weigh(&reports(state), 1);
+            let got = step.map(|s| matches!(s, CommandStep::Confirmed { .. }));
+            assert_eq!(got, verdict, "{order} against {state}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What may be ordered at all: checked before a command becomes an entry, so that a refusal reaches the person who asked.
+
+use crate::limits;
+use crate::model::{Capabilities, Command, Valve, ValveState};
+use std::time::Duration;
+
+/// What is known of the device when something is asked of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// `None`: the device never registered its abilities.
+    pub capabilities: Option<Capabilities>,
+    pub valve: Option<ValveState>,
+    pub held: bool,
+}
+
+/// Why a command is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no device {0}; list them with `polymeter meter list`, or adopt it first")]
+    UnknownDevice(String),
+    #[error("{0} is held and gets no commands; let it in with `polymeter meter adopt {0}`")]
+    Held(String),
+    #[error("{0} has no valve")]
+    NoValve(String),
+    #[error(
+        "command {other} for this device is a valve order too and is not finished; wait for it or cancel it, then order again"
+    )]
+    ValveBusy { other: u64 },
+    #[error("{pending} commands wait for this device already; cancel some first")]
+    QueueFull { pending: usize },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("command {0} is not waiting any more: only a command that has not been sent can be cancelled")]
+    NotWaiting(u64),
+    #[error("the journal cannot be written ({0}); nothing was ordered")]
+    Store(String),
+}
+
+/// The time a command may wait, checked against its kind.
+pub fn expiry(command: &Command, asked: Option<Duration>) -> Result<Duration, Refusal> {
+    let (default, max) = match command {
+        Command::Valve(_) => (limits::VALVE_EXPIRY_DEFAULT, limits::VALVE_EXPIRY_MAX),
+        _ => (limits::COMMAND_EXPIRY_DEFAULT, limits::COMMAND_EXPIRY_MAX),
+    };
+    let wanted = asked.unwrap_or(default);
+    if wanted.is_zero() || wanted > max {
+        return Err(Refusal::Invalid(format!(
+            "a {} command may wait between 1 s and {} h, not {} s",
+            command.name(),
+            max.as_secs() / 3600,
+            wanted.as_secs()
+        )));
+    }
+    Ok(wanted)
+}
+
+/// Whether this device can be asked this.
+pub fn admit(device: &str, command: &Command, known: Option<Known>) -> Result<(), Refusal> {
+    let Some(known) = known else { return Err(Refusal::UnknownDevice(device.into())) };
+    if known.held {
+        return Err(Refusal::Held(device.into()));
+    }
+    if let Command::Valve(order) = command {
+        let lacks = known.capabilities.is_some_and(|c| c.0 != 0 && !c.has("valve"));
+        if lacks || known.valve == Some(ValveState::Absent) {
+            return Err(Refusal::NoValve(device.into()));
+        }
+        check_valve(order)?;
+    }
+    if let Command::ReadHistory { first, last, .. } = command
+        && first > last
+    {
+        return Err(Refusal::Invalid(format!("the history would end ({last}) before it begins ({first})")));
+    }
+    if matches!(command, Command::EndSession { .. }) {
+        return Err(Refusal::Invalid("sessions are ended by the station itself".into()));
+    }
+    let bytes = postcard::to_stdvec(command).map_or(usize::MAX, |b| b.len());
+    if bytes > limits::COMMAND_BYTES_MAX {
+        return Err(Refusal::Invalid(format!("a command has at most {} bytes", limits::COMMAND_BYTES_MAX)));
+    }
+    Ok(())
+}
+
+fn check_valve(order: &Valve) -> Result<(), Refusal> {
+    if order.order_id.is_some() || order.valid_until.is_some() {
+        let why = "order_id and valid_until are the station's to set: leave them out, and say how long the order may wait with `expires_s`";
+        return Err(Refusal::Invalid(why.into()));
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if order.reason.len() > 64 || !order.reason.bytes().all(plain) {
+        return Err(Refusal::Invalid("a reason is a code of wit/codes.md, such as balance-exhausted".into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ReadScope, ValveOrder};
+
+    fn valve() -> Command {
+        Command::Valve(Valve {
+            order: ValveOrder::CloseForced,
+            order_id: None,
+            valid_until: None,
+            reason: String::new(),
+        })
+    }
+
+    #[test]
+    fn valves_are_ordered_only_where_there_is_one() {
+        let known = |bits, valve| Some(Known { capabilities: Some(Capabilities(bits)), valve, held: false });
+        assert_eq!(admit("d", &valve(), known(1, None)), Ok(()));
+        assert_eq!(admit("d", &valve(), known(2, None)), Err(Refusal::NoValve("d".into())));
+        assert_eq!(admit("d", &valve(), known(1, Some(ValveState::Absent))), Err(Refusal::NoValve("d".into())));
+        assert_eq!(
+            admit("d", &valve(), Some(Known::default())),
+            Ok(()),
+            "a device that never said is trusted to have one"
+        );
+        assert_eq!(admit("d", &valve(), None), Err(Refusal::UnknownDevice("d".into())));
+        let held = Some(Known { held: true, ..Known::default() });
+        assert_eq!(admit("d", &Command::Read { scope: ReadScope::Current }, held), Err(Refusal::Held("d".into())));
+    }
+
+    #[test]
+    fn a_valve_order_does_not_wait_for_ever() {
+        assert_eq!(expiry(&valve(), None), Ok(limits::VALVE_EXPIRY_DEFAULT));
+        assert!(expiry(&valve(), Some(limits::VALVE_EXPIRY_MAX + Duration::from_secs(1))).is_err());
+        assert!(expiry(&valve(), Some(Duration::ZERO)).is_err());
+    }
+}

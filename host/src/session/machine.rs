@@ -1,0 +1,434 @@
+//! The rules of a conversation as a pure machine: `step(input, now) -> actions`.
+//!
+//! It owns when commands may go out and when a session ends. It does not read bytes, call adapters or
+//! keep time: the driver in `session` does, and tells it what happened.
+//!
+//! The rules (unified station protocol, part A, made general): the device speaks first; commands wait until it has
+//! reported, or, if it stays on line, until it has registered; one command at a time; nothing to do after a report
+//! ends the session at once; two minutes without a command end it; the awake period ends it, but never while
+//! an answer is awaited; an always-online device lives by its heartbeats.
+
+use crate::limits;
+use std::time::Duration;
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A frame was decoded, durable and answered.
+    Frame(FrameFacts),
+    /// Bytes or a frame that no adapter could make sense of.
+    Fault,
+    /// A command for this device is waiting.
+    CommandWaiting,
+    /// The driver sent a command; its answer may take that long. `None`: no answer comes.
+    CommandSent { answer_within: Option<Duration> },
+    /// Nothing was left to send, or what was left could not be.
+    NothingSent,
+    /// The command in hand was answered.
+    CommandAnswered,
+    /// The deadline that `deadline()` named has passed.
+    Tick,
+    /// The same device has connected anew.
+    TakenOver,
+    /// The station stops.
+    Draining,
+}
+
+/// What a decoded frame means for the conversation.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FrameFacts {
+    /// The device said who it is and how it stays on line.
+    pub registered: Option<Registered>,
+    /// The last part of a report or an alarm.
+    pub report_complete: bool,
+    pub end_of_session: bool,
+    /// Policy says this device has no business here.
+    pub refused: bool,
+    /// Commands wait for it.
+    pub pending: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Registered {
+    pub always_online: bool,
+    /// Zero: not said.
+    pub awake: Duration,
+    /// Zero: none.
+    pub heartbeat: Duration,
+}
+
+/// What the driver does next, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Encode and send the next waiting command.
+    SendNext,
+    /// The command in hand got no answer in time.
+    GiveUpAnswer,
+    /// Tell the device that the session ends.
+    SayEnd(Goodbye),
+    Close(Closing),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goodbye {
+    Done,
+    Busy,
+    NotAuthorised,
+}
+
+/// Why a session ended; its name in metrics and logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Closing {
+    Done,
+    EndedByDevice,
+    Refused,
+    NoFrame,
+    CommandWait,
+    AwakeOver,
+    HeartbeatsMissed,
+    TooManyFaults,
+    TakenOver,
+    Draining,
+    PeerClosed,
+    StoreFailing,
+    LinkError,
+}
+
+impl Closing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::EndedByDevice => "ended-by-device",
+            Self::Refused => "refused",
+            Self::NoFrame => "no-frame",
+            Self::CommandWait => "command-wait",
+            Self::AwakeOver => "awake-over",
+            Self::HeartbeatsMissed => "heartbeats-missed",
+            Self::TooManyFaults => "too-many-faults",
+            Self::TakenOver => "taken-over",
+            Self::Draining => "draining",
+            Self::PeerClosed => "peer-closed",
+            Self::StoreFailing => "store-failing",
+            Self::LinkError => "link-error",
+        }
+    }
+}
+
+/// One conversation. Times are milliseconds of any clock that does not go back.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    opened_ms: i64,
+    /// Last frame, command or answer.
+    active_ms: i64,
+    command_wait_ms: i64,
+    registered: Option<Registered>,
+    spoke: bool,
+    reported: bool,
+    faults: u32,
+    answer_by_ms: Option<i64>,
+    /// Between `SendNext` and what the driver says of it.
+    sending: bool,
+    closed: bool,
+}
+
+impl Machine {
+    pub fn new(now_ms: i64, command_wait: Duration) -> Self {
+        Self {
+            opened_ms: now_ms,
+            active_ms: now_ms,
+            command_wait_ms: millis(command_wait),
+            registered: None,
+            spoke: false,
+            reported: false,
+            faults: 0,
+            answer_by_ms: None,
+            sending: false,
+            closed: false,
+        }
+    }
+
+    /// When `Tick` is due.
+    pub fn deadline_ms(&self) -> i64 {
+        self.deadline().0
+    }
+
+    pub fn step(&mut self, input: &Input, now_ms: i64) -> Vec<Action> {
+        if self.closed {
+            return Vec::new();
+        }
+        let actions = match input {
+            Input::Frame(facts) => self.on_frame(facts, now_ms),
+            Input::Fault => self.on_fault(now_ms),
+            Input::CommandWaiting => self.send_if_ready(),
+            Input::CommandSent { answer_within } => self.on_sent(*answer_within, now_ms),
+            Input::NothingSent => self.on_nothing_sent(),
+            Input::CommandAnswered => {
+                self.answer_by_ms = None;
+                self.active_ms = now_ms;
+                self.send_if_ready()
+            }
+            Input::Tick => self.on_tick(now_ms),
+            Input::TakenOver => vec![Action::Close(Closing::TakenOver)],
+            Input::Draining => vec![Action::SayEnd(Goodbye::Busy), Action::Close(Closing::Draining)],
+        };
+        self.closed = actions.iter().any(|a| matches!(a, Action::Close(_)));
+        actions
+    }
+
+    fn on_frame(&mut self, facts: &FrameFacts, now_ms: i64) -> Vec<Action> {
+        self.spoke = true;
+        self.active_ms = now_ms;
+        if let Some(registered) = facts.registered {
+            self.registered = Some(registered);
+        }
+        if facts.refused {
+            return vec![Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
+        }
+        if facts.end_of_session {
+            return vec![Action::Close(Closing::EndedByDevice)];
+        }
+        self.reported |= facts.report_complete;
+        if facts.pending {
+            return self.send_if_ready();
+        }
+        if facts.report_complete && !self.always_online() && self.is_free() {
+            return vec![Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
+        }
+        Vec::new()
+    }
+
+    fn on_fault(&mut self, now_ms: i64) -> Vec<Action> {
+        self.faults += 1;
+        self.active_ms = now_ms;
+        if self.faults >= limits::SESSION_FAULTS_MAX {
+            return vec![Action::Close(Closing::TooManyFaults)];
+        }
+        Vec::new()
+    }
+
+    fn on_sent(&mut self, answer_within: Option<Duration>, now_ms: i64) -> Vec<Action> {
+        self.sending = false;
+        self.active_ms = now_ms;
+        match answer_within {
+            Some(wait) => {
+                self.answer_by_ms = Some(now_ms + millis(wait.min(limits::ANSWER_WITHIN_MAX)));
+                Vec::new()
+            }
+            None => self.send_if_ready(),
+        }
+    }
+
+    /// The queue is empty: the device need not stay awake for us.
+    fn on_nothing_sent(&mut self) -> Vec<Action> {
+        self.sending = false;
+        if self.reported && !self.always_online() && self.is_free() {
+            return vec![Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
+        }
+        Vec::new()
+    }
+
+    fn on_tick(&mut self, now_ms: i64) -> Vec<Action> {
+        let (due_ms, closing) = self.deadline();
+        if now_ms < due_ms {
+            return Vec::new();
+        }
+        if self.answer_by_ms.take().is_some() {
+            self.active_ms = now_ms;
+            let mut actions = vec![Action::GiveUpAnswer];
+            actions.extend(if self.awake_is_over(now_ms) {
+                Self::say_end(Closing::AwakeOver)
+            } else {
+                self.send_if_ready()
+            });
+            return actions;
+        }
+        match closing {
+            Closing::CommandWait | Closing::AwakeOver => Self::say_end(closing),
+            other => vec![Action::Close(other)],
+        }
+    }
+
+    fn say_end(closing: Closing) -> Vec<Action> {
+        vec![Action::SayEnd(Goodbye::Done), Action::Close(closing)]
+    }
+
+    fn send_if_ready(&mut self) -> Vec<Action> {
+        let ready = self.reported || self.always_online();
+        if !ready || !self.is_free() {
+            return Vec::new();
+        }
+        self.sending = true;
+        vec![Action::SendNext]
+    }
+
+    fn is_free(&self) -> bool {
+        self.answer_by_ms.is_none() && !self.sending
+    }
+
+    fn always_online(&self) -> bool {
+        self.registered.is_some_and(|r| r.always_online)
+    }
+
+    fn awake_ends_ms(&self) -> Option<i64> {
+        if self.always_online() {
+            return None;
+        }
+        let awake = self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT);
+        Some(self.opened_ms + millis(awake))
+    }
+
+    fn awake_is_over(&self, now_ms: i64) -> bool {
+        self.awake_ends_ms().is_some_and(|end| now_ms >= end)
+    }
+
+    /// The next moment at which silence means something, and what.
+    fn deadline(&self) -> (i64, Closing) {
+        if let Some(by) = self.answer_by_ms {
+            return (by, Closing::AwakeOver);
+        }
+        if !self.spoke {
+            return (self.opened_ms + millis(limits::FIRST_FRAME_TIMEOUT), Closing::NoFrame);
+        }
+        if let Some(registered) = self.registered.filter(|r| r.always_online) {
+            // Without a stated interval the device still has to show life now and then.
+            let beat = if registered.heartbeat.is_zero() { limits::AWAKE_DEFAULT } else { registered.heartbeat };
+            return (
+                self.active_ms + millis(beat) * i64::from(limits::HEARTBEATS_MISSED_MAX),
+                Closing::HeartbeatsMissed,
+            );
+        }
+        let wait = (self.active_ms + self.command_wait_ms, Closing::CommandWait);
+        match self.awake_ends_ms() {
+            Some(end) if end < wait.0 => (end, Closing::AwakeOver),
+            _ => wait,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(120);
+    const AWAKE_MS: i64 = 600_000;
+
+    fn registered(always_online: bool) -> FrameFacts {
+        FrameFacts {
+            registered: Some(Registered {
+                always_online,
+                awake: Duration::from_secs(600),
+                heartbeat: Duration::from_secs(if always_online { 60 } else { 0 }),
+            }),
+            ..FrameFacts::default()
+        }
+    }
+    fn report(pending: bool) -> Input {
+        Input::Frame(FrameFacts { report_complete: true, pending, ..FrameFacts::default() })
+    }
+    fn sent(seconds: u64) -> Input {
+        Input::CommandSent { answer_within: Some(Duration::from_secs(seconds)) }
+    }
+    const DONE: [Action; 2] = [Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
+
+    /// Plays (time, input, expected actions) on a fresh machine opened at 0.
+    fn check(script: &[(i64, Input, &[Action])]) -> Machine {
+        let mut machine = Machine::new(0, WAIT);
+        for (i, (now, input, expected)) in script.iter().enumerate() {
+            assert_eq!(machine.step(input, *now), *expected, "step {i}: {input:?} at {now}");
+        }
+        machine
+    }
+
+    #[test]
+    fn nothing_pending_ends_after_the_report() {
+        check(&[(10, Input::Frame(registered(false)), &[]), (20, report(false), &DONE)]);
+    }
+
+    #[test]
+    fn commands_wait_for_the_report_and_go_one_at_a_time() {
+        check(&[
+            (10, Input::Frame(FrameFacts { pending: true, ..registered(false) }), &[]),
+            (15, Input::CommandWaiting, &[]),
+            (20, report(true), &[Action::SendNext]),
+            (21, Input::CommandWaiting, &[]),
+            (22, sent(30), &[]),
+            (23, Input::CommandWaiting, &[]),
+            (30, Input::CommandAnswered, &[Action::SendNext]),
+            (31, sent(30), &[]),
+            (40, Input::CommandAnswered, &[Action::SendNext]),
+            (41, Input::NothingSent, &DONE),
+        ]);
+    }
+
+    #[test]
+    fn always_online_gets_commands_once_registered_and_lives_by_heartbeats() {
+        let machine = check(&[
+            (10, Input::Frame(FrameFacts { pending: true, ..registered(true) }), &[Action::SendNext]),
+            (11, sent(30), &[]),
+            (12, Input::CommandAnswered, &[Action::SendNext]),
+            (13, Input::NothingSent, &[]),
+            (14, report(false), &[]),
+        ]);
+        assert_eq!(machine.deadline_ms(), 14 + 3 * 60_000);
+    }
+
+    #[test]
+    fn an_unanswered_command_is_given_up_and_the_next_goes_out() {
+        check(&[
+            (10, Input::Frame(registered(false)), &[]),
+            (20, report(true), &[Action::SendNext]),
+            (20, sent(30), &[]),
+            (30_019, Input::Tick, &[]),
+            (30_020, Input::Tick, &[Action::GiveUpAnswer, Action::SendNext]),
+        ]);
+    }
+
+    #[test]
+    fn two_minutes_without_a_command_end_it() {
+        let mut machine = check(&[(0, Input::Frame(registered(false)), &[])]);
+        assert_eq!(machine.deadline_ms(), 120_000);
+        assert_eq!(
+            machine.step(&Input::Tick, 120_000),
+            [Action::SayEnd(Goodbye::Done), Action::Close(Closing::CommandWait)]
+        );
+        assert_eq!(machine.step(&report(true), 120_001), [], "a closed machine does nothing");
+    }
+
+    #[test]
+    fn the_awake_period_ends_it_but_not_while_an_answer_is_awaited() {
+        let mut machine = check(&[
+            (AWAKE_MS - 2_000, Input::Frame(registered(false)), &[]),
+            (AWAKE_MS - 1_000, report(true), &[Action::SendNext]),
+            (AWAKE_MS - 1_000, sent(60), &[]),
+        ]);
+        assert_eq!(machine.step(&Input::Tick, AWAKE_MS), [], "the command in hand is finished first");
+        assert_eq!(
+            machine.step(&Input::Tick, AWAKE_MS + 59_000),
+            [Action::GiveUpAnswer, Action::SayEnd(Goodbye::Done), Action::Close(Closing::AwakeOver)]
+        );
+    }
+
+    #[test]
+    fn silence_refusal_faults_takeover_and_draining_close() {
+        let mut silent = Machine::new(0, WAIT);
+        assert_eq!(silent.step(&Input::Tick, 59_999), []);
+        assert_eq!(silent.step(&Input::Tick, 60_000), [Action::Close(Closing::NoFrame)]);
+        let refused = FrameFacts { refused: true, ..FrameFacts::default() };
+        check(&[(
+            1,
+            Input::Frame(refused),
+            &[Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)],
+        )]);
+        check(&[(1, Input::TakenOver, &[Action::Close(Closing::TakenOver)])]);
+        check(&[(1, Input::Draining, &[Action::SayEnd(Goodbye::Busy), Action::Close(Closing::Draining)])]);
+        let mut noisy = Machine::new(0, WAIT);
+        for _ in 1..limits::SESSION_FAULTS_MAX {
+            assert_eq!(noisy.step(&Input::Fault, 1), []);
+        }
+        assert_eq!(noisy.step(&Input::Fault, 1), [Action::Close(Closing::TooManyFaults)]);
+    }
+}
