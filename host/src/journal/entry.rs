@@ -200,3 +200,40 @@ pub enum AdapterStep {
     },
     Removed,
 }
+
+impl FaultKind {
+    /// Its name in metrics, logs and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::NotMine => "not-mine",
+            Self::Corrupt => "corrupt",
+            Self::NotAuthentic => "not-authentic",
+            Self::Unsupported => "unsupported",
+            Self::OutOfRange => "out-of-range",
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Resources => "resources",
+            Self::Contract => "contract",
+            Self::Refused => "refused",
+            Self::Noise => "noise",
+        }
+    }
+}
+
+impl CommandStep {
+    /// Its name in metrics, logs and JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "requested",
+            Self::Sent { .. } => "sent",
+            Self::Answered { .. } => "answered",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Failed { .. } => "failed",
+            Self::Expired => "expired",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+}
