@@ -73,12 +73,34 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 pub const GUEST_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Table elements of one instance.
 pub const GUEST_TABLE_ELEMENTS_MAX: usize = 10_000;
+/// Longest time from a guest call's first interruption to its end, when the machine gives it no CPU time to spend.
+pub const GUEST_STALL_MAX: Duration = Duration::from_secs(1);
 /// Stack of one guest call.
 pub const GUEST_STACK_BYTES_MAX: usize = 512 * 1024;
 /// Instances over all threads.
 pub const GUEST_INSTANCES_MAX: u32 = 1_000;
+/// Idle instances that one thread keeps.
+pub const GUEST_INSTANCES_PER_THREAD_MAX: usize = 16;
+/// Core instances inside one component: the adapter's module and the shims around it.
+pub const GUEST_CORE_INSTANCES_MAX: u32 = 8;
+/// Tables of one component.
+pub const GUEST_TABLES_MAX: u32 = 4;
+/// Bytes that the host allocates for one guest answer, before it is checked.
+pub const GUEST_LIFT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// One log line of a guest.
+pub const GUEST_LOG_BYTES_MAX: usize = 512;
 /// Component file.
 pub const COMPONENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Its manifest section.
+pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+/// Its vectors section.
+pub const VECTORS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Adapter files in one directory.
+pub const ADAPTER_FILES_MAX: usize = 256;
+/// Compiled adapters that are kept on disk.
+pub const CACHED_CODE_FILES_MAX: usize = 64;
+/// One compiled adapter on disk.
+pub const CACHED_CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Messages of one decoded frame.
 pub const MESSAGES_MAX: usize = 256;
 /// Registers and samples of one decoded frame, all reports together.
@@ -87,6 +109,13 @@ pub const VALUES_MAX: usize = 8_192;
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// One string of a guest answer.
 pub const TEXT_BYTES_MAX: usize = 512;
+/// What a guest says about a fault.
+pub const DETAIL_BYTES_MAX: usize = 200;
+/// Decimal exponent of a value, either sign.
+pub const EXPONENT_MAX: u8 = 18;
+/// Device times lie in the years 1900 to 2299, as seconds since 1970.
+pub const CIVIL_MIN: i64 = -2_208_988_800;
+pub const CIVIL_MAX: i64 = 10_413_791_999;
 /// Session state of an adapter.
 pub const STATE_BYTES_MAX: usize = 4 * 1024;
 /// What an adapter may have remembered of a device.
@@ -146,6 +175,8 @@ const _: () = {
         FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 <= ENTRY_BYTES_MAX,
         "what one frame yields must fit one entry"
     );
+    assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
+    assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());

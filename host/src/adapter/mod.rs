@@ -2,6 +2,22 @@
 //!
 //! The rest of the station sees only the types of this file; wasmtime stays behind them.
 
+mod cache;
+mod catalog;
+mod cipher;
+mod engine;
+mod guest;
+mod instance;
+mod keys;
+mod loaded;
+mod manifest;
+mod wit;
+
+pub use catalog::{Catalog, Change, Listed, State};
+pub use engine::Runtime;
+pub use loaded::Adapter;
+pub use manifest::{LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Session, VECTORS_SECTION};
+
 use crate::model::{Civil, DeviceKey, DeviceKind, Message};
 
 /// What lies at the start of received bytes.

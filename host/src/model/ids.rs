@@ -33,16 +33,18 @@ const REALM_BYTES_MAX: usize = 32;
 
 impl DeviceKey {
     pub fn new(realm: &str, address: &str) -> Result<Self, KeyError> {
-        let fits = |text: &str, max: usize| {
-            !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
-        };
-        if !fits(realm, REALM_BYTES_MAX) {
+        if !is_word(realm, REALM_BYTES_MAX) {
             return Err(KeyError::Shape(format!("{realm}/{address}")));
         }
-        if !fits(address, ADDRESS_BYTES_MAX) {
+        if !Self::is_address(address) {
             return Err(KeyError::Address(address.chars().take(40).collect()));
         }
         Ok(Self(format!("{realm}/{address}").into()))
+    }
+
+    /// Whether a device may be called so.
+    pub fn is_address(text: &str) -> bool {
+        is_word(text, ADDRESS_BYTES_MAX)
     }
 
     pub fn as_str(&self) -> &str {
@@ -57,6 +59,10 @@ impl DeviceKey {
     pub fn address(&self) -> &str {
         self.0.split_once('/').map_or(&*self.0, |(_, address)| address)
     }
+}
+
+fn is_word(text: &str, max: usize) -> bool {
+    !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
 }
 
 impl fmt::Display for DeviceKey {

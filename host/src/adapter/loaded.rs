@@ -1,0 +1,146 @@
+//! One version of one adapter, compiled and ready to be called from any thread.
+
+use super::engine::Runtime;
+use super::guest::{Host, LogGate};
+use super::instance;
+use super::manifest::{LoadError, Manifest, Sections};
+use super::wit::BindingsPre;
+use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore};
+use crate::journal::FaultKind;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::model::{Command, Digest};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::Store;
+use wasmtime::component::Component;
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// A vendor's adapter. Calls run on the calling thread, within milliseconds whatever the guest does.
+pub struct Adapter {
+    pub manifest: Manifest,
+    pub digest: Digest,
+    /// `name@version`, for log lines.
+    label: Arc<str>,
+    realm: Arc<str>,
+    pub(super) serial: u64,
+    pub(super) pre: BindingsPre<Host>,
+    pub(super) alive: Arc<()>,
+    runtime: Arc<Runtime>,
+    keys: Arc<dyn KeyStore>,
+    log: Arc<LogGate>,
+}
+
+impl Adapter {
+    /// Reads, checks and compiles; tens of milliseconds, so never on an I/O thread. Runs no vector yet.
+    pub fn load(runtime: &Arc<Runtime>, bytes: &[u8], keys: Arc<dyn KeyStore>) -> Result<Self, LoadError> {
+        let manifest = Manifest::parse(Sections::find(bytes)?.manifest)?;
+        let digest = Digest::of(bytes);
+        let component = runtime.compile(&digest, bytes).map_err(|e| LoadError::Compile(format!("{e:#}")))?;
+        check_imports(runtime, &component)?;
+        let pre = runtime.link(&component).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
+        let adapter = Self::assemble(runtime, manifest, digest, pre, keys);
+        match instance::trial(&adapter, "") {
+            // It may well want a profile that says more than nothing.
+            Err(fault) if fault.kind != FaultKind::OutOfRange => Err(LoadError::Contract(fault.detail)),
+            _ => Ok(adapter),
+        }
+    }
+
+    /// The same code with other keys: how vectors are run.
+    pub fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
+        Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.pre.clone(), keys)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    pub fn version(&self) -> &str {
+        &self.manifest.version
+    }
+
+    /// Address space of its devices.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// What lies at the start of `received`. `profile` is JSON; empty means the adapter's defaults.
+    pub fn frame(&self, profile: &str, received: &[u8]) -> Result<Framing, Fault> {
+        if received.is_empty() {
+            return Ok(Framing::Incomplete(1));
+        }
+        let received = &received[..received.len().min(FRAME_BYTES_MAX)];
+        instance::call(self, profile, |guest| guest.frame(received))
+    }
+
+    pub fn decode(&self, profile: &str, context: &Context<'_>, frame: &[u8]) -> Result<Decoded, Fault> {
+        instance::call(self, profile, |guest| guest.decode(context, frame))
+    }
+
+    pub fn encode(&self, profile: &str, context: &Context<'_>, command: &Command) -> Result<Encoded, Fault> {
+        instance::call(self, profile, |guest| guest.encode(context, command))
+    }
+
+    /// Whether the adapter takes this profile, and if not, its own words.
+    pub fn try_profile(&self, profile: &str) -> Result<(), String> {
+        instance::trial(self, profile).map_err(|fault| fault.detail)
+    }
+
+    pub(super) fn new_store(&self) -> Store<Host> {
+        let host = Host::new(
+            self.label.clone(),
+            self.realm.clone(),
+            self.keys.clone(),
+            self.log.clone(),
+            self.runtime.clock(),
+        );
+        Store::new(self.runtime.engine(), host)
+    }
+
+    fn assemble(
+        runtime: &Arc<Runtime>,
+        manifest: Manifest,
+        digest: Digest,
+        pre: BindingsPre<Host>,
+        keys: Arc<dyn KeyStore>,
+    ) -> Self {
+        Self {
+            label: format!("{}@{}", manifest.name, manifest.version).into(),
+            realm: manifest.realm.as_str().into(),
+            manifest,
+            digest,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            pre,
+            alive: Arc::new(()),
+            runtime: runtime.clone(),
+            keys,
+            log: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        self.alive = Arc::new(());
+        instance::adapter_gone();
+    }
+}
+
+impl std::fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.label, self.digest)
+    }
+}
+
+/// Only the contract's own interfaces, whatever the linker would make of the rest.
+fn check_imports(runtime: &Runtime, component: &Component) -> Result<(), LoadError> {
+    for (name, _) in component.component_type().imports(runtime.engine()) {
+        let known = name.strip_prefix("polymeter:adapter/").and_then(|rest| rest.split_once('@'));
+        match known {
+            Some(("keys" | "log" | "types" | "commands", version)) if version.starts_with("1.") => {}
+            _ => return Err(LoadError::Import(name.to_owned())),
+        }
+    }
+    Ok(())
+}

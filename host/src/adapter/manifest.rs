@@ -1,0 +1,179 @@
+//! What an adapter says about itself: the custom sections of its file, read before any of its code is compiled.
+
+use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, VECTORS_BYTES_MAX};
+use serde::{Deserialize, Serialize};
+use wasmparser::{Encoding, Parser, Payload};
+
+/// Custom section with the manifest, JSON.
+pub const MANIFEST_SECTION: &str = "polymeter:manifest";
+/// Custom section with the golden vectors, a JSON array of vector files.
+pub const VECTORS_SECTION: &str = "polymeter:vectors";
+/// The version of the contract that this station speaks. Any adapter of the same major version runs.
+pub const CONTRACT: &str = "1.0.0";
+
+/// `adapter.toml`, as embedded in the component.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Manifest {
+    /// Lower-case letters, digits, `-` and `_`; unique in a station.
+    pub name: String,
+    pub vendor: String,
+    /// `major.minor.patch`, optionally with a pre-release.
+    pub version: String,
+    /// Version of the contract it was built against.
+    pub contract: String,
+    /// Address space of its devices.
+    pub realm: String,
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub license: String,
+    #[serde(default)]
+    pub models: Vec<String>,
+    #[serde(default)]
+    pub transports: Vec<String>,
+    /// Message kinds it can produce.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Command names of the contract that it encodes.
+    #[serde(default)]
+    pub commands: Vec<String>,
+    /// Layout version of its session state and device memory.
+    #[serde(default = "one")]
+    pub state_version: u32,
+    #[serde(default)]
+    pub session: Session,
+    /// JSON schema of the profile.
+    #[serde(default)]
+    pub profile: serde_json::Value,
+}
+
+/// What the protocol demands of a conversation.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Session {
+    #[serde(default)]
+    pub registration: RegistrationRule,
+    /// Reports of one communication; 0 any number.
+    #[serde(default)]
+    pub reports_per_session: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistrationRule {
+    /// A device must register before it says anything else.
+    Required,
+    /// Every frame says who sends it.
+    #[default]
+    Implicit,
+}
+
+/// Why a file does not become an adapter. The text names the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the file has {0} bytes; an adapter has at most {COMPONENT_BYTES_MAX}")]
+    TooLarge(usize),
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    #[error("not a WebAssembly component, or only a part of one: {0}")]
+    NotComponent(String),
+    #[error("a core module, not a component; build it with `polymeter adapter build`")]
+    CoreModule,
+    #[error("no `{MANIFEST_SECTION}` section; build it with `polymeter adapter build`")]
+    NoManifest,
+    #[error("manifest: {0}")]
+    Manifest(String),
+    #[error("built for contract {0}; this station speaks {CONTRACT}")]
+    ContractVersion(String),
+    #[error("imports `{0}`; adapters may import only `keys`, `log`, `types` and `commands` of polymeter:adapter")]
+    Import(String),
+    #[error("does not fulfil the contract: {0}")]
+    Contract(String),
+    #[error("does not compile: {0}")]
+    Compile(String),
+    #[error("fails its own vectors: {0}")]
+    Vectors(String),
+}
+
+impl LoadError {
+    /// A file that is still being written looks like this; one that was rejected for anything else was whole.
+    pub fn may_be_unfinished(&self) -> bool {
+        matches!(self, Self::NotComponent(_))
+    }
+}
+
+/// The sections of a file, still unread.
+pub struct Sections<'a> {
+    pub manifest: &'a [u8],
+    pub vectors: Option<&'a [u8]>,
+}
+
+impl<'a> Sections<'a> {
+    /// Walks the file once; sections of nested modules do not count.
+    pub fn find(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        if bytes.len() > COMPONENT_BYTES_MAX {
+            return Err(LoadError::TooLarge(bytes.len()));
+        }
+        let (mut manifest, mut vectors, mut depth) = (None, None, 0_u32);
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(|error| LoadError::NotComponent(error.message().to_owned()))? {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(LoadError::CoreModule),
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::CustomSection(section) if depth == 1 => {
+                    let (slot, max) = match section.name() {
+                        MANIFEST_SECTION => (&mut manifest, MANIFEST_BYTES_MAX),
+                        VECTORS_SECTION => (&mut vectors, VECTORS_BYTES_MAX),
+                        _ => continue,
+                    };
+                    if section.data().len() > max {
+                        return Err(LoadError::Manifest(format!("section {} exceeds {max} bytes", section.name())));
+                    }
+                    if slot.replace(section.data()).is_some() {
+                        return Err(LoadError::Manifest(format!("two sections named {}", section.name())));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { manifest: manifest.ok_or(LoadError::NoManifest)?, vectors })
+    }
+}
+
+impl Manifest {
+    pub fn parse(json: &[u8]) -> Result<Self, LoadError> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// For ordering two versions of one adapter.
+    pub fn version(&self) -> semver::Version {
+        self.version.parse().unwrap_or(semver::Version::new(0, 0, 0))
+    }
+
+    fn check(&self) -> Result<(), LoadError> {
+        let word = |text: &str, max: usize| {
+            (1..=max).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        };
+        if !word(&self.name, 64) {
+            return Err(LoadError::Manifest(format!("`{}` is no adapter name", self.name.escape_debug())));
+        }
+        if !word(&self.realm, 32) {
+            return Err(LoadError::Manifest(format!("`{}` is no realm", self.realm.escape_debug())));
+        }
+        if let Err(error) = self.version.parse::<semver::Version>() {
+            return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
+        }
+        match (self.contract.parse::<semver::Version>(), CONTRACT.split_once('.')) {
+            (Ok(built_for), Some((ours, _))) if built_for.major.to_string() == ours => Ok(()),
+            _ => Err(LoadError::ContractVersion(self.contract.escape_debug().to_string())),
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
