@@ -141,8 +141,20 @@ pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
 pub const COMMIT_ENTRIES_MAX: usize = 4_096;
 /// Bytes of one commit.
 pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Entries waiting for the writer.
+/// Entries waiting for the writer; a large one counts as several, one for each started `JOURNAL_QUEUE_STEP_BYTES`.
 pub const JOURNAL_QUEUE_MAX: usize = 16_384;
+pub const JOURNAL_QUEUE_STEP_BYTES: usize = 4 * 1024;
+/// A journal file that has grown past this is sealed and followed by a new one. It bounds what a restart after a
+/// crash has to walk.
+pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Sealed journal files open for reading at a time.
+pub const SEGMENTS_OPEN_MAX: usize = 8;
+/// Page cache of the journal file being written, and of each one being read.
+pub const SEGMENT_WRITE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+pub const SEGMENT_READ_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// First and longest pause before a failed journal or view file is opened again.
+pub const STORE_RETRY_MIN: Duration = Duration::from_millis(100);
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// One entry, encoded.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// Entries that the views fold into one transaction.
@@ -183,4 +195,6 @@ const _: () = {
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
     assert!(COMMIT_ENTRIES_MAX <= JOURNAL_QUEUE_MAX);
+    assert!(COMMIT_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES_MAX);
+    assert!(ENTRY_BYTES_MAX / JOURNAL_QUEUE_STEP_BYTES < JOURNAL_QUEUE_MAX, "the largest entry must find room");
 };

@@ -25,6 +25,8 @@ pub enum Fact {
         frame: u64,
         adapter: Digest,
         outcome: FrameOutcome,
+        /// Who sent it, as the other adapter reads it.
+        device: Option<DeviceKey>,
     },
     /// An operator lets a held device in, or names one in advance.
     DeviceAdopted {

@@ -1,8 +1,215 @@
-//! The journal: one append-only file of facts, durable before anybody is told "yes".
+//! The journal: one append-only sequence of facts, durable before anybody is told "yes".
+//!
+//! `append` resolves only after the entry's commit is on disk. One thread writes; entries that arrive together are
+//! committed together. Views and outlets follow the journal; they never write to it.
+//!
+//! It lies in `journal/` of the data directory as a row of segment files (`format` has the layout, `segment` says why
+//! there are several). It knows nothing of what entries mean; folding them is the business of `views`.
 
 mod entry;
+mod format;
+mod queue;
+mod reader;
+mod recent;
+mod retention;
+mod segment;
+mod segments;
+mod storage;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use entry::{
     AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
     Role,
 };
+pub use format::{CodecError, Identity};
+pub use queue::{AppendError, Receipt};
+pub use reader::{Follower, Portion, Reader, Stored};
+pub use recent::Batch;
+pub use retention::Dropped;
+pub use segment::StoreError;
+pub use segments::DayEntries;
+pub use storage::DirectoryError;
+pub use verify::{Broken, Verified, VerifyProgress};
+pub use writer::Failing;
+
+use crate::model::Seq;
+use format::Head;
+use queue::Queue;
+use recent::Recent;
+use segments::Segments;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use storage::{Directory, Storage};
+use tokio::sync::watch;
+use writer::{Shared, Writer};
+
+/// How to open a journal.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who writes. An existing journal of another station is refused; its own epoch is kept.
+    pub identity: Identity,
+    /// The moment, UTC milliseconds: names the first file of a new journal.
+    pub now_ms: i64,
+}
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "this data directory belongs to station `{found}`, not to `{wanted}`; correct `station` in the configuration \
+         or choose another data directory"
+    )]
+    OtherStation { found: String, wanted: String },
+    #[error("no thread for the journal's writer: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How the journal is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Set while entries cannot be stored, and so nobody may be told "yes".
+    pub failing: Option<Failing>,
+    pub last_seq: Seq,
+    /// Entries waiting for the writer.
+    pub queued: usize,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Time of the newest entry of the last commit, UTC milliseconds; `None`: nothing since the start.
+    pub last_commit_ms: Option<i64>,
+}
+
+/// The open journal. Clones share it; when the last one goes, what is queued is written and the files are closed.
+#[derive(Clone)]
+pub struct Journal(Arc<Open>);
+
+struct Open {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `dir`, for this process alone.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        let storage: Arc<dyn Storage> = Arc::new(Directory::open(&dir.join("journal"))?);
+        Self::with_storage(&storage, options)
+    }
+
+    pub(crate) fn with_storage(storage: &Arc<dyn Storage>, options: &Options) -> Result<Self, OpenError> {
+        let segments = Segments::list(storage.clone())?;
+        let (identity, tip, bytes) = match segments.last() {
+            Some(last) => {
+                let (head, tip) = last.open_writing(&**storage)?;
+                if head.identity.station != options.identity.station {
+                    let wanted = options.identity.station.clone();
+                    return Err(OpenError::OtherStation { found: head.identity.station, wanted });
+                }
+                let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
+                let bytes = files.iter().find(|(file, _)| *file == last.name.file()).map_or(0, |(_, bytes)| *bytes);
+                (head.identity, tip, bytes)
+            }
+            None => {
+                let identity = options.identity.clone();
+                let day = format::day_of(options.now_ms);
+                let head = Head { format: format::SEGMENT_FORMAT, identity, first: Seq(1), day, follows: [0; 32] };
+                let tip = segments.roll(&head)?.tip(&**storage)?;
+                (head.identity, tip, 0)
+            }
+        };
+        let active = segments.last().ok_or_else(|| StoreError::Io("no segment".into()))?;
+        let shared = Arc::new(Shared {
+            identity,
+            queue: Queue::new(),
+            recent: Recent::default(),
+            segments,
+            last: AtomicU64::new(tip.last.0),
+            commits: AtomicU64::new(0),
+            last_commit_ms: Mutex::default(),
+            failing: Mutex::default(),
+            committed: watch::Sender::new(tip.last),
+        });
+        shared.recent.start(tip.last);
+        let writer = Writer { shared: shared.clone(), active, tip, bytes };
+        let thread = std::thread::Builder::new()
+            .name("journal-writer".into())
+            .spawn(move || writer.run())
+            .map_err(OpenError::Thread)?;
+        Ok(Self(Arc::new(Open { shared, writer: Mutex::new(Some(thread)) })))
+    }
+
+    /// Waits for room in the queue and until the entry is durable. On an error nothing may be acknowledged: the entry
+    /// is most likely not kept (it can be, if the failure came after the write).
+    pub async fn append(&self, entry: Entry) -> Result<Seq, AppendError> {
+        self.submit(entry).await?.await
+    }
+
+    /// The first half of `append`: waits for room only. Entries are numbered in the order of these calls' ends.
+    pub async fn submit(&self, entry: Entry) -> Result<Receipt, AppendError> {
+        self.0.shared.queue.submit(entry).await
+    }
+
+    /// As `append`, for threads outside the async runtime.
+    pub fn append_blocking(&self, entry: Entry) -> Result<Seq, AppendError> {
+        self.0.shared.queue.submit_blocking(entry)?.wait()
+    }
+
+    /// As `submit`, for threads outside the async runtime.
+    pub fn submit_blocking(&self, entry: Entry) -> Result<Receipt, AppendError> {
+        self.0.shared.queue.submit_blocking(entry)
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader(self.0.shared.clone())
+    }
+
+    /// The last durable entry, changing with every commit.
+    pub fn committed(&self) -> watch::Receiver<Seq> {
+        self.0.shared.committed.subscribe()
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.0.shared.identity
+    }
+
+    pub fn health(&self) -> Health {
+        let shared = &self.0.shared;
+        Health {
+            failing: writer::lock(&shared.failing).clone(),
+            last_seq: Seq(shared.last.load(Ordering::Acquire)),
+            queued: shared.queue.len(),
+            commits: shared.commits.load(Ordering::Relaxed),
+            last_commit_ms: *writer::lock(&shared.last_commit_ms),
+        }
+    }
+
+    /// Takes no more entries, writes those that wait, and closes the files. Clones of this journal are closed too.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Open {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = writer::lock(&self.writer).take();
+        if let Some(thread) = thread {
+            // A writer that panicked has refused its entries already; there is nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

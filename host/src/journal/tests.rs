@@ -1,0 +1,120 @@
+//! The journal on real files: appended, read, reopened, rolled over, followed.
+
+use super::*;
+use crate::model::DeviceKey;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY_MS: i64 = 86_400_000;
+
+fn options() -> Options {
+    Options { identity: Identity { station: "north".into(), epoch: 7 }, now_ms: 0 }
+}
+
+/// An entry that says its number.
+fn entry(number: u64, at_ms: i64) -> Entry {
+    let device = DeviceKey::new("usp", &format!("{number:014}")).expect("a device");
+    Entry { at_ms, fact: Fact::DeviceAdopted { device, by: "test".into() } }
+}
+
+/// A directory that goes with its test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("polymeter-journal-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn all(reader: &Reader) -> Vec<(Seq, Entry)> {
+    let mut out: Vec<(Seq, Entry)> = Vec::new();
+    loop {
+        let from = Seq(out.last().map_or(reader.first_seq().0, |(seq, _)| seq.0 + 1));
+        let stretch = reader.read(from, 100, 1 << 20).expect("reads");
+        if stretch.is_empty() {
+            return out;
+        }
+        out.extend(stretch.into_iter().map(|s| (s.seq, s.entry.expect("decodes"))));
+    }
+}
+
+#[test]
+fn what_was_appended_is_there_after_reopening() {
+    let dir = Scratch::new("reopen");
+    for round in 0..3 {
+        let journal = Journal::open(&dir.0, &options()).expect("opens");
+        assert_eq!(journal.reader().last_seq(), Seq(round * 100));
+        let receipts: Vec<_> =
+            (0..100).map(|n| journal.submit_blocking(entry(round * 100 + n, 1_000)).expect("has room")).collect();
+        for (n, receipt) in receipts.into_iter().enumerate() {
+            assert_eq!(receipt.wait(), Ok(Seq(round * 100 + n as u64 + 1)));
+        }
+        journal.close();
+        assert_eq!(journal.append_blocking(entry(0, 0)), Err(AppendError::Closed));
+    }
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    let expected: Vec<_> = (0..300).map(|n| (Seq(n + 1), entry(n, 1_000))).collect();
+    assert_eq!(all(&journal.reader()), expected);
+    assert_eq!(journal.reader().get(Seq(17)).expect("reads").map(|s| s.entry), Some(Ok(entry(16, 1_000))));
+    assert_eq!(journal.reader().get(Seq(301)).expect("reads"), None);
+}
+
+#[test]
+fn one_process_at_a_time_and_one_station() {
+    let dir = Scratch::new("exclusive");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    let second = Journal::open(&dir.0, &options()).err().expect("refused").to_string();
+    assert!(second.contains("in use by a running station"), "{second}");
+    drop(journal);
+    let other = Options { identity: Identity { station: "south".into(), epoch: 1 }, now_ms: 0 };
+    let refused = Journal::open(&dir.0, &other).err().expect("refused").to_string();
+    assert!(refused.contains("belongs to station `north`"), "{refused}");
+}
+
+#[test]
+fn a_new_day_starts_a_new_file() {
+    let dir = Scratch::new("days");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    for (n, at_ms) in [(0, 5), (1, DAY_MS - 1), (2, DAY_MS), (3, DAY_MS - 2), (4, 3 * DAY_MS)] {
+        journal.append_blocking(entry(n, at_ms)).expect("appends");
+    }
+    let days = journal.reader().days().expect("days");
+    let counts: Vec<_> = days.iter().map(|d| (d.day.0, d.first.0, d.last.0, d.count)).collect();
+    assert_eq!(counts, [(0, 1, 2, 2), (1, 3, 4, 2), (3, 5, 5, 1)]);
+    assert_eq!(all(&journal.reader()).len(), 5);
+}
+
+#[test]
+fn a_follower_reads_from_the_file_then_from_memory() {
+    let dir = Scratch::new("follow");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    for n in 0..50 {
+        journal.append_blocking(entry(n, 0)).expect("appends");
+    }
+    let mut follower = journal.reader().follow(Seq(10));
+    let mut seen = Vec::new();
+    let mut drain = |follower: &mut Follower| {
+        loop {
+            let before = follower.at();
+            match follower.next(7, Duration::ZERO).expect("follows") {
+                Portion::Entries(batches) => seen.extend(
+                    batches.iter().flat_map(|b| b.entries.iter().map(|(seq, _)| seq.0)).filter(|seq| *seq > before.0),
+                ),
+                Portion::Nothing | Portion::Closed => return seen.clone(),
+            }
+        }
+    };
+    assert_eq!(drain(&mut follower), (11..=50).collect::<Vec<_>>());
+    for n in 50..80 {
+        journal.append_blocking(entry(n, 0)).expect("appends");
+    }
+    assert_eq!(drain(&mut follower), (11..=80).collect::<Vec<_>>());
+}

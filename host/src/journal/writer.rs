@@ -1,0 +1,188 @@
+//! The one thread that writes: takes what is queued, commits it as one transaction, then tells those who wait.
+//!
+//! After any error of the store redb wants its file opened anew. The writer does that by itself, with growing
+//! pauses, and refuses entries until a trial write of the largest entry's size has succeeded.
+
+use super::format::{self, Head, Identity};
+use super::queue::{AppendError, Pending, Queue};
+use super::recent::{Batch, Recent};
+use super::segment::{Segment, StoreError, Tip};
+use super::segments::Segments;
+use crate::limits;
+use crate::model::{Day, Seq};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// What the writer shares with everybody.
+pub(super) struct Shared {
+    pub identity: Identity,
+    pub queue: Queue,
+    pub recent: Recent,
+    pub segments: Segments,
+    pub last: AtomicU64,
+    pub commits: AtomicU64,
+    /// Time of the newest entry of the last commit.
+    pub last_commit_ms: Mutex<Option<i64>>,
+    pub failing: Mutex<Option<Failing>>,
+    pub committed: watch::Sender<Seq>,
+}
+
+/// The store does not take entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    pub why: Arc<str>,
+    /// Time of the first entry that was refused for it.
+    pub since_ms: i64,
+}
+
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
+    pub active: Arc<Segment>,
+    pub tip: Tip,
+    /// Size of the active segment, roughly.
+    pub bytes: u64,
+}
+
+impl Writer {
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        while let Some(batch) = shared.queue.take() {
+            if !self.store(batch) {
+                break;
+            }
+        }
+        // Nothing waits for this: what was promised is durable already.
+        let _ = self.active.close();
+        shared.recent.close();
+    }
+
+    /// Stores a batch; on an error refuses it and everything queued until the store works again. False: the journal
+    /// was closed meanwhile.
+    fn store(&mut self, mut batch: Vec<Pending>) -> bool {
+        while !batch.is_empty() {
+            let at_ms = batch[0].entry.at_ms;
+            let count = self.fitting(&batch);
+            let result = catch_unwind(AssertUnwindSafe(|| self.commit(&batch[..count])));
+            let why: Arc<str> = match result {
+                Ok(Ok(())) => {
+                    let rest = batch.split_off(count);
+                    self.publish(batch);
+                    batch = rest;
+                    continue;
+                }
+                Ok(Err(e)) => e.to_string().into(),
+                Err(_) => "the store stopped unexpectedly; its message is in the log".into(),
+            };
+            *lock(&self.shared.failing) = Some(Failing { why: why.clone(), since_ms: at_ms });
+            self.shared.queue.fail(&why);
+            for waiting in batch {
+                let _ = waiting.done.send(Err(AppendError::Failing(why.clone())));
+            }
+            return self.recover();
+        }
+        true
+    }
+
+    /// How many of these go into one segment; rolls over when it is none.
+    fn fitting(&self, batch: &[Pending]) -> usize {
+        let day = self.day_for(&batch[0]);
+        batch.iter().position(|p| self.day_for(p) != day).unwrap_or(batch.len())
+    }
+
+    /// The day of the segment that an entry belongs into: its own, but a clock that wavers around midnight does not
+    /// go back to the day before.
+    fn day_for(&self, pending: &Pending) -> Day {
+        let (day, active) = (format::day_of(pending.entry.at_ms), self.active.name.day);
+        if day.0 == active.0 - 1 { active } else { day }
+    }
+
+    fn commit(&mut self, batch: &[Pending]) -> Result<(), StoreError> {
+        let first = Seq(self.tip.last.0 + 1);
+        let day = self.day_for(&batch[0]);
+        let empty = self.active.name.first == first;
+        if (day != self.active.name.day || self.bytes > limits::SEGMENT_BYTES_MAX) && !empty {
+            let identity = self.shared.identity.clone();
+            let head = Head { format: format::SEGMENT_FORMAT, identity, first, day, follows: self.tip.hash };
+            self.active = self.shared.segments.roll(&head)?;
+            self.bytes = 0;
+        }
+        let hash = self.active.append(&self.tip.hash, first, batch.iter().map(|p| &p.bytes[..]))?;
+        self.tip = Tip { last: Seq(self.tip.last.0 + batch.len() as u64), hash };
+        // 24 bytes: key, length and offset of a row.
+        self.bytes += batch.iter().map(|p| p.bytes.len() as u64 + 24).sum::<u64>();
+        Ok(())
+    }
+
+    /// The batch is durable: say so.
+    fn publish(&self, batch: Vec<Pending>) {
+        let last = self.tip.last;
+        let first = last.0 + 1 - batch.len() as u64;
+        let mut out = Batch { entries: Vec::with_capacity(batch.len()), ..Batch::default() };
+        let mut receipts = Vec::with_capacity(batch.len());
+        for (seq, pending) in (first..).zip(batch) {
+            // Decoded, an entry takes about three times its encoded size.
+            out.bytes += pending.bytes.len() * 3 + 256;
+            out.entries.push((Seq(seq), pending.entry));
+            receipts.push((Seq(seq), pending.done));
+        }
+        self.shared.last.store(last.0, Ordering::Release);
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.shared.last_commit_ms) = out.entries.last().map(|(_, entry)| entry.at_ms);
+        // Followers first: who has a receipt may ask them at once.
+        self.shared.recent.push(last, out);
+        for (seq, done) in receipts {
+            let _ = done.send(Ok(seq));
+        }
+        self.shared.committed.send_replace(last);
+    }
+
+    /// Opens the store again until it works. A commit that failed may be there all the same, so the tip is read anew.
+    fn recover(&mut self) -> bool {
+        let mut pause = limits::STORE_RETRY_MIN;
+        while self.shared.queue.pause(pause) {
+            match catch_unwind(AssertUnwindSafe(|| self.reopen())) {
+                Ok(Ok(())) => {
+                    *lock(&self.shared.failing) = None;
+                    self.shared.queue.recover();
+                    return true;
+                }
+                Ok(Err(e)) => self.still_failing(&e.to_string().into()),
+                Err(_) => self.still_failing(&"opening the store again stopped unexpectedly".into()),
+            }
+            pause = (pause * 2).min(limits::STORE_RETRY_MAX);
+        }
+        false
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let storage = self.shared.segments.storage.clone();
+        // A failed roll may have sealed the last segment already, or may have made the next one.
+        let active = self.shared.segments.reopen_last()?;
+        let (_, tip) = active.open_writing(&*storage)?;
+        active.probe()?;
+        if tip.last > self.tip.last {
+            self.shared.last.store(tip.last.0, Ordering::Release);
+            self.shared.recent.skip_to(tip.last);
+            self.shared.committed.send_replace(tip.last);
+        }
+        if active.name != self.active.name {
+            self.bytes = 0;
+        }
+        self.active = active;
+        self.tip = tip;
+        Ok(())
+    }
+
+    fn still_failing(&self, why: &Arc<str>) {
+        if let Some(failing) = &mut *lock(&self.shared.failing) {
+            failing.why = why.clone();
+        }
+        self.shared.queue.fail(why);
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
