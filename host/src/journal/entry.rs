@@ -23,6 +23,7 @@ pub enum Fact {
     /// A kept frame, decoded again by another adapter.
     Redecoded {
         frame: u64,
+        device: Option<DeviceKey>,
         adapter: Digest,
         outcome: FrameOutcome,
         /// Who sent it, as the other adapter reads it.
