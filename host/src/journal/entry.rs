@@ -23,7 +23,6 @@ pub enum Fact {
     /// A kept frame, decoded again by another adapter.
     Redecoded {
         frame: u64,
-        device: Option<DeviceKey>,
         adapter: Digest,
         outcome: FrameOutcome,
         /// Who sent it, as the other adapter reads it.
@@ -51,6 +50,11 @@ pub enum Fact {
     TokenRevoked {
         name: String,
         by: String,
+    },
+    /// An adapter wants something else remembered of a device, outside of any frame or command.
+    Remembered {
+        device: DeviceKey,
+        memory: HexBytes,
     },
 }
 
