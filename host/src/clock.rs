@@ -17,6 +17,11 @@ impl Clock {
         Ok(Self { zone })
     }
 
+    /// In this machine's zone, for tools that run without a station.
+    pub fn system() -> Self {
+        Self { zone: TimeZone::system() }
+    }
+
     /// UTC, milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         jiff::Timestamp::now().as_millisecond()

@@ -157,7 +157,7 @@ impl Hasher for Sha {
 fn read_secret(dir: &Dir) -> Option<[u8; 32]> {
     let mut file = dir.open(SECRET).ok()?;
     let about = file.metadata().ok()?;
-    let ours = about.uid() == rustix::process::geteuid().as_raw() && about.permissions().mode() & 0o077 == 0;
+    let ours = about.uid() == rustix::process::geteuid().as_raw() && about.permissions().mode().trailing_zeros() >= 6;
     let mut secret = [0; 32];
     (ours && about.len() == 32 && file.read_exact(&mut secret).is_ok()).then_some(secret)
 }

@@ -139,13 +139,13 @@ impl Catalog {
         Ok(changes)
     }
 
-    /// Names and prints of the `.wasm` files; hidden ones are drafts.
+    /// Names and prints of the adapter files.
     fn present(&self) -> io::Result<BTreeMap<String, Print>> {
         let mut present = BTreeMap::new();
         for entry in self.dir.entries()? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.ends_with(".wasm") || name.starts_with('.') {
+            if !is_adapter_file(&name) {
                 continue;
             }
             // Follows links within the directory; a file that vanished meanwhile is simply not there.
@@ -182,7 +182,7 @@ impl Catalog {
         let mut file = File { print, digest, settled: false, serving, rejected: None };
         match bytes {
             Err(error) => file.rejected = Some(Rejection::of(name, &[], LoadError::Unreadable(error.to_string()))),
-            Ok(bytes) => match Adapter::load(&self.runtime, &bytes, self.keys.clone()) {
+            Ok(bytes) => match Adapter::load_conforming(&self.runtime, &bytes, self.keys.clone()) {
                 Ok(adapter) => file.serving = Some(Arc::new(adapter)),
                 Err(error) => file.rejected = Some(Rejection::of(name, &bytes, error)),
             },
@@ -293,6 +293,11 @@ impl Change {
             step,
         }
     }
+}
+
+/// `name.wasm`; hidden files are drafts.
+fn is_adapter_file(name: &str) -> bool {
+    !name.starts_with('.') && std::path::Path::new(name).extension().is_some_and(|extension| extension == "wasm")
 }
 
 impl Print {

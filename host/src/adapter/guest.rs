@@ -85,7 +85,7 @@ impl Host {
         let (cpu, tick) = (thread_cpu_time(), self.clock.ticks());
         let (first_cpu, first_tick) = *self.interrupted.get_or_insert((cpu, tick));
         let stalled = EPOCH_TICK * u32::try_from(tick - first_tick).unwrap_or(u32::MAX) >= GUEST_STALL_MAX;
-        if cpu - first_cpu + EPOCH_TICK >= GUEST_DEADLINE || stalled {
+        if cpu.saturating_sub(first_cpu) + EPOCH_TICK >= GUEST_DEADLINE || stalled {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::Continue(1)

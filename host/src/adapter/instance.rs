@@ -176,7 +176,7 @@ fn make(adapter: &Adapter, profile: &str) -> Result<Slot, Fault> {
         other => other,
     };
     let bindings = bindings.map_err(|error| why(Stop::Wasm(error), store.data().refused))?;
-    let configured = bindings.call_configure(&mut store, if profile.is_empty() { "{}" } else { profile });
+    let configured = bindings.call_configure(&mut store, profile);
     match configured.map_err(|error| why(Stop::Wasm(error), store.data().refused))? {
         Ok(()) => Ok(Slot {
             adapter: adapter.serial,

@@ -1,5 +1,6 @@
 //! One version of one adapter, compiled and ready to be called from any thread.
 
+use super::conform::{self, Conformance};
 use super::engine::Runtime;
 use super::guest::{Host, LogGate};
 use super::instance;
@@ -40,15 +41,36 @@ impl Adapter {
         check_imports(runtime, &component)?;
         let pre = runtime.link(&component).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         let adapter = Self::assemble(runtime, manifest, digest, pre, keys);
-        match instance::trial(&adapter, "") {
+        match instance::trial(&adapter, or_defaults("")) {
             // It may well want a profile that says more than nothing.
             Err(fault) if fault.kind != FaultKind::OutOfRange => Err(LoadError::Contract(fault.detail)),
             _ => Ok(adapter),
         }
     }
 
+    /// Loads, and lets it answer its own vectors: nothing else may serve a meter.
+    pub fn load_conforming(runtime: &Arc<Runtime>, bytes: &[u8], keys: Arc<dyn KeyStore>) -> Result<Self, LoadError> {
+        let adapter = Self::load(runtime, bytes, keys)?;
+        let found = adapter.conform(bytes)?;
+        match found.differences.first() {
+            None => Ok(adapter),
+            Some(first) => {
+                let count = found.differences.len();
+                Err(LoadError::Vectors(format!("{count} of {} differ, the first: {first:.1000}", found.vectors)))
+            }
+        }
+    }
+
+    /// Runs the vectors embedded in its file. One without vectors conforms to nothing, and says so by a count of 0.
+    pub fn conform(&self, bytes: &[u8]) -> Result<Conformance, LoadError> {
+        match Sections::find(bytes)?.vectors {
+            Some(section) => conform::check(self, section).map_err(LoadError::Vectors),
+            None => Ok(Conformance::default()),
+        }
+    }
+
     /// The same code with other keys: how vectors are run.
-    pub fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
+    pub(super) fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
         Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.pre.clone(), keys)
     }
 
@@ -71,20 +93,20 @@ impl Adapter {
             return Ok(Framing::Incomplete(1));
         }
         let received = &received[..received.len().min(FRAME_BYTES_MAX)];
-        instance::call(self, profile, |guest| guest.frame(received))
+        instance::call(self, or_defaults(profile), |guest| guest.frame(received))
     }
 
     pub fn decode(&self, profile: &str, context: &Context<'_>, frame: &[u8]) -> Result<Decoded, Fault> {
-        instance::call(self, profile, |guest| guest.decode(context, frame))
+        instance::call(self, or_defaults(profile), |guest| guest.decode(context, frame))
     }
 
     pub fn encode(&self, profile: &str, context: &Context<'_>, command: &Command) -> Result<Encoded, Fault> {
-        instance::call(self, profile, |guest| guest.encode(context, command))
+        instance::call(self, or_defaults(profile), |guest| guest.encode(context, command))
     }
 
     /// Whether the adapter takes this profile, and if not, its own words.
     pub fn try_profile(&self, profile: &str) -> Result<(), String> {
-        instance::trial(self, profile).map_err(|fault| fault.detail)
+        instance::trial(self, or_defaults(profile)).map_err(|fault| fault.detail)
     }
 
     pub(super) fn new_store(&self) -> Store<Host> {
@@ -131,6 +153,11 @@ impl std::fmt::Debug for Adapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?}", self.label, self.digest)
     }
+}
+
+/// The profile that says nothing.
+fn or_defaults(profile: &str) -> &str {
+    if profile.is_empty() { "{}" } else { profile }
 }
 
 /// Only the contract's own interfaces, whatever the linker would make of the rest.

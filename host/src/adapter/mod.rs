@@ -5,6 +5,7 @@
 mod cache;
 mod catalog;
 mod cipher;
+mod conform;
 mod engine;
 mod guest;
 mod instance;
@@ -14,6 +15,7 @@ mod manifest;
 mod wit;
 
 pub use catalog::{Catalog, Change, Listed, State};
+pub use conform::Conformance;
 pub use engine::Runtime;
 pub use loaded::Adapter;
 pub use manifest::{LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Session, VECTORS_SECTION};

@@ -209,6 +209,11 @@ pub enum AdapterStep {
 }
 
 impl FaultKind {
+    /// Whether the sandbox stopped the adapter, rather than the adapter refusing the frame.
+    pub fn is_sandbox(self) -> bool {
+        matches!(self, Self::Trap | Self::Deadline | Self::Resources | Self::Contract)
+    }
+
     /// Its name in metrics, logs and JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,1 +1,6 @@
-//! What an adapter's author needs.
+//! The author's kit: what a vendor needs to build, test and try an adapter, without a station or a data directory.
+
+pub mod build;
+pub mod decode;
+pub mod show;
+mod toolchain;

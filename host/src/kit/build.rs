@@ -1,0 +1,145 @@
+//! From an adapter's crate to one self-contained file: compile, make it a component, embed manifest and vectors.
+
+use super::toolchain::{TARGET, Toolchain, clean};
+use crate::adapter::{MANIFEST_SECTION, Manifest, VECTORS_SECTION};
+use crate::limits::VECTORS_BYTES_MAX;
+use crate::model::Digest;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use wasm_encoder::{ComponentSection, CustomSection};
+use wit_component::ComponentEncoder;
+
+/// What was built, and where it lies.
+pub struct Built {
+    pub manifest: Manifest,
+    pub path: PathBuf,
+    pub bytes: usize,
+    pub digest: Digest,
+}
+
+/// Builds the adapter crate in `dir`. Without `out` the file goes to the crate's target directory, as `adapters/<name>.wasm`.
+pub fn build(dir: &Path, out: Option<&Path>) -> Result<Built> {
+    let manifest = read_manifest(dir)?;
+    let vectors = read_vectors(dir)?;
+    let target_dir = target_dir(dir)?;
+    let module = compile(dir, &target_dir)?;
+    let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    let component = pack(&module, &manifest, vectors.as_ref())?;
+    let path = match out {
+        Some(path) => path.to_owned(),
+        None => target_dir.join("adapters").join(format!("{}.wasm", manifest.name)),
+    };
+    write_whole(&path, &component)?;
+    Ok(Built { manifest, path, bytes: component.len(), digest: Digest::of(&component) })
+}
+
+/// A core module made by the SDK becomes a component that describes itself.
+pub fn pack(module: &[u8], manifest: &Manifest, vectors: Option<&Value>) -> Result<Vec<u8>> {
+    let mut component = ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(ComponentEncoder::encode)
+        .context("the crate compiles, but is no adapter; does it say `polymeter_sdk::adapter!(…)`?")?;
+    embed(&mut component, MANIFEST_SECTION, &serde_json::to_vec(manifest)?);
+    if let Some(vectors) = vectors {
+        let json = serde_json::to_vec(vectors)?;
+        ensure!(json.len() <= VECTORS_BYTES_MAX, "the vectors have {} bytes, at most {VECTORS_BYTES_MAX}", json.len());
+        embed(&mut component, VECTORS_SECTION, &json);
+    }
+    Ok(component)
+}
+
+/// `adapter.toml`. A key that no manifest has is refused: a misspelt one would otherwise mean nothing.
+pub fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join("adapter.toml");
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("{} is no adapter: cannot read {}", dir.display(), path.display()))?;
+    let written: Value = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let manifest = Manifest::parse(&serde_json::to_vec(&written)?).with_context(|| path.display().to_string())?;
+    let known = serde_json::to_value(&manifest)?;
+    for (section, known) in [("", &known), ("session", &known["session"])] {
+        let written = if section.is_empty() { &written } else { &written[section] };
+        for key in written.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            ensure!(known.get(key).is_some(), "{}: unknown key `{key}` {section}", path.display());
+        }
+    }
+    Ok(manifest)
+}
+
+/// All vector files in order of their names; none where there is no such directory.
+pub fn read_vectors(dir: &Path) -> Result<Option<Value>> {
+    let dir = dir.join("vectors");
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    let mut paths: Vec<_> = fs::read_dir(&dir)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    paths.sort();
+    let read = |path: &PathBuf| -> Result<Value> {
+        serde_json::from_slice(&fs::read(path)?).with_context(|| path.display().to_string())
+    };
+    Ok(Some(Value::Array(paths.iter().map(read).collect::<Result<_>>()?)))
+}
+
+/// A reader of `path` sees the old file or the new one, never half of either.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        bail!("{} is no file name", path.display())
+    };
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let draft = dir.join(format!(".{}.draft", name.to_string_lossy()));
+    fs::write(&draft, bytes)
+        .and_then(|()| fs::rename(&draft, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn embed(component: &mut Vec<u8>, name: &str, data: &[u8]) {
+    CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(data) }.append_to_component(component);
+}
+
+/// Cargo's own answer, so that workspaces and configured directories are respected.
+fn target_dir(dir: &Path) -> Result<PathBuf> {
+    let metadata = cargo_metadata(dir)?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(PathBuf::from(target))
+}
+
+fn cargo_metadata(dir: &Path) -> Result<Value> {
+    let output = clean("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(dir.join("Cargo.toml"))
+        .output()
+        .context("cannot run `cargo`; is Rust installed?")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Runs cargo, its words going to the terminal, and finds the module it made.
+fn compile(dir: &Path, target_dir: &Path) -> Result<PathBuf> {
+    let toolchain = Toolchain::find()?;
+    let workspace = cargo_metadata(dir)?["workspace_root"].as_str().map(PathBuf::from).unwrap_or_default();
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+    // No path of this machine may be in the file: the same source gives the same bytes anywhere.
+    let remap = [(toolchain.library(), "/rust"), (home, "/cargo"), (workspace, "/source")];
+    let mut cargo = toolchain.cargo_build(&target_dir.join("guest"), &remap);
+    cargo.args(["--lib", "--message-format", "json-render-diagnostics", "--manifest-path"]).arg(dir.join("Cargo.toml"));
+    let mut running = cargo.stdout(Stdio::piped()).spawn().context("cannot run `cargo`")?;
+    let mut module = None;
+    for line in BufReader::new(running.stdout.take().context("cargo has no output")?).lines() {
+        let message: Value = serde_json::from_str(&line?).unwrap_or_default();
+        if message["reason"] == "compiler-artifact" && message["target"]["kind"].to_string().contains("cdylib") {
+            let mut files =
+                message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(PathBuf::from);
+            module = files.rfind(|file| file.extension().is_some_and(|e| e == "wasm")).or(module);
+        }
+    }
+    ensure!(running.wait()?.success(), "{} does not compile for {TARGET}", dir.display());
+    module
+        .context("the crate is no `cdylib`; write `crate-type = [\"cdylib\", \"rlib\"]` under [lib] of its Cargo.toml")
+}
