@@ -1,1 +1,4 @@
-//! stub
+//! What the integration tests are built from.
+
+pub mod guest;
+pub mod hostile;

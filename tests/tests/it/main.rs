@@ -1,0 +1,5 @@
+//! Integration tests, one binary. What belongs where:
+//!
+//! - `sandbox`: hostile adapters against the adapter runtime.
+
+mod sandbox;
