@@ -1,0 +1,252 @@
+//! 10E1, the report of a flow corrector, and 1013, its recharge. Units and decimals of the group are not public: what the
+//! profile gives no scale for is reported as the raw number.
+//!
+//! ```text
+//!   0 packets left u16, 0000 | 4 type u16 | 6 read time BCD6 | 12 previous day CC YY MM DD
+//!  16 previous day: pressure max, min u32 | 24 temperature max, min u16 | 28 working, 36 standard total (integer, decimals u32)
+//!  44 report kind | 45 billing kind | 46 payment | 47 valve | 48 working, 56 standard total | 64 algorithm, 00
+//!  66 temperature u16 | 68 pressure u32 | 72 working flow, 76 standard flow u32 | 80 factors: compression working, standard,
+//!  88 correction u32 | 92 balance, 100 remaining volume (integer, decimals) | 108 hardware 4 | 112 firmware 4
+//! 116 work status 1, 2 u32 | 124 lithium, 126 valve battery, 128 reports u16 | 130 RSRP, SNR, PCI u16 | 136 base station u32
+//! 140 EARFCN u16 | 142 network failure | 143 ECL | 144 cell 6 | 150 0000
+//! ```
+
+use crate::alarms;
+use crate::options::{CorrectorScales, Options};
+use crate::{reading, scale};
+use polymeter_sdk::bytes::{FieldError, Problem, Reader};
+use polymeter_sdk::{Civil, Fault, Quality, Quantity, Recharge, Register, Report, ReportCause, Role, Unit, bcd, civil};
+
+pub const REPORT_BYTES: usize = 152;
+
+/// A report and what else its frame says.
+pub struct CorrectorReading {
+    pub report: Report,
+    /// As sent.
+    pub read_time: [u8; 6],
+    pub meter_type: u16,
+    pub hardware: String,
+    pub firmware: String,
+    pub prepaid: bool,
+}
+
+/// 10E1.
+pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldError> {
+    let scales = &options.corrector;
+    let mut r = Reader::at(body, 0);
+    let mut out = Values { registers: Vec::with_capacity(40), scales };
+    let packets = r.u16_le("packets left")?;
+    r.u16_le("padding")?;
+    let meter_type = r.u16_le("meter type")?;
+    let read_time = r.array("read time")?;
+    let at = reading::clock("read time", 6, read_time)?;
+    out.previous_day(&mut r)?;
+    let cause = match r.u8("report kind")? {
+        0 => options.scheduled.cause(),
+        1 => ReportCause::Manual,
+        2 => ReportCause::Alarm,
+        _ => ReportCause::Other,
+    };
+    let [_billing_kind, payment, valve] = r.array("billing, payment, valve")?;
+    out.now(&mut r)?;
+    out.account(&mut r)?;
+    let hardware = version(r.array("hardware")?);
+    let firmware = version(r.array("firmware")?);
+    let status = [r.u32_le("work status 1")?, r.u32_le("work status 2")?].map(u64::from);
+    out.supply_and_radio(&mut r)?;
+    out.put(Quantity::Dimensionless, Unit::None, i64::from(packets), 0).role = Role::Other;
+    let mut report = Report::new(cause).with_registers(out.registers);
+    report.at = at;
+    report.valve = Some(alarms::valve(valve, 0));
+    report.raw_status = status[1] << 32 | status[0];
+    Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0 })
+}
+
+/// Whether a decrypted 10E1 makes sense: the test for the right key.
+pub fn is_plausible(body: &[u8]) -> bool {
+    let enums_fit = |b: &[u8]| b[44] <= 2 && b[45] <= 1 && b[46] <= 1 && b[47] <= 4 && b[64] <= 3;
+    body.len() >= REPORT_BYTES
+        && matches!(body[4..6], [0xCA | 0xDA, 0])
+        && body[6..].first_chunk().is_some_and(|time| reading::clock("", 0, *time).is_ok())
+        && enums_fit(body)
+}
+
+/// Name of a meter type.
+pub const fn type_name(meter_type: u16) -> &'static str {
+    match meter_type {
+        0xCA => "corrector-diaphragm",
+        0xDA => "corrector-ultrasonic",
+        _ => "corrector",
+    }
+}
+
+/// Body of 1013: money or volume, as integer and decimals.
+///
+/// ```text
+/// 0 billing kind u8 (0 money, 1 volume) | 1 000000 | 4 money u32 | 8 decimals u32 | 12 volume u32 | 16 decimals u32
+/// ```
+pub fn recharge(order: &Recharge, options: &Options) -> Result<Vec<u8>, Fault> {
+    let kind = match (order.amount, order.volume) {
+        (1.., 0) => 0,
+        (0, 1..) => 1,
+        _ => return Err(Fault::out_of_range("amount, volume", "both or neither", "one of them above 0 for 1013")),
+    };
+    let mut body = vec![kind, 0, 0, 0];
+    for (field, hundredths) in [("amount", order.amount), ("volume", order.volume)] {
+        let (whole, part) = (hundredths / 100, hundredths % 100);
+        let whole = u32::try_from(whole).map_err(|_| Fault::out_of_range(field, hundredths, "what fits 32 bits"))?;
+        let decimals = scale::exactly(part, -2, -options.corrector.decimals.cast_signed())
+            .and_then(|d| u32::try_from(d).ok())
+            .ok_or_else(|| Fault::out_of_range(field, hundredths, "no more digits than corrector.decimals"))?;
+        body.extend_from_slice(&whole.to_le_bytes());
+        body.extend_from_slice(&decimals.to_le_bytes());
+    }
+    Ok(body)
+}
+
+/// What the answer to 1013 repeats of the request: the two purchases.
+pub fn recharged(body: &[u8], options: &Options) -> Result<Report, FieldError> {
+    let mut r = Reader::at(body, 0);
+    let mut out = Values { registers: Vec::with_capacity(2), scales: &options.corrector };
+    r.take("code and billing kind", 4)?;
+    out.split(&mut r, Quantity::PurchasedMoney, Unit::Yuan)?;
+    out.split(&mut r, Quantity::PurchasedVolume, Unit::CubicMetre)?;
+    Ok(Report::new(ReportCause::OnDemand).with_registers(out.registers))
+}
+
+/// Registers of one report, each with its offset as `code`.
+struct Values<'a> {
+    registers: Vec<Register>,
+    scales: &'a CorrectorScales,
+}
+
+impl Values<'_> {
+    fn put(&mut self, quantity: Quantity, unit: Unit, mantissa: i64, exponent: i8) -> &mut Register {
+        let at = self.registers.len();
+        self.registers.push(Register::new(quantity, unit, mantissa, exponent));
+        &mut self.registers[at]
+    }
+
+    /// In the unit when the profile gives its power of ten, else the raw number.
+    fn scaled(&mut self, quantity: Quantity, unit: Unit, exponent: Option<i8>, raw: u32, code: usize) -> &mut Register {
+        let (unit, exponent) = exponent.map_or((Unit::Other, 0), |e| (unit, e));
+        let register = self.put(quantity, unit, i64::from(raw), exponent);
+        register.code = code as u32;
+        register
+    }
+
+    /// An integer and its decimals as one number. Decimals with more digits than the profile says cannot be added: then the
+    /// integer stands alone, marked as estimated.
+    fn split(&mut self, r: &mut Reader, quantity: Quantity, unit: Unit) -> Result<&mut Register, FieldError> {
+        let code = r.offset();
+        let whole = i64::from(r.u32_le("integer part")?);
+        let decimals = i64::from(r.u32_le("decimals")?);
+        let power = 10_i64.pow(u32::from(self.scales.decimals));
+        let fits = decimals < power;
+        let (mantissa, exponent) =
+            if fits { (whole * power + decimals, -self.scales.decimals.cast_signed()) } else { (whole, 0) };
+        let register = self.put(quantity, unit, mantissa, exponent);
+        register.quality = if fits { Quality::Good } else { Quality::Estimated };
+        register.code = code as u32;
+        Ok(register)
+    }
+
+    fn previous_day(&mut self, r: &mut Reader) -> Result<(), FieldError> {
+        let day = day(r.array("previous day")?)?;
+        let scales = self.scales;
+        let (pressure, temperature) = (scales.pressure, scales.temperature);
+        let frozen = |register: &mut Register, role| {
+            register.role = role;
+            register.at = day;
+            register.storage = 1;
+        };
+        for role in [Role::Maximum, Role::Minimum] {
+            let (code, raw) = (r.offset(), r.u32_le("previous day's pressure")?);
+            frozen(self.scaled(Quantity::Pressure, Unit::Pascal, pressure, raw, code), role);
+        }
+        for role in [Role::Maximum, Role::Minimum] {
+            let (code, raw) = (r.offset(), u32::from(r.u16_le("previous day's temperature")?));
+            frozen(self.scaled(Quantity::Temperature, Unit::DegreeCelsius, temperature, raw, code), role);
+        }
+        for quantity in [Quantity::WorkingVolume, Quantity::StandardVolume] {
+            frozen(self.split(r, quantity, Unit::CubicMetre)?, Role::Frozen);
+        }
+        Ok(())
+    }
+
+    fn now(&mut self, r: &mut Reader) -> Result<(), FieldError> {
+        for quantity in [Quantity::WorkingVolume, Quantity::StandardVolume] {
+            self.split(r, quantity, Unit::CubicMetre)?.role = Role::Cumulative;
+        }
+        let [algorithm, _] = r.array("correction algorithm")?;
+        let setting = self.put(Quantity::Identity, Unit::None, i64::from(algorithm), 0);
+        (setting.role, setting.code) = (Role::SetPoint, 64);
+        let s = self.scales;
+        let raw = u32::from(r.u16_le("temperature")?);
+        self.scaled(Quantity::Temperature, Unit::DegreeCelsius, s.temperature, raw, 66);
+        self.scaled(Quantity::Pressure, Unit::Pascal, s.pressure, r.u32_le("pressure")?, 68);
+        self.scaled(Quantity::WorkingFlow, Unit::CubicMetrePerHour, s.flow, r.u32_le("working flow")?, 72);
+        self.scaled(Quantity::StandardFlow, Unit::CubicMetrePerHour, s.flow, r.u32_le("standard flow")?, 76);
+        // Channel 1 is the second of a kind: the factor at standard conditions, and below the base station's identity.
+        for (quantity, channel, code) in [
+            (Quantity::CompressibilityFactor, 0, 80),
+            (Quantity::CompressibilityFactor, 1, 84),
+            (Quantity::CorrectionFactor, 0, 88),
+        ] {
+            self.scaled(quantity, Unit::None, s.factor, r.u32_le("factor")?, code).channel = channel;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, r: &mut Reader) -> Result<(), FieldError> {
+        self.split(r, Quantity::Balance, Unit::Yuan)?;
+        self.split(r, Quantity::RemainingVolume, Unit::CubicMetre)?;
+        Ok(())
+    }
+
+    fn supply_and_radio(&mut self, r: &mut Reader) -> Result<(), FieldError> {
+        let s = self.scales;
+        for (quantity, unit, exponent, code) in [
+            (Quantity::BatteryVoltage, Unit::Volt, s.battery, 124),
+            (Quantity::BackupBatteryVoltage, Unit::Volt, s.battery, 126),
+            (Quantity::ReportCount, Unit::None, Some(0), 128),
+        ] {
+            self.scaled(quantity, unit, exponent, u32::from(r.u16_le("supply")?), code);
+        }
+        for (quantity, unit, code) in
+            [(Quantity::SignalRsrp, Unit::DecibelMilliwatt, 130), (Quantity::SignalSnr, Unit::Decibel, 132)]
+        {
+            let raw = r.u16_le("signal")?;
+            // With a scale it is a level and has a sign; without one it is just what was sent.
+            let value = if s.signal.is_some() { i64::from(raw.cast_signed()) } else { i64::from(raw) };
+            self.scaled(quantity, unit, s.signal, 0, code).mantissa = value;
+        }
+        self.scaled(Quantity::PhysicalCell, Unit::None, Some(0), u32::from(r.u16_le("PCI")?), 134);
+        self.scaled(Quantity::Identity, Unit::None, Some(0), r.u32_le("base station")?, 136).channel = 1;
+        self.scaled(Quantity::ChannelNumber, Unit::None, Some(0), u32::from(r.u16_le("EARFCN")?), 140);
+        let [failure, ecl] = r.array("network failure, ECL")?;
+        self.scaled(Quantity::Other, Unit::None, Some(0), u32::from(failure), 142);
+        self.scaled(Quantity::SignalEcl, Unit::None, Some(0), u32::from(ecl), 143);
+        let cell = reading::cell(r.array("cell id")?);
+        self.put(Quantity::Identity, Unit::None, cell, 0).code = 144;
+        r.u16_le("padding")?;
+        Ok(())
+    }
+}
+
+/// Century, year, month, day in BCD; all zero is unset.
+fn day(packed: [u8; 4]) -> Result<Option<Civil>, FieldError> {
+    let [century, year, month, day] = packed.map(bcd::byte);
+    let date = || civil::date(u16::from(century?) * 100 + u16::from(year?), month?, day?);
+    match date() {
+        Some(at) => Ok(Some(at)),
+        None if packed == [0; 4] => Ok(None),
+        None => Err(FieldError { field: "previous day", offset: 12, problem: Problem::NotBcd }),
+    }
+}
+
+/// ASCII digits; bytes that are no text as hex.
+fn version(bytes: [u8; 4]) -> String {
+    let text = bytes.iter().all(u8::is_ascii_graphic).then(|| bytes.iter().map(|b| char::from(*b)).collect());
+    text.unwrap_or_else(|| format!("{:08x}", u32::from_be_bytes(bytes)))
+}

@@ -1,0 +1,269 @@
+//! 7021, the single report, and 7022, the packed report of which only a draft is known.
+//!
+//! ```text
+//! 7021 (73): 0 meter type u16 | 2 read time BCD6 | 8 kind u8                 | 9  state block (64)
+//! 7022 (78): 0 meter type u16 | 2 read time BCD6 | 8 report time BCD6        | 14 state block (64) | surplus
+//!
+//! state block: 0 valve u8 | 1 working total u32 | 5 standard total u32 | 9 flow u32 | 13 temperature i16 | 15 pressure i16
+//!  | 17 balance i32 | 21 settled reading u32 | 25 settlement BCD6 | 31 alarms u32 | 35 reserved alarms u32 | 39 dry i16
+//!  | 41 lithium i16 | 43 RSRP i16 | 45 SNR i16 | 47 EARFCN u16 | 49 cell 6 | 55 PCI i16 | 57 ECL u8 | 58 firmware 4 | 62 0000
+//! ```
+//! A register's `code` is its offset in the body.
+
+use crate::alarms;
+use crate::options::{Batteries, Billing, Options, Signal};
+use polymeter_sdk::bytes::{FieldError, Problem, Reader};
+use polymeter_sdk::{Civil, Quality, Quantity, Register, Report, ReportCause, Role, Unit, civil};
+
+pub const SINGLE_BYTES: usize = 73;
+pub const PACKED_BYTES: usize = 78;
+const ABSENT_U32: u32 = u32::MAX;
+const ABSENT_I16: i16 = -1;
+/// RSRP at or below this can only be tenths of a dBm.
+const TENTHS_FROM: i16 = -200;
+
+/// A report and what else its frame says.
+pub struct Reading {
+    pub report: Report,
+    /// As sent.
+    pub read_time: [u8; 6],
+    pub meter_type: u16,
+    /// 4 ASCII digits.
+    pub firmware: [u8; 4],
+    pub alarm_bits: u32,
+    pub prepaid: bool,
+}
+
+/// 7021.
+pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
+    let mut r = Reader::at(body, 0);
+    let meter_type = r.u16_le("meter type")?;
+    let read_time = r.array("read time")?;
+    let at = clock("read time", 2, read_time)?;
+    let cause = match r.u8("report kind")? {
+        0 => options.scheduled.cause(),
+        1 => ReportCause::Manual,
+        2 => ReportCause::Alarm,
+        _ => ReportCause::Other,
+    };
+    let mut registers = Vec::with_capacity(16);
+    let state = State::read(&mut r, &mut registers, options)?;
+    let report = state.report(cause, at, registers, options);
+    Ok(Reading {
+        report,
+        read_time,
+        meter_type,
+        firmware: state.firmware,
+        alarm_bits: state.alarms,
+        prepaid: state.prepaid,
+    })
+}
+
+/// The newest reading of 7022. The list of the packed ones is not known: it is left to the caller as surplus.
+pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
+    let mut r = Reader::at(body, 0);
+    let meter_type = r.u16_le("meter type")?;
+    let read_time = r.array("read time")?;
+    let at = clock("read time", 2, read_time)?;
+    let sent = clock("report time", 8, r.array("report time")?)?;
+    let mut registers = Vec::with_capacity(16);
+    if let Some(sent) = sent {
+        let register = Register::new(Quantity::DateTime, Unit::CivilSecond, sent, 0);
+        registers.push(register.with_role(Role::Other).with_code(8));
+    }
+    let state = State::read(&mut r, &mut registers, options)?;
+    let report = state.report(options.scheduled.cause(), at, registers, options);
+    Ok(Reading {
+        report,
+        read_time,
+        meter_type,
+        firmware: state.firmware,
+        alarm_bits: state.alarms,
+        prepaid: state.prepaid,
+    })
+}
+
+/// Whether a decrypted 7021 makes sense: the test for the right key.
+pub fn is_plausible_single(body: &[u8]) -> bool {
+    is_plausible_head(body, SINGLE_BYTES) && body[8] <= 2 && body[9] <= 5
+}
+
+/// The same for 7022.
+pub fn is_plausible_packed(body: &[u8]) -> bool {
+    is_plausible_head(body, PACKED_BYTES) && body[8..14].iter().all(|b| *b <= 0x99) && body[14] <= 5
+}
+
+/// Name of a meter type.
+pub const fn type_name(meter_type: u16) -> &'static str {
+    match meter_type {
+        1 => "diaphragm",
+        2 => "roots",
+        3 => "ultrasonic",
+        4 => "turbine",
+        _ => "",
+    }
+}
+
+/// `abcd` as `Vab.cd`; bytes that are no text as hex.
+pub fn firmware_text(firmware: [u8; 4]) -> String {
+    if firmware.iter().all(u8::is_ascii_graphic) {
+        let [a, b, c, d] = firmware.map(char::from);
+        format!("V{a}{b}.{c}{d}")
+    } else {
+        format!("{:08x}", u32::from_be_bytes(firmware))
+    }
+}
+
+/// A BCD time; all zero is unset.
+pub fn clock(field: &'static str, offset: usize, packed: [u8; 6]) -> Result<Option<Civil>, FieldError> {
+    match civil::from_bcd6(packed) {
+        Some(at) => Ok(Some(at)),
+        None if packed == [0; 6] => Ok(None),
+        None => Err(FieldError { field, offset, problem: Problem::NotBcd }),
+    }
+}
+
+/// A cell's identity as a number, first byte highest, so that its hexadecimal form is what the meter shows.
+pub fn cell(bytes: [u8; 6]) -> i64 {
+    bytes.iter().fold(0, |number, b| number << 8 | i64::from(*b))
+}
+
+fn is_plausible_head(body: &[u8], bytes: usize) -> bool {
+    body.len() >= bytes
+        && matches!(body[..2], [1..=5, 0])
+        && body[2..].first_chunk().is_some_and(|time| clock("", 0, *time).is_ok())
+}
+
+/// The block that both reports share, less what goes straight into registers.
+struct State {
+    valve: u8,
+    alarms: u32,
+    reserved_alarms: u32,
+    firmware: [u8; 4],
+    prepaid: bool,
+}
+
+impl State {
+    fn read(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Self, FieldError> {
+        let valve = r.u8("valve state")?;
+        read_totals(r, out, options)?;
+        let prepaid = read_account(r, out, options)?;
+        let alarms = r.u32_le("alarm bits")?;
+        let reserved_alarms = r.u32_le("reserved alarm bits")?;
+        read_batteries(r, out, options)?;
+        read_radio(r, out, options)?;
+        let firmware = r.array("firmware")?;
+        r.u16_le("reserved")?;
+        Ok(Self { valve, alarms, reserved_alarms, firmware, prepaid })
+    }
+
+    fn report(&self, cause: ReportCause, at: Option<Civil>, registers: Vec<Register>, options: &Options) -> Report {
+        let mut report = Report::new(cause).with_registers(registers);
+        report.at = at;
+        report.valve = Some(alarms::valve(self.valve, self.alarms));
+        report.alarms = alarms::codes(self.alarms, options.batteries);
+        report.raw_status = u64::from(self.reserved_alarms) << 32 | u64::from(self.alarms);
+        report
+    }
+}
+
+fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
+    let s = &options.scales;
+    let offset = r.offset() as u32;
+    let working = r.u32_le("working total")?;
+    let standard = r.u32_le("standard total")?;
+    let flow = r.u32_le("standard flow")?;
+    let temperature = r.i16_le("temperature")?;
+    let pressure = r.i16_le("pressure")?;
+    if working != ABSENT_U32 {
+        let total = Register::cumulative(Quantity::WorkingVolume, Unit::CubicMetre, i64::from(working), -1);
+        out.push(total.with_code(offset));
+    }
+    if standard != ABSENT_U32 {
+        let total = Register::cumulative(Quantity::StandardVolume, Unit::CubicMetre, i64::from(standard), -1);
+        out.push(total.with_code(offset + 4));
+    }
+    if flow != ABSENT_U32 {
+        let flow = Register::new(Quantity::StandardFlow, Unit::CubicMetrePerHour, i64::from(flow), s.standard_flow);
+        out.push(flow.with_code(offset + 8));
+    }
+    put(out, temperature, Quantity::Temperature, Unit::DegreeCelsius, s.temperature, offset + 12);
+    put(out, pressure, Quantity::Pressure, Unit::Pascal, s.pressure, offset + 14);
+    Ok(())
+}
+
+/// Balance, last settled reading and its time; zeros where the centre bills. True when they mean something.
+fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<bool, FieldError> {
+    let offset = r.offset();
+    let balance = r.i32_le("balance")?;
+    let settled = r.u32_le("settled reading")?;
+    let settled_at = clock("settlement time", offset + 8, r.array("settlement time")?)?;
+    let billed = match options.billing {
+        Billing::Auto => balance != 0 || settled != 0 || settled_at.is_some(),
+        Billing::Meter => true,
+        Billing::Centre => false,
+    };
+    if billed {
+        let offset = offset as u32;
+        out.push(Register::new(Quantity::Balance, Unit::Yuan, i64::from(balance), -2).with_code(offset));
+        if settled != ABSENT_U32 {
+            // Which of the two totals was settled is not said.
+            let mut settled = Register::new(Quantity::Volume, Unit::CubicMetre, i64::from(settled), -1)
+                .with_role(Role::Frozen)
+                .with_storage(1)
+                .with_code(offset + 4);
+            settled.at = settled_at;
+            out.push(settled);
+        }
+    }
+    Ok(billed)
+}
+
+fn read_batteries(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
+    let offset = r.offset() as u32;
+    let dry = r.i16_le("dry battery")?;
+    let lithium = r.i16_le("lithium battery")?;
+    match options.batteries {
+        Batteries::Both => {
+            put(out, dry, Quantity::BatteryVoltage, Unit::Volt, -2, offset);
+            put(out, lithium, Quantity::BackupBatteryVoltage, Unit::Volt, -2, offset + 2);
+        }
+        Batteries::InternalOnly => put(out, lithium, Quantity::BatteryVoltage, Unit::Volt, -2, offset + 2),
+    }
+    Ok(())
+}
+
+fn read_radio(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
+    let offset = r.offset() as u32;
+    let rsrp = r.i16_le("RSRP")?;
+    let snr = r.i16_le("SNR")?;
+    let earfcn = r.i16_le("EARFCN")?;
+    let cell = cell(r.array("cell id")?);
+    let pci = r.i16_le("physical cell")?;
+    let ecl = r.u8("ECL")?;
+    let tenths = match options.signal {
+        Signal::Auto => rsrp <= TENTHS_FROM,
+        Signal::Tenths => true,
+        Signal::Whole => false,
+    };
+    let exponent = if tenths { -1 } else { 0 };
+    put(out, rsrp, Quantity::SignalRsrp, Unit::DecibelMilliwatt, exponent, offset);
+    put(out, snr, Quantity::SignalSnr, Unit::Decibel, exponent, offset + 2);
+    if earfcn != ABSENT_I16 {
+        let channel = Register::new(Quantity::ChannelNumber, Unit::None, i64::from(earfcn.cast_unsigned()), 0);
+        out.push(channel.with_code(offset + 4));
+    }
+    out.push(Register::new(Quantity::Identity, Unit::None, cell, 0).with_code(offset + 6));
+    put(out, pci, Quantity::PhysicalCell, Unit::None, 0, offset + 12);
+    let ecl_quality = if ecl <= 2 { Quality::Good } else { Quality::Invalid };
+    let ecl = Register::new(Quantity::SignalEcl, Unit::None, i64::from(ecl), 0);
+    out.push(ecl.with_quality(ecl_quality).with_code(offset + 14));
+    Ok(())
+}
+
+/// A value unless it is absent.
+fn put(out: &mut Vec<Register>, value: i16, quantity: Quantity, unit: Unit, exponent: i8, code: u32) {
+    if value != ABSENT_I16 {
+        out.push(Register::new(quantity, unit, i64::from(value), exponent).with_code(code));
+    }
+}

@@ -1,0 +1,117 @@
+//! 4061 add, 4062 remove, 4063 list: the meters that a concentrator collects from.
+
+use super::{Order, Rest};
+use crate::fields::{address, address_bytes, fit};
+use crate::frame::message;
+use crate::names;
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{AnswerBody, ArchiveEntry, ArchivePage, ArchiveRange, Fault};
+
+const BAUDS: [u32; 6] = [300, 600, 1200, 2400, 4800, 9600];
+const FORMATS: [&str; 3] = ["8N1", "8E1", "8O1"];
+/// Entries of 13 bytes in a sealed body.
+const ENTRIES_MAX: i64 = 77;
+/// What identifies an entry in the answers to 4061 and 4062.
+pub const INDEX_BYTES: usize = 2;
+pub const ADDRESS_BYTES: usize = 7;
+
+// 4061, a count and so many of:
+// | Off | Size | Field                       |
+// |   0 |    2 | index                       |
+// |   2 |    7 | A7                          |
+// |   9 |    1 | sub-protocol                |
+// |  10 |    1 | channel                     |
+// |  11 |    1 | baud, 0..5                  |
+// |  12 |    1 | format, 0 8N1, 1 8E1, 2 8O1 |
+pub fn add(entries: &[ArchiveEntry]) -> Result<Order, Fault> {
+    let mut body = vec![count(entries.len())?];
+    for entry in entries {
+        body.extend_from_slice(&entry.index.to_le_bytes());
+        body.extend_from_slice(&address_bytes("address", &entry.address)?);
+        body.push(
+            names::protocol_code(&entry.protocol)
+                .ok_or_else(|| Fault::out_of_range("protocol", &entry.protocol, "a code of `wit/codes.md`"))?,
+        );
+        body.push(entry.channel);
+        body.push(position(&BAUDS, &entry.baud).ok_or_else(|| Fault::out_of_range("baud", entry.baud, "300..=9600"))?);
+        body.push(
+            position(&FORMATS, &entry.format.as_str())
+                .ok_or_else(|| Fault::out_of_range("format", &entry.format, "8N1, 8E1, 8O1"))?,
+        );
+    }
+    Ok(Order::new(message::ARCHIVE_ADD, body))
+}
+
+// 4062: count (0 = all), A7 each.
+pub fn remove(addresses: &[String]) -> Result<Order, Fault> {
+    let mut body = vec![count(addresses.len())?];
+    for address in addresses {
+        body.extend_from_slice(&address_bytes("address", address)?);
+    }
+    Ok(Order::new(message::ARCHIVE_REMOVE, body))
+}
+
+// 4063: first index 2, count 1.
+pub fn list(range: ArchiveRange) -> Order {
+    let [low, high] = range.first.to_le_bytes();
+    Order::new(message::ARCHIVE_LIST, vec![low, high, range.count])
+}
+
+/// Count, then so many of: identity, result u8. The first failure is the command's; all are kept as bytes.
+pub fn results(r: &mut Reader<'_>, identity_bytes: usize) -> Result<Rest, FieldError> {
+    let kept = *r;
+    let count = r.u8("entry count")?;
+    let mut outcome = None;
+    for _ in 0..count {
+        r.take("entry", identity_bytes)?;
+        let result = r.u8("entry result")?;
+        if result != names::result::OK && outcome.is_none() {
+            outcome = Some(names::outcome(result));
+        }
+    }
+    let length = kept.remaining() - r.remaining();
+    let body = AnswerBody::Raw({ kept }.take("entries", length)?.to_vec());
+    Ok(Rest { outcome, ..body.into() })
+}
+
+/// Total u16, count u8, entries as in 4061.
+pub fn page(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
+    let total = u32::from(r.u16_le("total")?);
+    let count = r.u8("entry count")?;
+    let entries = (0..count).map(|_| entry(r)).collect::<Result<_, _>>()?;
+    Ok(AnswerBody::Archive(ArchivePage { total, entries }).into())
+}
+
+fn entry(r: &mut Reader<'_>) -> Result<ArchiveEntry, FieldError> {
+    let index = r.u16_le("index")?;
+    let address = address(r, "sub-meter address")?;
+    let protocol = names::protocol(r.u8("sub-protocol")?);
+    let channel = r.u8("channel")?;
+    let offset = r.offset();
+    let (baud, format) = (r.u8("baud")?, r.u8("format")?);
+    Ok(ArchiveEntry {
+        index,
+        address,
+        protocol,
+        channel,
+        baud: *BAUDS.get(usize::from(baud)).ok_or(FieldError::invalid("baud", offset, i64::from(baud)))?,
+        format: (*FORMATS.get(usize::from(format)).ok_or(FieldError::invalid(
+            "format",
+            offset + 1,
+            i64::from(format),
+        ))?)
+        .into(),
+    })
+}
+
+fn count(entries: usize) -> Result<u8, Fault> {
+    let entries = entries as i64;
+    if entries > ENTRIES_MAX {
+        return Err(Fault::out_of_range("entries", entries, "up to 77 in one command"));
+    }
+    fit("entries", entries, "up to 77 in one command")
+}
+
+fn position<T: PartialEq>(list: &[T], value: &T) -> Option<u8> {
+    list.iter().position(|known| known == value).map(|at| at as u8)
+}

@@ -1,0 +1,119 @@
+//! 3004: the terminal introduces itself.
+
+use super::BODY_AT;
+use crate::fields::{clock, present_u32};
+use crate::frame::{Header, Terminal};
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{
+    Capabilities, Message, Quantity, Register, Registration, Report, ReportCause, ReportPeriod, Schedule, Unit, bcd,
+};
+
+/// What later frames of the session depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub always_online: bool,
+    pub key_version: u8,
+    pub aes128: bool,
+    pub sm4: bool,
+}
+
+// | Off | Size | Field            | Off | Size | Field                 | Off | Size | Field              |
+// |   0 |    2 | vendor, BCD      |  50 |   15 | IMEI                  |  71 |    1 | awake, minutes     |
+// |   2 |   16 | model            |  65 |    2 | capabilities          |  72 |    2 | heartbeat, minutes |
+// |  18 |    4 | hardware         |  67 |    1 | period 1, 2, 3        |  74 |    1 | key version        |
+// |  22 |    8 | firmware         |  68 |    2 | report time, BCD      |  75 |    6 | T6                 |
+// |  30 |   20 | ICCID            |  70 |    1 | stagger, minutes      |  81 |    4 | total              |
+pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), FieldError> {
+    let mut r = Reader::at(body, BODY_AT);
+    let vendor = r.bcd("vendor", 2)?;
+    let mut registration = Registration::new(header.terminal.kind());
+    registration.manufacturer = format!("{vendor:04}");
+    registration.model = r.ascii("model", 16)?.into();
+    registration.hardware = r.ascii("hardware", 4)?.into();
+    registration.firmware = r.ascii("firmware", 8)?.into();
+    registration.iccid = r.ascii("ICCID", 20)?.into();
+    registration.imei = r.ascii("IMEI", 15)?.into();
+    let bits = r.u16_le("capability")?;
+    registration.capabilities = capabilities(bits, header.terminal);
+    registration.schedule = Some(schedule(&mut r)?);
+    let key_at = r.offset();
+    let key_version = r.u8("key version")?;
+    if key_version > 15 {
+        return Err(FieldError::invalid("key version", key_at, i64::from(key_version)));
+    }
+    registration.key_version = Some(key_version);
+    registration.clock = clock(&mut r, "clock")?;
+    let total = present_u32(r.u32_le("total")?);
+    r.finish("total")?;
+    let facts =
+        Facts { always_online: bits >> 6 & 1 == 1, key_version, aes128: bits >> 4 & 1 == 1, sm4: bits >> 5 & 1 == 1 };
+    let mut messages = Vec::with_capacity(3);
+    let at = registration.clock;
+    messages.push(registration.into());
+    if let Some(total) = total {
+        messages.push(reading(total, at));
+    }
+    if bits >> 9 != 0 {
+        messages.push(Message::unknown("capability bits 9..15", &(bits & 0xFE00).to_le_bytes()));
+    }
+    Ok((messages, facts))
+}
+
+/// The total is a reading too. The communication's own report is still to come.
+fn reading(total: u32, at: Option<i64>) -> Message {
+    let register = Register::cumulative(Quantity::WorkingVolume, Unit::CubicMetre, i64::from(total), -2);
+    let mut report = Report::new(ReportCause::Other).with_registers(vec![register]);
+    report.at = at;
+    report.more_follows = true;
+    report.into()
+}
+
+fn capabilities(bits: u16, terminal: Terminal) -> Capabilities {
+    let known = [
+        Capabilities::VALVE,
+        Capabilities::PREPAID,
+        Capabilities::CORRECTOR,
+        Capabilities::REMOTE_UPGRADE,
+        Capabilities::AES128,
+        Capabilities::SM4,
+        Capabilities::ALWAYS_ONLINE,
+        Capabilities::CONCENTRATOR,
+        Capabilities::HOURLY_LOG,
+    ];
+    let set = known.into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+    let start = if terminal == Terminal::Dtu { Capabilities::DTU } else { Capabilities::empty() };
+    set.fold(start, |all, (_, one)| all | one)
+}
+
+fn schedule(r: &mut Reader<'_>) -> Result<Schedule, FieldError> {
+    let period_at = r.offset();
+    let period = r.u8("period")?;
+    let period = period_from(period).ok_or(FieldError::invalid("period", period_at, i64::from(period)))?;
+    Ok(Schedule {
+        period,
+        minute_of_day: minute_of_day(r)?,
+        stagger_minutes: r.u8("stagger")?.into(),
+        awake_minutes: r.u8("awake")?.into(),
+        heartbeat_minutes: r.u16_le("heartbeat")?,
+    })
+}
+
+/// 1 day, 2 dekad, 3 month.
+pub const fn period_from(code: u8) -> Option<ReportPeriod> {
+    match code {
+        1 => Some(ReportPeriod::Daily),
+        2 => Some(ReportPeriod::Dekad),
+        3 => Some(ReportPeriod::Monthly),
+        _ => None,
+    }
+}
+
+/// `hh mm` BCD.
+pub fn minute_of_day(r: &mut Reader<'_>) -> Result<u16, FieldError> {
+    let offset = r.offset();
+    let [hour, minute] = r.array("report time")?;
+    match (bcd::byte(hour), bcd::byte(minute)) {
+        (Some(hour @ 0..=23), Some(minute @ 0..=59)) => Ok(u16::from(hour) * 60 + u16::from(minute)),
+        _ => Err(FieldError::invalid("report time", offset, i64::from(u16::from_be_bytes([hour, minute])))),
+    }
+}
