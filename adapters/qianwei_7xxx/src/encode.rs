@@ -67,6 +67,10 @@ pub fn encode(options: &Options, context: &Context, command: &Command) -> Result
         }
         (Body::Key(_), false) => return Err(Fault::unsupported("this meter does not encrypt (option cipher)")),
     };
+    if order.command == code::RECHARGE {
+        // The meter's total changes, or not: what was read of it before holds no longer.
+        memory.purchased = None;
+    }
     session.send(order.command, frame_id);
     let mut encoded = Encoded::frame(frame, correlation(order.command, frame_id), options.answer_within_s);
     encoded.repeatable = order.repeatable;

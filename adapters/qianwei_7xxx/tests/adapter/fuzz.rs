@@ -1,0 +1,150 @@
+//! Random and mutated bytes: whatever comes, the adapter returns, and what it returns is within the contract's bounds.
+//!
+//! `FUZZ_CASES` and `FUZZ_SEED` change the run; the seed is printed, so that a failure can be had again.
+
+use super::station::READ_AT;
+use polymeter_sdk::keys::store;
+use polymeter_sdk::{Adapter, Admission, Context, Decoded, Device, Direction, Framing, Message, Transport};
+use qianwei_7xxx::Qianwei;
+use qianwei_7xxx::device::{Meter, ReportKind};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const CASES: u64 = 60_000;
+const SEED: u64 = 0x7021_7022;
+/// Every body size and code that means something, and some that do not.
+const CODES: [u16; 24] = [
+    0x7021, 0x7022, 0x10E1, 0x10E2, 0x7011, 0x7024, 0x7082, 0x7041, 0x7042, 0x7043, 0x7044, 0x7045, 0x7046, 0x7047,
+    0x704A, 0x704B, 0x7051, 0x1013, 0x1093, 0x10C5, 0x7099, 0x7000, 0x10FF, 0x7013,
+];
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn nothing_panics_and_every_bound_holds() {
+    let (cases, seed) = (variable("FUZZ_CASES", CASES), variable("FUZZ_SEED", SEED));
+    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    store::clear();
+    store::insert("1", [0xA5; 16]);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let adapters = [
+        "{}",
+        r#"{"crc_order": "lenient", "padding": "ignored", "answer_match": "command"}"#,
+        r#"{"cipher": "aes128", "padding": "zero", "default_key": "until-set"}"#,
+        r#"{"report_time": "bcd", "billing": "meter", "corrector": {"decimals": 9, "signal": -1, "flow": 9}}"#,
+    ]
+    .map(|profile| Qianwei::configure(profile).expect("the profile is valid"));
+    for case in 0..cases {
+        let adapter = &adapters[rng.random_range(0..adapters.len())];
+        let bytes = some_bytes(&mut rng);
+        let context = some_context(&mut rng);
+        look(adapter, &context, &bytes, case);
+        // A datagram is decoded as it is, whatever framing says.
+        if let Ok(decoded) = adapter.decode(&context, &bytes) {
+            bounded(&decoded, &bytes, case);
+        }
+    }
+}
+
+fn look(adapter: &Qianwei, context: &Context, bytes: &[u8], case: u64) {
+    let frame = match adapter.frame(bytes) {
+        Framing::Frame(length) => bytes.get(..length as usize),
+        Framing::Skip(length) => {
+            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
+            return;
+        }
+        Framing::Incomplete(wanted) => {
+            assert!((1..=2111).contains(&wanted), "case {case}: wants {wanted}");
+            return;
+        }
+        Framing::Foreign => return,
+    };
+    let frame = frame.unwrap_or_else(|| panic!("case {case}: a frame longer than what was received"));
+    assert!(frame.len() >= 63, "case {case}: a frame of {} bytes", frame.len());
+    if let Ok(decoded) = adapter.decode(context, frame) {
+        bounded(&decoded, frame, case);
+    }
+}
+
+fn bounded(decoded: &Decoded, frame: &[u8], case: u64) {
+    let sender = decoded.sender.as_ref().expect("every frame names its meter");
+    assert!(sender.address.len() == 20, "case {case}");
+    assert!(decoded.state.as_ref().is_none_or(|s| s.len() <= 4096), "case {case}");
+    assert!(decoded.memory.as_ref().is_none_or(|m| m.len() <= 256), "case {case}");
+    assert!(decoded.messages.len() <= 8, "case {case}");
+    for message in &decoded.messages {
+        match message {
+            Message::Report(r) => assert!(r.registers.iter().all(|r| (-18..=18).contains(&r.exponent)), "case {case}"),
+            Message::Unknown(u) => assert!(u.bytes.len() <= frame.len() && u.what.len() <= 64, "case {case}"),
+            _ => {}
+        }
+    }
+}
+
+/// Random bytes, damaged frames, and whole frames with right sums around random bodies.
+fn some_bytes(rng: &mut StdRng) -> Vec<u8> {
+    let mut meter =
+        if rng.random() { Meter::plain("00000000123456789012") } else { Meter::encrypted("0000QW12345678901234") };
+    if rng.random_ratio(1, 4) {
+        meter = meter.with_key([0xA5; 16]);
+    }
+    let mut bytes = match rng.random_range(0..5) {
+        0 => {
+            let mut bytes = vec![0; rng.random_range(1..400)];
+            rng.fill(&mut bytes[..]);
+            bytes[0] = if rng.random() { 0x68 } else { bytes[0] };
+            return bytes;
+        }
+        1 => meter.report(READ_AT, ReportKind::Scheduled),
+        2 => meter.corrector_report(READ_AT, rng.random(), rng.random()),
+        _ => {
+            let mut body = vec![0; if rng.random() { rng.random_range(0..200) } else { 73 }];
+            rng.fill(&mut body[..]);
+            meter.uplink(CODES[rng.random_range(0..CODES.len())], &body, rng.random())
+        }
+    };
+    match rng.random_range(0..6) {
+        0 => bytes.truncate(rng.random_range(1..=bytes.len())),
+        1 => bytes = [&bytes[..], &bytes].concat(),
+        2 => {
+            for _ in 0..rng.random_range(1..8) {
+                let at = rng.random_range(0..bytes.len());
+                bytes[at] = rng.random();
+            }
+        }
+        // Damage that the sum does not show: the parsers behind it have to stand it.
+        3 | 4 => {
+            let at = rng.random_range(0..bytes.len() - 3);
+            bytes[at] = rng.random();
+            let end = bytes.len() - 3;
+            let crc = polymeter_sdk::checksum::crc16_modbus(&bytes[..end]);
+            let sum = if bytes[52] == 0 { crc.to_le_bytes() } else { crc.to_be_bytes() };
+            bytes[end..end + 2].copy_from_slice(&sum);
+        }
+        _ => {}
+    }
+    bytes
+}
+
+fn some_context(rng: &mut StdRng) -> Context {
+    let mut some = |max: usize| {
+        let mut bytes = vec![0; rng.random_range(0..max)];
+        rng.fill(&mut bytes[..]);
+        if let (true, Some(first)) = (rng.random(), bytes.first_mut()) {
+            *first = 1;
+        }
+        bytes
+    };
+    let (memory, state) = (some(60), some(260));
+    Context {
+        now: if rng.random() { READ_AT } else { rng.random() },
+        direction: if rng.random_ratio(1, 8) { Direction::Downlink } else { Direction::Uplink },
+        transport: if rng.random() { Transport::Stream } else { Transport::Datagram },
+        admission: if rng.random() { Admission::Welcome } else { Admission::Refused },
+        pending: rng.random(),
+        device: rng.random::<bool>().then(|| Device { address: "00000000123456789012".into(), memory }),
+        state,
+    }
+}
