@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod limits;
+#[macro_use]
 pub mod model;
 
 pub mod adapter;

@@ -161,6 +161,16 @@ pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 pub const VIEW_BATCH_ENTRIES_MAX: usize = 50_000;
 /// Committed entries kept in memory for the views, so that they need not read the file.
 pub const RECENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Devices whose rows stay in memory between batches; about 500 bytes each.
+pub const DEVICE_CACHE_ROWS_MAX: usize = 150_000;
+/// Frames kept aside of one device that is held; later ones stay in the journal only.
+pub const HELD_FRAMES_MAX: u64 = 1_000;
+/// Undecodable frames that are listed and decoded again; the oldest go first, and stay in the journal.
+pub const QUARANTINE_FRAMES_MAX: usize = 100_000;
+/// Steps of one command that are listed.
+pub const COMMAND_STEPS_MAX: usize = 64;
+/// Last reports that are kept for a page.
+pub const LATEST_REPORTS_MAX: usize = 200;
 /// Days the journal keeps frames, unless the configuration says otherwise.
 pub const RETENTION_DAYS_DEFAULT: u32 = 400;
 

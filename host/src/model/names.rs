@@ -25,7 +25,7 @@ macro_rules! names {
 
         impl std::str::FromStr for $name {
             type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> std::result::Result<Self, String> {
                 Self::ALL.iter().copied().find(|v| v.name() == text).ok_or_else(|| {
                     let known: Vec<_> = Self::ALL.iter().map(|v| v.name()).collect();
                     format!("`{text}` is none of: {}", known.join(", "))

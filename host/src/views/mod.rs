@@ -1,1 +1,391 @@
-//! Folds over the journal.
+//! Folds over the journal: everything the station shows.
+//!
+//! Views lie in one redb file of their own, `views.redb`, together with the number of the last entry folded in, so an
+//! entry counts exactly once. The file can be deleted at any time and is then built again from the journal, with the
+//! same result within the journal's retention. Nothing here writes to the journal, and no redb type leaves this module.
+//!
+//! A query sees all views at one moment. They run a little behind the journal; who needs to see a certain entry waits
+//! for it with `caught_up`.
+
+mod adapters;
+mod commands;
+mod credentials;
+mod days;
+mod device_fold;
+mod devices;
+mod events;
+mod fold;
+mod follower;
+mod frames;
+mod latest;
+mod packing;
+mod quarantine;
+mod readings;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use adapters::{AdapterEvent, AdapterRow};
+pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, StepRow};
+pub use credentials::{KeyRow, TokenRow};
+pub use days::{Arrivals, Counts, DayRow};
+pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page};
+pub use events::EventRow;
+pub use latest::LatestReport;
+pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
+pub use readings::{Reading, ReadingFilter};
+pub use store::ViewError;
+
+use crate::clock::Clock;
+use crate::journal::{Entry, Journal};
+use crate::limits;
+use crate::model::{Civil, Day, DeviceKey, Seq};
+use follower::Folding;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use store::{Snapshot, Store};
+use tokio::sync::watch;
+
+/// The views' file in a data directory.
+const FILE: &str = "views.redb";
+
+/// How far a rebuild is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    pub entries: u64,
+    pub entries_total: u64,
+}
+
+/// How the views are doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Set while entries cannot be folded; the views show an older state meanwhile.
+    pub failing: Option<String>,
+    /// The last entry that is folded in.
+    pub cursor: Seq,
+}
+
+/// All views of a station. Clones share them; when the last one goes, the follower stops and the file is closed.
+#[derive(Clone)]
+pub struct Views(Arc<Open>);
+
+struct Open {
+    shared: Arc<Shared>,
+    follower: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    store: Store,
+    cursor: watch::Sender<Seq>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    failing: Option<String>,
+    closed: bool,
+    /// Those who wait for an entry: no pausing now.
+    waiting: usize,
+}
+
+impl Views {
+    /// Opens or makes the views in `dir` and starts to follow the journal. `clock` gives the fleet's zone; changing it
+    /// calls for a rebuild.
+    pub fn open(dir: &Path, journal: &Journal, clock: &Clock) -> Result<Self, ViewError> {
+        let store = Store::open(&dir.join(FILE))?;
+        let folding = Folding::start(&store, &journal.reader(), clock)?;
+        let shared = Arc::new(Shared {
+            store,
+            cursor: watch::Sender::new(folding.cursor()),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let thread = std::thread::Builder::new()
+            .name("views".into())
+            .spawn({
+                let shared = shared.clone();
+                move || follower::run(&shared, folding)
+            })
+            .map_err(|e| ViewError::Store(format!("no thread for them: {e}")))?;
+        Ok(Self(Arc::new(Open { shared, follower: Mutex::new(Some(thread)) })))
+    }
+
+    /// Throws the views in `dir` away and folds them anew. No station may have them open.
+    pub fn rebuild(
+        dir: &Path,
+        journal: &Journal,
+        clock: &Clock,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), ViewError> {
+        let path = dir.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ViewError::Store(format!("`{}` cannot be removed: {e}", path.display())));
+            }
+            _ => {}
+        }
+        let store = Store::open(&path)?;
+        Folding::start(&store, &journal.reader(), clock)?.catch_up(&store, progress)?;
+        store.close();
+        Ok(())
+    }
+
+    /// The last entry that is folded in.
+    pub fn cursor(&self) -> Seq {
+        *self.0.shared.cursor.borrow()
+    }
+
+    /// The cursor, changing with every batch.
+    pub fn watch(&self) -> watch::Receiver<Seq> {
+        self.0.shared.cursor.subscribe()
+    }
+
+    /// Waits until this entry is folded in. False: the views were closed before.
+    pub async fn caught_up(&self, seq: Seq) -> bool {
+        let _wanted = Wanted::new(&self.0.shared);
+        self.watch().wait_for(|cursor| *cursor >= seq).await.is_ok()
+    }
+
+    /// As `caught_up`, for threads outside the async runtime; false also when it takes longer than `limit`.
+    pub fn wait_caught_up(&self, seq: Seq, limit: Duration) -> bool {
+        let _wanted = Wanted::new(&self.0.shared);
+        let state = self.0.shared.lock();
+        let behind = |state: &mut State| !state.closed && self.cursor() < seq;
+        drop(self.0.shared.changed.wait_timeout_while(state, limit, behind));
+        self.cursor() >= seq
+    }
+
+    pub fn health(&self) -> Health {
+        Health { failing: self.0.shared.lock().failing.clone(), cursor: self.cursor() }
+    }
+
+    /// Folds what the journal has, stops and closes the file. Close the journal first, or entries may come behind it.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    fn read(&self) -> Result<Snapshot, ViewError> {
+        self.0.shared.store.read()
+    }
+
+    /// One device.
+    pub fn device(&self, key: &DeviceKey) -> Result<Option<Device>, ViewError> {
+        devices::device(&self.read()?, key)
+    }
+
+    /// All devices with this bare address, in whatever realm.
+    pub fn devices_with_address(&self, address: &str) -> Result<Vec<DeviceKey>, ViewError> {
+        devices::with_address(&self.read()?, address)
+    }
+
+    /// One page of devices in the order of their keys; `after` is the `next` of the page before.
+    pub fn devices(
+        &self,
+        filter: &DeviceFilter,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<Device>, ViewError> {
+        devices::list(&self.read()?, filter, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// How many devices there are, and how they stand.
+    pub fn fleet(&self) -> Result<Fleet, ViewError> {
+        devices::fleet(&self.read()?)
+    }
+
+    /// A device's readings in the order of their time. A day is never divided: a page may be longer than asked for.
+    pub fn readings(
+        &self,
+        device: &DeviceKey,
+        filter: &ReadingFilter,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<Reading>, ViewError> {
+        readings::list(&self.read()?, device, filter, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// The newest value of each kind that the device told on its last day with readings.
+    pub fn newest_readings(&self, device: &DeviceKey) -> Result<Vec<Reading>, ViewError> {
+        readings::newest(&self.read()?, device)
+    }
+
+    /// A device's events between two device times, both included, oldest first.
+    pub fn events(
+        &self,
+        device: &DeviceKey,
+        between: (Civil, Civil),
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<EventRow>, ViewError> {
+        events::list(&self.read()?, device, between, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// The fleet's events in the order of their arrival, newest first.
+    pub fn newest_events(&self, before: Option<&str>, rows_max: usize) -> Result<Page<EventRow>, ViewError> {
+        events::newest(&self.read()?, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// A device's frames received before that entry, newest first; frames with heartbeats only are not listed. The
+    /// journal has their bytes.
+    pub fn frames(&self, device: &DeviceKey, before: Option<Seq>, rows_max: usize) -> Result<Vec<Seq>, ViewError> {
+        let snapshot = self.read()?;
+        let Some(found) = devices::device(&snapshot, device)? else { return Ok(Vec::new()) };
+        let day = |ms: i64| Day(ms.div_euclid(86_400_000) as i32);
+        // The fleet's day may be one before or after the UTC day.
+        let (Some(first), Some(last)) = (found.first_seen_ms, found.last_seen_ms) else { return Ok(Vec::new()) };
+        let span = (Day(day(first).0 - 1), Day(day(last).0 + 1));
+        frames::list(&snapshot, device, before, span, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// One command.
+    pub fn command(&self, id: u64) -> Result<Option<CommandRow>, ViewError> {
+        commands::get(&self.read()?, id)
+    }
+
+    /// Commands, newest first; `before` is the `next` of the page before.
+    pub fn commands(
+        &self,
+        filter: &CommandFilter,
+        before: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<CommandRow>, ViewError> {
+        commands::list(&self.read()?, filter, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// All commands that are not finished, oldest first: with what a desk is filled after a restart.
+    pub fn open_commands(&self) -> Result<Vec<CommandRow>, ViewError> {
+        commands::open(&self.read()?)
+    }
+
+    /// The first number that no command has.
+    pub fn next_command_id(&self) -> Result<u64, ViewError> {
+        commands::next_id(&self.read()?)
+    }
+
+    /// Frames that no adapter could decode, oldest first.
+    pub fn quarantine(
+        &self,
+        filter: &QuarantineFilter,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<QuarantineRow>, ViewError> {
+        quarantine::list(&self.read()?, filter, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    pub fn quarantine_counts(&self) -> Result<Vec<QuarantineCount>, ViewError> {
+        quarantine::counts(&self.read()?)
+    }
+
+    /// What was received per day (of the fleet's zone) and adapter, both days included.
+    pub fn days(&self, from: Day, to: Day) -> Result<Vec<DayRow>, ViewError> {
+        days::list(&self.read()?, from, to)
+    }
+
+    /// Arrivals per minute since a moment: start of the minute (UTC, ms) and counts; two days are kept.
+    pub fn arrivals(&self, since_ms: i64) -> Result<Vec<(i64, Arrivals)>, ViewError> {
+        days::arrivals(&self.read()?, since_ms)
+    }
+
+    /// Adapters that are or were active here.
+    pub fn adapters(&self) -> Result<Vec<AdapterRow>, ViewError> {
+        adapters::list(&self.read()?)
+    }
+
+    /// Steps of adapters, newest first.
+    pub fn adapter_history(&self, before: Option<Seq>, rows_max: usize) -> Result<Vec<AdapterEvent>, ViewError> {
+        adapters::history(&self.read()?, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// All keys, sealed.
+    pub fn keys(&self) -> Result<Vec<KeyRow>, ViewError> {
+        credentials::keys(&self.read()?)
+    }
+
+    /// All API tokens, hashed.
+    pub fn tokens(&self) -> Result<Vec<TokenRow>, ViewError> {
+        credentials::tokens(&self.read()?)
+    }
+
+    /// The last reports of the fleet, newest first.
+    pub fn latest_reports(&self, rows_max: usize) -> Result<Vec<LatestReport>, ViewError> {
+        latest::list(&self.read()?, rows_max)
+    }
+
+    /// Facts told before this entry that must outlive it, as entries of this moment: append them before the journal
+    /// drops what is older (`Journal::drop_before`), or a later rebuild would not know them.
+    pub fn standing_before(&self, seq: Seq, now_ms: i64) -> Result<Vec<Entry>, ViewError> {
+        fold::standing_before(&self.read()?, seq, now_ms)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_failing(&self, why: Option<String>) {
+        self.lock().failing = why;
+    }
+
+    fn folded(&self, cursor: Seq) {
+        self.cursor.send_replace(cursor);
+        self.lock().failing = None;
+        self.changed.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits; false: the views were closed.
+    fn pause(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, time, |s| !s.closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// Waits for more entries to come together, unless somebody waits for one of them.
+    fn pause_unless_wanted(&self, time: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout_while(state, time, |s| !s.closed && s.waiting == 0));
+    }
+}
+
+/// Somebody waits for an entry.
+struct Wanted<'a>(&'a Shared);
+
+impl<'a> Wanted<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.lock().waiting += 1;
+        shared.changed.notify_all();
+        Self(shared)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+impl Open {
+    fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        let thread = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Views that failed are built again; there is nothing to save.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,96 @@
+//! Adapters: which are active, which were, and every step of theirs.
+//!
+//! ```text
+//! adapters         SHA-256 of the component  -> postcard of AdapterRow
+//! adapter_history  u64 seq                   -> postcard of AdapterEvent
+//! ```
+
+use super::store::{Result, Snapshot, ViewError, pack, unpack};
+use crate::journal::{AdapterFact, AdapterStep};
+use crate::model::{Digest, Seq};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+pub(super) const VIEW: &str = "adapters";
+pub(super) const ADAPTERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("adapters");
+pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("adapter_history");
+
+/// One component and where it stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdapterRow {
+    pub digest: Digest,
+    pub name: String,
+    pub version: String,
+    /// Its last step.
+    pub step: AdapterStep,
+    pub since_ms: i64,
+    pub by: String,
+    /// The entry that says so.
+    pub seq: Seq,
+    pub first_ms: i64,
+}
+
+impl AdapterRow {
+    pub fn is_active(&self) -> bool {
+        self.step == AdapterStep::Activated
+    }
+}
+
+/// One step of one adapter.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdapterEvent {
+    pub seq: Seq,
+    pub at_ms: i64,
+    pub fact: AdapterFact,
+}
+
+/// All that the journal tells of, by name and then by when they came.
+pub(super) fn list(snapshot: &Snapshot) -> Result<Vec<AdapterRow>> {
+    let mut rows: Vec<AdapterRow> = Vec::new();
+    for row in snapshot.table(ADAPTERS)?.iter().map_err(ViewError::store)? {
+        rows.push(unpack(VIEW, row.map_err(ViewError::store)?.1.value())?);
+    }
+    rows.sort_by(|a, b| (&a.name, a.first_ms, a.seq).cmp(&(&b.name, b.first_ms, b.seq)));
+    Ok(rows)
+}
+
+/// Newest first.
+pub(super) fn history(snapshot: &Snapshot, before: Option<Seq>, rows_max: usize) -> Result<Vec<AdapterEvent>> {
+    let end = before.map_or(u64::MAX, |seq| seq.0);
+    let mut rows = Vec::new();
+    for row in snapshot.table(HISTORY)?.range(..end).map_err(ViewError::store)?.rev().take(rows_max) {
+        rows.push(unpack(VIEW, row.map_err(ViewError::store)?.1.value())?);
+    }
+    Ok(rows)
+}
+
+/// Steps of one batch.
+#[derive(Default)]
+pub(super) struct Fold(Vec<AdapterEvent>);
+
+impl Fold {
+    pub fn apply(&mut self, fact: &AdapterFact, seq: Seq, at_ms: i64) {
+        self.0.push(AdapterEvent { seq, at_ms, fact: fact.clone() });
+    }
+
+    pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut adapters = txn.open_table(ADAPTERS).map_err(ViewError::store)?;
+        let mut history = txn.open_table(HISTORY).map_err(ViewError::store)?;
+        for event in self.0.drain(..) {
+            history.insert(event.seq.0, &pack(VIEW, &event)?[..]).map_err(ViewError::store)?;
+            let AdapterEvent { seq, at_ms, fact } = event;
+            let before: Option<AdapterRow> = match adapters.get(&fact.digest.0).map_err(ViewError::store)? {
+                Some(bytes) => Some(unpack(VIEW, bytes.value())?),
+                None => None,
+            };
+            let first_ms = before.map_or(at_ms, |row| row.first_ms);
+            let AdapterFact { name, version, digest, step, by } = fact;
+            let row = AdapterRow { digest, name, version, step, since_ms: at_ms, by, seq, first_ms };
+            adapters.insert(&digest.0, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! Commands: what was asked of which device, how far it is, and how it ended.
+//!
+//! ```text
+//! commands          u64 id                    -> postcard of CommandRow
+//! open_commands     u64 id                    -> ()      those that are not finished
+//! device_commands   (realm/address, u64 id)   -> ()
+//! ```
+
+use super::devices::Page;
+use super::store::{Result, Snapshot, ViewError, pack, unpack};
+use crate::journal::{CommandFact, CommandStep};
+use crate::limits;
+use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub(super) const VIEW: &str = "commands";
+pub(super) const COMMANDS: TableDefinition<u64, &[u8]> = TableDefinition::new("commands");
+pub(super) const OPEN: TableDefinition<u64, ()> = TableDefinition::new("open_commands");
+pub(super) const BY_DEVICE: TableDefinition<(&str, u64), ()> = TableDefinition::new("device_commands");
+
+names! {
+    /// How far a command is.
+    CommandState { Queued = "queued", Sent = "sent", Done = "done", Refused = "refused", Unconfirmed = "unconfirmed", Failed = "failed", Expired = "expired", Cancelled = "cancelled" }
+}
+
+impl CommandState {
+    /// Nothing more comes.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Sent | Self::Unconfirmed)
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CommandRow {
+    pub id: u64,
+    pub device: DeviceKey,
+    /// `None`: the request lies in a day that the journal has dropped.
+    pub command: Option<Command>,
+    pub by: String,
+    pub note: String,
+    pub requested_ms: i64,
+    pub expires_ms: i64,
+    pub state: CommandState,
+    /// Why it stands so, where there is more to say.
+    pub why: String,
+    pub attempts: u8,
+    /// The last sending.
+    pub sent: Option<Sending>,
+    /// The last answer.
+    pub answer: Option<Answered>,
+    pub steps: Vec<StepRow>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sending {
+    pub session: u64,
+    pub correlation: HexBytes,
+    pub repeatable: bool,
+    pub frames: Vec<HexBytes>,
+    pub answer_by_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Answered {
+    pub outcome: Outcome,
+    pub reason: String,
+    pub raw_code: u32,
+    pub body: AnswerBody,
+}
+
+/// What happened when; `seq` leads to the whole entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StepRow {
+    pub seq: Seq,
+    pub at_ms: i64,
+    /// As `CommandStep::name` has it.
+    pub step: String,
+}
+
+/// Which commands are wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommandFilter {
+    pub device: Option<DeviceKey>,
+    pub state: Option<CommandState>,
+    /// Those that are not finished.
+    pub open: bool,
+}
+
+pub(super) fn get(snapshot: &Snapshot, id: u64) -> Result<Option<CommandRow>> {
+    match snapshot.table(COMMANDS)?.get(id).map_err(ViewError::store)? {
+        Some(bytes) => unpack(VIEW, bytes.value()).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Commands that are not finished, oldest first.
+pub(super) fn open(snapshot: &Snapshot) -> Result<Vec<CommandRow>> {
+    let commands = snapshot.table(COMMANDS)?;
+    let mut rows = Vec::new();
+    for row in snapshot.table(OPEN)?.iter().map_err(ViewError::store)? {
+        let id = row.map_err(ViewError::store)?.0.value();
+        let bytes = commands.get(id).map_err(ViewError::store)?.ok_or(ViewError::Damaged { view: VIEW })?;
+        rows.push(unpack(VIEW, bytes.value())?);
+    }
+    Ok(rows)
+}
+
+/// The first number that no command has.
+pub(super) fn next_id(snapshot: &Snapshot) -> Result<u64> {
+    let table = snapshot.table(COMMANDS)?;
+    Ok(table.last().map_err(ViewError::store)?.map_or(1, |(id, _)| id.value() + 1))
+}
+
+/// Newest first; `before` is a command's number as the last page gave it.
+pub(super) fn list(
+    snapshot: &Snapshot,
+    filter: &CommandFilter,
+    before: Option<&str>,
+    rows_max: usize,
+) -> Result<Page<CommandRow>> {
+    let end = match before {
+        Some(place) => place.parse().map_err(|_| ViewError::Place(place.to_owned()))?,
+        None => u64::MAX,
+    };
+    let commands = snapshot.table(COMMANDS)?;
+    let mut page = Page { rows: Vec::new(), next: None };
+    let mut seen = 0;
+    let mut visit = |id: u64| -> Result<bool> {
+        if page.rows.len() == rows_max || seen == limits::PAGE_ROWS_MAX * 20 {
+            return Ok(false);
+        }
+        seen += 1;
+        page.next = Some(id.to_string());
+        let bytes = commands.get(id).map_err(ViewError::store)?.ok_or(ViewError::Damaged { view: VIEW })?;
+        let row: CommandRow = unpack(VIEW, bytes.value())?;
+        let wanted = filter.state.is_none_or(|state| state == row.state)
+            && filter.device.as_ref().is_none_or(|device| *device == row.device)
+            && (!filter.open || !row.state.is_final());
+        if wanted {
+            page.rows.push(row);
+        }
+        Ok(true)
+    };
+    let complete = if let Some(device) = &filter.device {
+        let table = snapshot.table(BY_DEVICE)?;
+        let range = table.range((device.as_str(), 0)..(device.as_str(), end)).map_err(ViewError::store)?;
+        walk(range.rev().map(|row| Ok(row.map_err(ViewError::store)?.0.value().1)), &mut visit)?
+    } else if filter.open {
+        let range = snapshot.table(OPEN)?.range(..end).map_err(ViewError::store)?;
+        walk(range.rev().map(|row| Ok(row.map_err(ViewError::store)?.0.value())), &mut visit)?
+    } else {
+        let range = commands.range(..end).map_err(ViewError::store)?;
+        walk(range.rev().map(|row| Ok(row.map_err(ViewError::store)?.0.value())), &mut visit)?
+    };
+    if complete {
+        page.next = None;
+    }
+    Ok(page)
+}
+
+/// Visits until told to stop; tells whether it came to the end.
+fn walk(ids: impl Iterator<Item = Result<u64>>, visit: &mut dyn FnMut(u64) -> Result<bool>) -> Result<bool> {
+    for id in ids {
+        if !visit(id?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Commands that a batch touches.
+#[derive(Default)]
+pub(super) struct Fold {
+    changed: BTreeMap<u64, CommandRow>,
+}
+
+impl Fold {
+    pub fn apply(&mut self, snapshot: &Snapshot, fact: &CommandFact, seq: Seq, at_ms: i64) -> Result<()> {
+        if !self.changed.contains_key(&fact.id) {
+            let row = get(snapshot, fact.id)?.unwrap_or_else(|| CommandRow::new(fact, at_ms));
+            self.changed.insert(fact.id, row);
+        }
+        if let Some(row) = self.changed.get_mut(&fact.id) {
+            row.apply(&fact.step, seq, at_ms);
+        }
+        Ok(())
+    }
+
+    pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let mut commands = txn.open_table(COMMANDS).map_err(ViewError::store)?;
+        let mut open = txn.open_table(OPEN).map_err(ViewError::store)?;
+        let mut by_device = txn.open_table(BY_DEVICE).map_err(ViewError::store)?;
+        for (id, row) in std::mem::take(&mut self.changed) {
+            commands.insert(id, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
+            by_device.insert((row.device.as_str(), id), ()).map_err(ViewError::store)?;
+            if row.state.is_final() {
+                open.remove(id).map_err(ViewError::store)?;
+            } else {
+                open.insert(id, ()).map_err(ViewError::store)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CommandRow {
+    fn new(fact: &CommandFact, at_ms: i64) -> Self {
+        Self {
+            id: fact.id,
+            device: fact.device.clone(),
+            command: None,
+            by: String::new(),
+            note: String::new(),
+            requested_ms: at_ms,
+            expires_ms: at_ms,
+            state: CommandState::Queued,
+            why: String::new(),
+            attempts: 0,
+            sent: None,
+            answer: None,
+            steps: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, step: &CommandStep, seq: Seq, at_ms: i64) {
+        // The first steps and the last ones tell the story; between them there may be many attempts.
+        if self.steps.len() == limits::COMMAND_STEPS_MAX {
+            self.steps.remove(limits::COMMAND_STEPS_MAX / 2);
+        }
+        self.steps.push(StepRow { seq, at_ms, step: step.name().to_owned() });
+        let (state, why) = match step {
+            CommandStep::Requested { command, by, note, expires_ms } => {
+                self.command = Some(command.clone());
+                self.by.clone_from(by);
+                self.note.clone_from(note);
+                (self.requested_ms, self.expires_ms) = (at_ms, *expires_ms);
+                (CommandState::Queued, String::new())
+            }
+            CommandStep::Sent { attempt, session, correlation, repeatable, frames, memory: _, answer_by_ms } => {
+                self.attempts = *attempt;
+                self.sent = Some(Sending {
+                    session: *session,
+                    correlation: correlation.clone(),
+                    repeatable: *repeatable,
+                    frames: frames.clone(),
+                    answer_by_ms: *answer_by_ms,
+                });
+                (CommandState::Sent, String::new())
+            }
+            CommandStep::Answered { outcome, reason, raw_code, body } => {
+                let (reason, body) = (reason.clone(), body.clone());
+                let state = answered(*outcome);
+                let why = reason.clone();
+                self.answer = Some(Answered { outcome: *outcome, reason, raw_code: *raw_code, body });
+                (state, why)
+            }
+            CommandStep::TimedOut { attempt } => (CommandState::Queued, format!("no answer to attempt {attempt}")),
+            CommandStep::Unconfirmed { why } => (CommandState::Unconfirmed, why.clone()),
+            CommandStep::Confirmed { evidence, .. } => (CommandState::Done, evidence.clone()),
+            CommandStep::Failed { why } => (CommandState::Failed, why.clone()),
+            CommandStep::Expired => (CommandState::Expired, String::new()),
+            CommandStep::Cancelled { by } => (CommandState::Cancelled, format!("by {by}")),
+        };
+        (self.state, self.why) = (state, why);
+    }
+}
+
+/// What a device's answer makes of the command.
+fn answered(outcome: Outcome) -> CommandState {
+    match outcome {
+        Outcome::Done | Outcome::AlreadyDone => CommandState::Done,
+        // Its end comes later, as another answer or in a report.
+        Outcome::Accepted => CommandState::Unconfirmed,
+        Outcome::Refused | Outcome::Unsupported | Outcome::Busy => CommandState::Refused,
+        Outcome::Expired => CommandState::Expired,
+        Outcome::Failed | Outcome::NoAnswerBehind | Outcome::Other => CommandState::Failed,
+    }
+}

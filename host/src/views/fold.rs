@@ -1,0 +1,431 @@
+//! What each entry means to the views. The story of a frame is told here; the single views only keep rows.
+//!
+//! Folding is a function of the entries and their order alone: where batches end, and whether a view was just rebuilt,
+//! changes nothing.
+
+use super::device_fold::{self, Slot, Status};
+use super::packing::Value;
+use super::store::{Result, Snapshot, ViewError};
+use super::{adapters, commands, credentials, days, devices, events, frames, latest, quarantine, readings};
+use crate::clock::Clock;
+use crate::journal::{AdapterFact, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader};
+use crate::limits;
+use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
+use redb::WriteTransaction;
+
+/// All views between two commits.
+pub(super) struct Fold {
+    devices: device_fold::Fold,
+    readings: readings::Fold,
+    events: events::Fold,
+    commands: commands::Fold,
+    quarantine: quarantine::Fold,
+    days: days::Fold,
+    adapters: adapters::Fold,
+    credentials: credentials::Fold,
+    latest: latest::Fold,
+    frames: frames::Fold,
+    clock: Clock,
+    /// For frames that were kept aside.
+    journal: Reader,
+}
+
+/// When and how a frame came.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    seq: Seq,
+    at_ms: i64,
+    /// The same moment on the fleet's wall clock.
+    civil: Civil,
+    /// Name of the adapter, for counting.
+    adapter: &'a str,
+}
+
+pub(super) fn create_tables(txn: &WriteTransaction) -> Result<()> {
+    macro_rules! create {
+        ($($table:expr),+ $(,)?) => { $(txn.open_table($table).map_err(ViewError::store)?;)+ };
+    }
+    create!(devices::IDS, devices::KEYS, devices::ADDRESSES, devices::ROWS, devices::FACTS);
+    create!(devices::MARKS, devices::MARK_COUNTS, devices::ADAPTER_REFS, devices::ADOPTED);
+    create!(readings::READINGS, events::EVENTS, events::LOG, frames::FRAMES, frames::HELD, latest::LATEST);
+    create!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
+    create!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
+    create!(credentials::KEYS, credentials::TOKENS);
+    Ok(())
+}
+
+impl Fold {
+    pub fn load(snapshot: &Snapshot, clock: Clock, journal: Reader) -> Result<Self> {
+        Ok(Self {
+            devices: device_fold::Fold::load(snapshot)?,
+            readings: readings::Fold::default(),
+            events: events::Fold::default(),
+            commands: commands::Fold::default(),
+            quarantine: quarantine::Fold::load(snapshot)?,
+            days: days::Fold::default(),
+            adapters: adapters::Fold::default(),
+            credentials: credentials::Fold::default(),
+            latest: latest::Fold::default(),
+            frames: frames::Fold::default(),
+            clock,
+            journal,
+        })
+    }
+
+    /// Before the first entry of a batch; `snapshot` shows what was written so far.
+    pub fn begin(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.devices.begin(snapshot)
+    }
+
+    /// After the last entry of a batch.
+    pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
+        self.devices.write(txn)?;
+        self.readings.write(txn)?;
+        self.events.write(txn)?;
+        self.commands.write(txn)?;
+        self.quarantine.write(txn)?;
+        self.days.write(txn)?;
+        self.adapters.write(txn)?;
+        self.credentials.write(txn)?;
+        self.latest.write(txn)?;
+        self.frames.write(txn)
+    }
+
+    pub fn entry(&mut self, snapshot: &Snapshot, seq: Seq, entry: &Entry) -> Result<()> {
+        let at_ms = entry.at_ms;
+        match &entry.fact {
+            Fact::Frame(frame) => self.frame(snapshot, seq, at_ms, frame),
+            Fact::Command(fact) => {
+                if let CommandStep::Sent { memory: Some(memory), .. } = &fact.step
+                    && let Some(slot) = self.devices.find(&fact.device)?
+                {
+                    self.devices.set_memory(slot, seq, memory);
+                }
+                self.commands.apply(snapshot, fact, seq, at_ms)
+            }
+            Fact::Adapter(fact) => {
+                self.adapters.apply(fact, seq, at_ms);
+                Ok(())
+            }
+            Fact::Redecoded { frame, adapter, outcome, device } => {
+                self.redecoded(snapshot, seq, Seq(*frame), *adapter, outcome, device.as_ref())
+            }
+            Fact::DeviceAdopted { device, by } => {
+                let slot = self.devices.ensure(device)?;
+                self.devices.adopt(slot, seq, by);
+                self.release(snapshot, slot)
+            }
+            Fact::KeySet { .. } | Fact::TokenSet { .. } | Fact::TokenRevoked { .. } => {
+                self.credentials.apply(entry, seq);
+                Ok(())
+            }
+        }
+    }
+
+    fn frame(&mut self, snapshot: &Snapshot, seq: Seq, at_ms: i64, frame: &FrameFact) -> Result<()> {
+        let adapter = frame.adapter.as_ref().map_or("", |a| &a.name);
+        let arrival = Arrival { seq, at_ms, civil: self.clock.civil(at_ms), adapter };
+        let counts = self.days.day(arrival.civil.day(), adapter);
+        counts.frames += 1;
+        counts.bytes += frame.raw.len() as u64;
+        self.days.minute(at_ms).frames += 1;
+        match &frame.outcome {
+            FrameOutcome::Fault { kind, detail } => {
+                self.days.day(arrival.civil.day(), adapter).faults += 1;
+                self.days.minute(at_ms).faults += 1;
+                // A stranger's fault makes no device: anybody could fill the list of devices with them.
+                if let Some(key) = &frame.device
+                    && let Some(slot) = self.devices.find(key)?
+                {
+                    self.devices.seen(slot, seq, at_ms, None);
+                    let row = self.devices.change(slot);
+                    row.counts.frames += 1;
+                    row.counts.faults += 1;
+                    self.frames.add(self.devices.id(slot), arrival.civil.day(), seq);
+                }
+                self.quarantine.add(snapshot, seq, at_ms, frame, (*kind, detail))
+            }
+            FrameOutcome::Decoded { messages, memory, duplicate, held } => {
+                let Some(key) = &frame.device else {
+                    self.count(arrival, messages);
+                    return Ok(());
+                };
+                let slot = self.devices.ensure(key)?;
+                self.devices.seen(slot, seq, at_ms, frame.adapter.as_ref());
+                self.devices.change(slot).counts.frames += 1;
+                if let Some(memory) = memory {
+                    self.devices.set_memory(slot, seq, memory);
+                }
+                let only_heartbeats = messages.iter().all(|m| matches!(m, Message::Heartbeat(_)));
+                if !only_heartbeats {
+                    self.frames.add(self.devices.id(slot), arrival.civil.day(), seq);
+                }
+                if *duplicate {
+                    self.devices.change(slot).counts.duplicates += 1;
+                    self.days.day(arrival.civil.day(), adapter).duplicates += 1;
+                    return Ok(());
+                }
+                if *held && !self.devices.row(slot).adopted {
+                    if !only_heartbeats {
+                        self.hold(slot, arrival, seq);
+                    }
+                    return Ok(());
+                }
+                if self.devices.row(slot).held {
+                    // The policy lets it in now, without anybody having adopted it.
+                    self.release(snapshot, slot)?;
+                }
+                self.messages(slot, arrival, messages)
+            }
+        }
+    }
+
+    /// Keeps aside what the entry `seq` says, until the device is adopted.
+    fn hold(&mut self, slot: Slot, arrival: Arrival, seq: Seq) {
+        self.days.day(arrival.civil.day(), arrival.adapter).held += 1;
+        self.devices.hold(slot);
+        let counts = &mut self.devices.change(slot).counts;
+        if counts.held_frames < limits::HELD_FRAMES_MAX {
+            counts.held_frames += 1;
+            self.frames.hold(self.devices.id(slot), seq);
+        }
+    }
+
+    /// Folds what was kept aside of a device.
+    fn release(&mut self, snapshot: &Snapshot, slot: Slot) -> Result<()> {
+        self.devices.unhold(slot);
+        self.devices.change(slot).counts.held_frames = 0;
+        for seq in self.frames.release(snapshot, self.devices.id(slot))? {
+            // An entry that the journal has dropped meanwhile cannot be folded any more.
+            let Some(Ok(entry)) = self.journal.get(seq)?.map(|stored| stored.entry) else { continue };
+            let civil = self.clock.civil(entry.at_ms);
+            match &entry.fact {
+                Fact::Frame(FrameFact { adapter, outcome: FrameOutcome::Decoded { messages, .. }, .. }) => {
+                    let adapter = adapter.as_ref().map_or("", |a| &a.name);
+                    self.messages(slot, Arrival { seq, at_ms: entry.at_ms, civil, adapter }, messages)?;
+                }
+                Fact::Redecoded { frame, adapter, outcome: FrameOutcome::Decoded { messages, .. }, .. } => {
+                    let Some(Ok(first)) = self.journal.get(Seq(*frame))?.map(|stored| stored.entry) else { continue };
+                    let (at_ms, civil) = (first.at_ms, self.clock.civil(first.at_ms));
+                    let adapter = self.devices.adapter_name(*adapter).unwrap_or("").to_owned();
+                    self.messages(slot, Arrival { seq: Seq(*frame), at_ms, civil, adapter: &adapter }, messages)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame from quarantine was decoded by another adapter, or failed once more.
+    fn redecoded(
+        &mut self,
+        snapshot: &Snapshot,
+        seq: Seq,
+        frame: Seq,
+        adapter: Digest,
+        outcome: &FrameOutcome,
+        device: Option<&DeviceKey>,
+    ) -> Result<()> {
+        let (messages, memory, held) = match outcome {
+            FrameOutcome::Fault { kind, detail } => {
+                return self.quarantine.failed_again(snapshot, frame, adapter, (*kind, detail));
+            }
+            FrameOutcome::Decoded { messages, memory, held, .. } => (messages, memory, *held),
+        };
+        // Decoded once is decoded: a second attempt at the same frame changes nothing.
+        let Some(row) = self.quarantine.take(snapshot, frame)? else { return Ok(()) };
+        let name = self.devices.adapter_name(adapter).or(row.adapter.as_ref().map(|a| &a.name[..])).unwrap_or("");
+        let name = name.to_owned();
+        let arrival = Arrival { seq: frame, at_ms: row.at_ms, civil: self.clock.civil(row.at_ms), adapter: &name };
+        self.days.day(arrival.civil.day(), &name).redecoded += 1;
+        let Some(key) = device.or(row.device.as_ref()) else {
+            self.count(arrival, messages);
+            return Ok(());
+        };
+        let slot = self.devices.ensure(key)?;
+        self.devices.seen(slot, frame, row.at_ms, None);
+        self.remember(slot, frame, memory.as_ref());
+        self.frames.add(self.devices.id(slot), arrival.civil.day(), frame);
+        if held && !self.devices.row(slot).adopted {
+            self.hold(slot, arrival, seq);
+            return Ok(());
+        }
+        self.messages(slot, arrival, messages)
+    }
+
+    fn remember(&mut self, slot: Slot, seq: Seq, memory: Option<&HexBytes>) {
+        if let Some(memory) = memory {
+            self.devices.set_memory(slot, seq, memory);
+        }
+    }
+
+    fn count(&mut self, arrival: Arrival, messages: &[Message]) {
+        let counts = self.days.day(arrival.civil.day(), arrival.adapter);
+        messages.iter().for_each(|message| counts.message(message));
+    }
+
+    /// What a welcome device says.
+    fn messages(&mut self, slot: Slot, arrival: Arrival, messages: &[Message]) -> Result<()> {
+        let Arrival { seq, at_ms, civil, .. } = arrival;
+        self.count(arrival, messages);
+        for (position, message) in (0..).zip(messages) {
+            match message {
+                Message::Registration(registration) => {
+                    self.devices.set_registration(slot, seq, at_ms, registration)?;
+                    self.clock(slot, arrival, registration.clock);
+                }
+                Message::Heartbeat(heartbeat) => {
+                    self.clock(slot, arrival, heartbeat.clock);
+                    let status = Status { valve: heartbeat.valve.as_ref(), alarms: None };
+                    self.devices.set_status(slot, seq, at_ms, &status);
+                }
+                Message::Report(report) => self.report(slot, arrival, position, report)?,
+                Message::Event(event) => {
+                    let subject = match &event.subject {
+                        Some(address) => self.devices.subject(slot, address)?,
+                        None => Some(slot),
+                    };
+                    match subject {
+                        Some(subject) => self.events.add(self.devices.id(subject), civil, event, seq, at_ms),
+                        None => self.days.day(civil.day(), arrival.adapter).unplaced += 1,
+                    }
+                }
+                Message::Answer(answer) => self.answer(slot, arrival, position, answer)?,
+                Message::Relayed(_) | Message::EndOfSession | Message::Unknown { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, slot: Slot, arrival: Arrival, position: u32, answer: &Answer) -> Result<()> {
+        match &answer.body {
+            AnswerBody::Report(report) => self.report(slot, arrival, position, report)?,
+            AnswerBody::Valve(valve) => {
+                let status = Status { valve: Some(valve), alarms: None };
+                self.devices.set_status(slot, arrival.seq, arrival.at_ms, &status);
+            }
+            AnswerBody::Schedule(schedule) => self.devices.set_schedule(slot, arrival.seq, schedule)?,
+            AnswerBody::Clock(clock) => self.clock(slot, arrival, Some(*clock)),
+            // They are kept with the command that asked.
+            AnswerBody::None
+            | AnswerBody::Parameters(_)
+            | AnswerBody::Archive { .. }
+            | AnswerBody::FirmwareNext(_)
+            | AnswerBody::Balance(_)
+            | AnswerBody::Raw(_) => {}
+        }
+        Ok(())
+    }
+
+    fn clock(&mut self, slot: Slot, arrival: Arrival, clock: Option<Civil>) {
+        if let Some(clock) = clock
+            && arrival.seq.0 >= self.devices.row(slot).last_seq
+        {
+            self.devices.set_clock(slot, clock, arrival.civil);
+        }
+    }
+
+    fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<()> {
+        let Arrival { seq, at_ms, civil, adapter } = arrival;
+        let subject = match &report.subject {
+            Some(address) => self.devices.subject(sender, address)?,
+            None => Some(sender),
+        };
+        let Some(slot) = subject else {
+            self.days.day(civil.day(), adapter).unplaced += 1;
+            return Ok(());
+        };
+        if slot != sender {
+            self.devices.seen(slot, seq, at_ms, None);
+        }
+        let row = self.devices.change(slot);
+        row.counts.reports += 1;
+        row.last_report_ms = row.last_report_ms.max(Some(at_ms));
+        // A report without valve, alarms and status word (a read-out of history, say) does not say that all is well.
+        let said = report.valve.is_some() || !report.alarms.is_empty() || report.raw_status != 0;
+        let alarms = said.then_some((&report.alarms[..], report.raw_status));
+        self.devices.set_status(slot, seq, at_ms, &Status { valve: report.valve.as_ref(), alarms });
+        let values = self.values(slot, arrival, report);
+        self.days.day(civil.day(), adapter).values += values;
+        self.days.minute(at_ms).reports += 1;
+        self.latest.add((seq.0, position), self.devices.id(slot), at_ms, report);
+        Ok(())
+    }
+
+    /// A report's values on their way into the readings; gives their number.
+    fn values(&mut self, slot: Slot, arrival: Arrival, report: &Report) -> u64 {
+        let mut count = 0;
+        let default = report.at.unwrap_or(arrival.civil);
+        for r in &report.registers {
+            let value = Value {
+                mantissa: r.mantissa,
+                source: arrival.seq.0,
+                received_ms: arrival.at_ms,
+                second: 0,
+                storage: r.storage,
+                code: r.code,
+                tariff: r.tariff,
+                channel: r.channel,
+                quantity: r.quantity,
+                unit: r.unit,
+                role: r.role,
+                quality: r.quality,
+                exponent: r.exponent,
+                superseded: false,
+            };
+            self.value(slot, arrival, r.at.unwrap_or(default), value);
+            count += 1;
+        }
+        for s in &report.series {
+            let value = Value {
+                mantissa: 0,
+                source: arrival.seq.0,
+                received_ms: arrival.at_ms,
+                second: 0,
+                storage: s.storage,
+                code: s.code,
+                tariff: s.tariff,
+                channel: s.channel,
+                quantity: s.quantity,
+                unit: s.unit,
+                role: s.role,
+                quality: Quality::Good,
+                exponent: s.exponent,
+                superseded: false,
+            };
+            for sample in &s.samples {
+                self.value(slot, arrival, sample.at, Value { mantissa: sample.mantissa, ..value });
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn value(&mut self, slot: Slot, arrival: Arrival, at: Civil, value: Value) {
+        // A time that no calendar has (the gate to the adapters lets none in) would wrap; take the reception's.
+        let at = if (limits::CIVIL_MIN..=limits::CIVIL_MAX).contains(&at.0) { at } else { arrival.civil };
+        let fresh = self.devices.reading(slot, at.day());
+        let value = Value { second: at.second_of_day(), ..value };
+        self.readings.add(self.devices.id(slot), at.day(), value, fresh);
+    }
+}
+
+/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, adapters in
+/// use.
+pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Result<Vec<Entry>> {
+    let keys = credentials::keys(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
+        let credentials::KeyRow { device, slot, sealed, by, .. } = row;
+        Fact::KeySet { device, slot, sealed: Some(sealed), by }
+    });
+    let tokens = credentials::tokens(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
+        let credentials::TokenRow { name, role, hash, by, .. } = row;
+        Fact::TokenSet { name, role, hash, by }
+    });
+    let adapters = adapters::list(snapshot)?.into_iter().filter(|row| row.seq < seq && row.is_active()).map(|row| {
+        let adapters::AdapterRow { digest, name, version, step, by, .. } = row;
+        Fact::Adapter(AdapterFact { name, version, digest, step, by })
+    });
+    let adopted = devices::adopted_before(snapshot, seq)?;
+    let adopted = adopted.into_iter().map(|(device, by)| Fact::DeviceAdopted { device, by });
+    Ok(keys.chain(tokens).chain(adapters).chain(adopted).map(|fact| Entry { at_ms: now_ms, fact }).collect())
+}

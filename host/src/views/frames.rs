@@ -1,0 +1,136 @@
+//! Which frames came from which device: a way into the journal, and what is kept aside of held devices.
+//!
+//! ```text
+//! frames       u64 = day of reception << 32 | u32 device id   -> seqs as LEB128 differences
+//! held_frames  (u32 device id, u64 seq)                       -> ()
+//! ```
+//! Frames that bring nothing but heartbeats are not listed: a device that stays on line would fill its row with them.
+
+use super::devices;
+use super::readings::key as day_key;
+use super::store::{Result, Snapshot, ViewError};
+use crate::model::{Day, DeviceKey, Seq};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+pub(super) const VIEW: &str = "frames";
+pub(super) const FRAMES: TableDefinition<u64, &[u8]> = TableDefinition::new("frames");
+pub(super) const HELD: TableDefinition<(u32, u64), ()> = TableDefinition::new("held_frames");
+
+/// Days that one call looks back.
+const SCAN_DAYS_MAX: i32 = 4_000;
+
+/// Frames of a device before a place, newest first. The days of reception to look at are given by the caller.
+pub(super) fn list(
+    snapshot: &Snapshot,
+    device: &DeviceKey,
+    before: Option<Seq>,
+    (first, last): (Day, Day),
+    rows_max: usize,
+) -> Result<Vec<Seq>> {
+    let Some(id) = devices::id_of(snapshot, device)? else { return Ok(Vec::new()) };
+    let table = snapshot.table(FRAMES)?;
+    let mut out = Vec::new();
+    let oldest = first.0.max(last.0.saturating_sub(SCAN_DAYS_MAX));
+    for day in (oldest..=last.0).rev() {
+        if out.len() >= rows_max {
+            break;
+        }
+        if let Some(bytes) = table.get(day_key(Day(day), id)).map_err(ViewError::store)? {
+            let seqs = unpack(bytes.value()).ok_or(ViewError::Damaged { view: VIEW })?;
+            out.extend(seqs.into_iter().rev().map(Seq).filter(|seq| before.is_none_or(|before| *seq < before)));
+        }
+    }
+    out.truncate(rows_max);
+    Ok(out)
+}
+
+/// Frames of one batch on their way into the tables.
+#[derive(Default)]
+pub(super) struct Fold {
+    new: Vec<(u64, u64)>,
+    /// Kept aside, and false: applied now and no longer kept.
+    held: Vec<(u32, u64, bool)>,
+}
+
+impl Fold {
+    pub fn add(&mut self, device: u32, day: Day, seq: Seq) {
+        self.new.push((day_key(day, device), seq.0));
+    }
+
+    pub fn hold(&mut self, device: u32, seq: Seq) {
+        self.held.push((device, seq.0, true));
+    }
+
+    /// The frames kept aside of a device, oldest first; they are not kept any longer.
+    pub fn release(&mut self, snapshot: &Snapshot, device: u32) -> Result<Vec<Seq>> {
+        let mut seqs = Vec::new();
+        for row in snapshot.table(HELD)?.range((device, 0)..=(device, u64::MAX)).map_err(ViewError::store)? {
+            seqs.push(row.map_err(ViewError::store)?.0.value().1);
+        }
+        seqs.extend(self.held.iter().filter(|(id, _, kept)| *id == device && *kept).map(|(_, seq, _)| *seq));
+        for seq in &seqs {
+            self.held.push((device, *seq, false));
+        }
+        Ok(seqs.into_iter().map(Seq).collect())
+    }
+
+    pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
+        let mut table = txn.open_table(FRAMES).map_err(ViewError::store)?;
+        self.new.sort_unstable();
+        let mut bytes = Vec::new();
+        for group in self.new.chunk_by(|a, b| a.0 == b.0) {
+            let key = group[0].0;
+            let mut seqs = match table.get(key).map_err(ViewError::store)? {
+                Some(before) => unpack(before.value()).ok_or(ViewError::Damaged { view: VIEW })?,
+                None => Vec::new(),
+            };
+            seqs.extend(group.iter().map(|(_, seq)| *seq));
+            // A frame that was decoded again lies before frames that are listed already.
+            seqs.sort_unstable();
+            seqs.dedup();
+            pack(&seqs, &mut bytes);
+            table.insert(key, &bytes[..]).map_err(ViewError::store)?;
+        }
+        self.new.clear();
+        let mut held = txn.open_table(HELD).map_err(ViewError::store)?;
+        for (device, seq, kept) in self.held.drain(..) {
+            if kept {
+                held.insert((device, seq), ()).map_err(ViewError::store)?;
+            } else {
+                held.remove((device, seq)).map_err(ViewError::store)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pack(seqs: &[u64], out: &mut Vec<u8>) {
+    out.clear();
+    let mut last = 0;
+    for seq in seqs {
+        let mut number = seq - last;
+        while number >= 0x80 {
+            out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        out.push(number as u8);
+        last = *seq;
+    }
+}
+
+/// `None`: these bytes are no row.
+fn unpack(bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut seqs = Vec::new();
+    let (mut number, mut shift, mut last) = (0_u64, 0, 0_u64);
+    for byte in bytes {
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if *byte < 0x80 {
+            last = last.checked_add(number)?;
+            seqs.push(last);
+            (number, shift) = (0, 0);
+        } else {
+            shift += 7;
+        }
+    }
+    (shift == 0).then_some(seqs)
+}
