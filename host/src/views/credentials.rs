@@ -92,7 +92,8 @@ impl Fold {
                 | Fact::Command(_)
                 | Fact::Adapter(_)
                 | Fact::Redecoded { .. }
-                | Fact::DeviceAdopted { .. } => {}
+                | Fact::DeviceAdopted { .. }
+                | Fact::Remembered { .. } => {}
             }
         }
         Ok(())

@@ -115,6 +115,12 @@ impl Fold {
                 self.devices.adopt(slot, seq, by);
                 self.release(snapshot, slot)
             }
+            Fact::Remembered { device, memory } => {
+                if let Some(slot) = self.devices.find(device)? {
+                    self.devices.set_memory(slot, seq, memory);
+                }
+                Ok(())
+            }
             Fact::KeySet { .. } | Fact::TokenSet { .. } | Fact::TokenRevoked { .. } => {
                 self.credentials.apply(entry, seq);
                 Ok(())

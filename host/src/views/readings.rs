@@ -11,6 +11,7 @@
 use super::devices::{self, Page};
 use super::packing::{self, Value};
 use super::store::{Result, Snapshot, ViewError};
+use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, Quantity, Register, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -66,9 +67,9 @@ pub(super) fn list(
     let (Some(oldest), Some(newest)) = (found.oldest_day, found.newest_day) else { return Ok(page) };
     let start = match after {
         Some(place) => place.parse::<Day>().map_err(|_| ViewError::Place(place.to_owned()))?,
-        None => filter.from.day().max(oldest),
+        None => day_of(filter.from).max(oldest),
     };
-    let end = filter.to.day().min(newest);
+    let end = day_of(filter.to).min(newest);
     let table = snapshot.table(READINGS)?;
     for day in start.0..=end.0 {
         // A day is never divided, so a page may be somewhat longer than asked for.
@@ -100,6 +101,11 @@ pub(super) fn newest(snapshot: &Snapshot, device: &DeviceKey) -> Result<Vec<Read
         }
     }
     Ok(newest)
+}
+
+/// Any time a caller may name; readings lie within these bounds.
+fn day_of(time: Civil) -> Day {
+    Civil(time.0.clamp(limits::CIVIL_MIN, limits::CIVIL_MAX)).day()
 }
 
 fn is_wanted(value: &Value, day: Day, filter: &ReadingFilter) -> bool {

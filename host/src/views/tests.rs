@@ -41,7 +41,11 @@ impl Station {
     /// Views that have folded everything.
     fn views(&self) -> Views {
         let views = self.open();
-        assert!(views.wait_caught_up(self.journal.reader().last_seq(), Duration::from_secs(20)), "{:?}", views.health());
+        assert!(
+            views.wait_caught_up(self.journal.reader().last_seq(), Duration::from_secs(20)),
+            "{:?}",
+            views.health()
+        );
         views
     }
 }
