@@ -1,14 +1,45 @@
 # Everything a newcomer runs. `make help` lists the targets.
-.PHONY: help adapters wasm-target
+#
+# One profile (release) for all, so that nothing is compiled twice.
+CARGO ?= cargo
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-POLYMETER = cargo run --release --quiet --package polymeter --
+.PHONY: help setup build adapters demo test lint unit bench
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-adapters: wasm-target ## build every bundled adapter to target/adapters/<name>.wasm
-	@for adapter in adapters/*/adapter.toml; do $(POLYMETER) adapter build "$$(dirname "$$adapter")" || exit 1; done
-
-# rustup's target where it can be had, else Debian's compiler and library source.
-wasm-target:
+setup: ## what compiling adapters needs: rustup's wasm target, or Debian's packages
 	@.ci/wasm-target
+
+build: ## the station
+	$(CARGO) build --release -p polymeter
+
+adapters: setup build ## every bundled adapter, as target/adapters/<name>.wasm
+	@mkdir -p target/adapters
+	@for manifest in adapters/*/adapter.toml; do \
+		dir=$$(dirname $$manifest); name=$$(basename $$dir); \
+		target/release/polymeter adapter build $$dir -o target/adapters/$$name.wasm || exit 1; \
+	done
+
+demo: adapters ## a station and a mixed fleet that talks to it; DEMO_SECONDS=20 ends by itself
+	$(CARGO) build --release -p fleet
+	@target/release/fleet demo
+
+test: lint adapters unit ## everything that CI checks
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+unit:
+	$(CARGO) build --release --workspace --bins
+ifeq ($(NEXTEST),yes)
+	$(CARGO) nextest run --release --workspace --no-fail-fast
+else
+	$(CARGO) test --release --workspace --no-fail-fast
+endif
+
+bench: adapters ## the station against a null station, five minutes at most; writes target/bench.json
+	$(CARGO) build --release -p polymeter-tests --bin bench
+	@target/release/bench

@@ -11,6 +11,8 @@ pub mod link;
 pub mod views;
 
 pub mod command;
+pub mod keys;
+pub mod metrics;
 pub mod session;
 
 pub mod api;

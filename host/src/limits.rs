@@ -174,6 +174,11 @@ pub const LATEST_REPORTS_MAX: usize = 200;
 /// Days the journal keeps frames, unless the configuration says otherwise.
 pub const RETENTION_DAYS_DEFAULT: u32 = 400;
 
+/// How often old days are looked for.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+/// Devices remembered to have used their maker's default key.
+pub const DEFAULT_KEYS_SEEN_MAX: usize = 100_000;
+
 // --- Interfaces -------------------------------------------------------------------------------------------------
 
 /// Body of an API request; adapters are uploaded with `COMPONENT_BYTES_MAX`.

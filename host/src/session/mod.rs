@@ -1,5 +1,124 @@
-//! One conversation with one peer.
+//! One conversation with one peer: bytes in, entries durable, replies and commands out.
+//!
+//! `machine` holds the rules, `registry` who is on line, `stagger` when a device is due. The driver is `conversation`,
+//! with `cutting` (bytes to frames), `exchange` (a frame's way through adapter and journal) and `delivery` (commands).
+//! Nothing here opens a socket or a file.
 
+mod conversation;
+mod cutting;
+mod delivery;
+mod exchange;
 pub mod machine;
 pub mod registry;
 pub mod stagger;
+
+pub use conversation::serve;
+
+use crate::adapter::{Adapter, Catalog};
+use crate::clock::Clock;
+use crate::command::{Desk, Known};
+use crate::config::{Listener, Speaks, Unknown};
+use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
+use crate::keys::Vault;
+use crate::metrics::Metrics;
+use crate::model::{DeviceKey, Seq};
+use crate::views::Views;
+use registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What every session works with.
+pub struct Services {
+    pub clock: Clock,
+    pub journal: Journal,
+    pub views: Views,
+    pub catalog: Catalog,
+    pub desk: Desk,
+    pub vault: Arc<Vault>,
+    pub doors: Vec<Arc<Door>>,
+    pub registry: Arc<Registry>,
+    pub metrics: Metrics,
+    pub next_session: AtomicU64,
+}
+
+/// A listener as its sessions see it.
+#[derive(Debug)]
+pub struct Door {
+    pub name: String,
+    pub adapters: Vec<Speaks>,
+    pub unknown: Unknown,
+    pub command_wait: Duration,
+}
+
+impl Door {
+    pub fn of(listener: &Listener) -> Self {
+        Self {
+            name: listener.name.clone(),
+            adapters: listener.adapters.clone(),
+            unknown: listener.unknown,
+            command_wait: listener.command_wait,
+        }
+    }
+}
+
+impl Services {
+    /// How a listener speaks with an adapter; its defaults where the listener is gone or never spoke it.
+    pub fn profile_of(&self, listener: &str, adapter: &str) -> &str {
+        let speaks = self.doors.iter().filter(|d| d.name == listener).flat_map(|d| &d.adapters);
+        speaks.filter(|s| s.adapter == adapter).map(|s| s.options.as_str()).next().unwrap_or("{}")
+    }
+
+    /// Makes facts durable, in order, and gives the first one's position. `Err` says why nothing may be acknowledged; what
+    /// was kept of them nevertheless is never more than a beginning.
+    pub async fn commit(&self, facts: Vec<Fact>) -> Result<Seq, String> {
+        let at_ms = self.clock.now_ms();
+        let mut receipts = Vec::with_capacity(facts.len());
+        for fact in facts {
+            receipts.push(self.journal.submit(Entry { at_ms, fact }).await.map_err(|e| e.to_string())?);
+        }
+        let mut first = None;
+        for receipt in receipts {
+            let seq = receipt.await.map_err(|e| e.to_string())?;
+            first.get_or_insert(seq);
+        }
+        first.ok_or_else(|| "nothing to keep".into())
+    }
+
+    /// Makes steps of commands durable and lets the desk know.
+    pub async fn commit_steps(&self, steps: Vec<CommandFact>) -> Result<(), String> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.commit(steps.iter().cloned().map(Fact::Command).collect()).await?;
+        self.settle(&steps);
+        Ok(())
+    }
+
+    /// Folds steps that are durable.
+    pub fn settle(&self, steps: &[CommandFact]) {
+        for step in steps {
+            self.metrics.command_step(&step.step);
+            self.desk.apply(step);
+        }
+    }
+
+    /// What is known of a device; `None`: nothing.
+    pub fn known(&self, device: &DeviceKey) -> Option<Known> {
+        let row = self.views.device(device)?;
+        Some(Known {
+            capabilities: row.registration.as_ref().map(|r| r.capabilities),
+            valve: row.valve.as_ref().map(|v| v.state),
+            held: row.held,
+        })
+    }
+
+    fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// How entries name an adapter.
+fn reference(adapter: &Adapter, speaks: &Speaks) -> AdapterRef {
+    AdapterRef { name: adapter.name().into(), digest: adapter.digest, profile: speaks.profile.clone() }
+}

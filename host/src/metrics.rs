@@ -1,0 +1,129 @@
+//! Counters and gauges by Prometheus' conventions. No meter id is ever a label.
+
+use crate::journal::{CommandStep, FaultKind};
+use crate::session::machine::Closing;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// What the station counts.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    sessions_open: Gauge,
+    sessions_opened: Counter,
+    sessions_closed: Family<Labels, Counter>,
+    connections_refused: Family<Labels, Counter>,
+    frames: Family<Labels, Counter>,
+    faults: Family<Labels, Counter>,
+    commands: Family<Labels, Counter>,
+}
+
+/// What is read off other parts at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    pub journal_last_seq: u64,
+    pub journal_queue: u64,
+    pub journal_failing: bool,
+    pub views_lag: u64,
+    pub devices_online: u64,
+    pub commands_unfinished: u64,
+    pub adapters_active: u64,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("sessions_open", &self.sessions_open.get()).finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    pub fn session_opened(&self) {
+        self.sessions_opened.inc();
+        self.sessions_open.inc();
+    }
+
+    pub fn session_closed(&self, why: Closing) {
+        self.sessions_open.dec();
+        self.sessions_closed.get_or_create(&vec![("reason", why.name().into())]).inc();
+    }
+
+    pub fn sessions_open(&self) -> u64 {
+        self.sessions_open.get().max(0) as u64
+    }
+
+    /// A connection that the listener had no room for.
+    pub fn connection_refused(&self, listener: &str) {
+        self.connections_refused.get_or_create(&vec![("listener", listener.into())]).inc();
+    }
+
+    pub fn frame(&self, adapter: &str, duplicate: bool) {
+        let kind = if duplicate { "duplicate" } else { "new" };
+        self.frames.get_or_create(&vec![("adapter", adapter.into()), ("kind", kind.into())]).inc();
+    }
+
+    pub fn fault(&self, adapter: &str, kind: FaultKind) {
+        self.faults.get_or_create(&vec![("adapter", adapter.into()), ("kind", kind.name().into())]).inc();
+    }
+
+    pub fn command_step(&self, step: &CommandStep) {
+        self.commands.get_or_create(&vec![("step", step.name().into())]).inc();
+    }
+
+    /// The exposition in OpenMetrics text.
+    pub fn expose(&self, now: &Snapshot) -> String {
+        let mut registry = Registry::with_prefix("polymeter");
+        registry.register("sessions_open", "Sessions open now", self.sessions_open.clone());
+        registry.register("sessions_opened", "Sessions opened", self.sessions_opened.clone());
+        registry.register("sessions_closed", "Sessions closed, by reason", self.sessions_closed.clone());
+        registry.register("connections_refused", "Connections that found no room", self.connections_refused.clone());
+        registry.register("frames", "Frames decoded and durable", self.frames.clone());
+        registry.register("faults", "Pieces kept in quarantine", self.faults.clone());
+        registry.register("command_steps", "Steps in the life of commands", self.commands.clone());
+        for (name, help, value) in [
+            ("journal_last_seq", "Last durable journal entry", now.journal_last_seq),
+            ("journal_queue_entries", "Entries waiting for the writer", now.journal_queue),
+            ("journal_failing", "1 while the journal cannot be written", u64::from(now.journal_failing)),
+            ("views_lag_entries", "Entries that the views have not folded yet", now.views_lag),
+            ("devices_online", "Devices with an open session", now.devices_online),
+            ("commands_unfinished", "Commands that are not finished", now.commands_unfinished),
+            ("adapters_active", "Adapters that serve", now.adapters_active),
+        ] {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value as i64);
+            registry.register(name, help, gauge);
+        }
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let metrics = Metrics::default();
+        metrics.session_opened();
+        metrics.session_closed(Closing::CommandWait);
+        metrics.frame("usp", false);
+        metrics.fault("usp", FaultKind::NotAuthentic);
+        let text = metrics.expose(&Snapshot { journal_last_seq: 7, ..Snapshot::default() });
+        for line in [
+            "polymeter_sessions_opened_total 1",
+            "polymeter_sessions_closed_total{reason=\"command-wait\"} 1",
+            "polymeter_frames_total{adapter=\"usp\",kind=\"new\"} 1",
+            "polymeter_faults_total{adapter=\"usp\",kind=\"not-authentic\"} 1",
+            "polymeter_journal_last_seq 7",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

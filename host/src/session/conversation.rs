@@ -1,0 +1,240 @@
+//! The driver: waits for bytes, rings and deadlines, and does what the machine says.
+
+use super::cutting::{Chosen, Cut, cut};
+use super::machine::{Action, Closing, Goodbye, Input, Machine};
+use super::registry::{Doorbell, Place, Ring};
+use super::{Door, Services};
+use crate::adapter::Admission;
+use crate::journal::FaultKind;
+use crate::limits;
+use crate::link::{Link, Received};
+use crate::model::{Command, DeviceKey, Digest, EndReason, SessionId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One peer's conversation, from its first byte to its end.
+pub(super) struct Conversation {
+    pub services: Arc<Services>,
+    pub door: Arc<Door>,
+    pub id: SessionId,
+    pub peer: String,
+    pub link: Link,
+    pub bell: Arc<Doorbell>,
+    pub machine: Machine,
+    /// Received, not yet cut.
+    pub buffer: Vec<u8>,
+    /// Skipped bytes that await their entry.
+    pub noise: Vec<u8>,
+    pub noise_total: usize,
+    /// The adapter's place in the door's list, once it has cut a frame.
+    pub sticky: Option<usize>,
+    pub present: Option<Present>,
+    /// The adapter's session state, and whose it is.
+    pub state: Vec<u8>,
+    pub state_of: Option<(Digest, u32)>,
+    /// The command whose answer is awaited.
+    pub in_hand: Option<u64>,
+    /// Bytes to send before the next wait.
+    pub out: Vec<u8>,
+}
+
+/// The device at the other end.
+pub(super) struct Present {
+    pub device: DeviceKey,
+    pub memory: Vec<u8>,
+    pub admission: Admission,
+    /// Held for as long as the device is here.
+    pub _place: Place,
+}
+
+/// Serves one peer until its session ends, and says why it did.
+pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: String, bell: Arc<Doorbell>) -> Closing {
+    let machine = Machine::new(services.clock.now_ms(), door.command_wait);
+    let id = SessionId(services.next_session());
+    services.metrics.session_opened();
+    let mut conversation = Box::new(Conversation {
+        services,
+        door,
+        id,
+        peer,
+        link,
+        bell,
+        machine,
+        buffer: Vec::new(),
+        noise: Vec::new(),
+        noise_total: 0,
+        sticky: None,
+        present: None,
+        state: Vec::new(),
+        state_of: None,
+        in_hand: None,
+        out: Vec::new(),
+    });
+    let closing = conversation.run().await;
+    conversation.end(closing).await;
+    closing
+}
+
+enum Woken {
+    Received(std::io::Result<Received>),
+    Ring(Ring),
+    Deadline,
+}
+
+impl Conversation {
+    async fn run(&mut self) -> Closing {
+        loop {
+            let woken = self.wait().await;
+            let done = match woken {
+                Woken::Received(Ok(Received::Bytes(_))) => self.on_bytes().await,
+                Woken::Received(Ok(Received::Closed)) => Err(Closing::PeerClosed),
+                Woken::Received(Err(_)) => Err(Closing::LinkError),
+                Woken::Ring(Ring::Command) => self.feed(Input::CommandWaiting).await,
+                Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
+                Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
+                Woken::Deadline => self.feed(Input::Tick).await,
+            };
+            let done = match done {
+                Ok(()) => self.flush().await,
+                // What was to be said before closing is still said.
+                Err(closing) => self.flush().await.and(Err(closing)),
+            };
+            if let Err(closing) = done {
+                return closing;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES {
+            self.buffer = Vec::new();
+        }
+        let left_ms = self.machine.deadline_ms() - self.services.clock.now_ms();
+        let sleep = tokio::time::sleep(Duration::from_millis(left_ms.max(1) as u64));
+        tokio::select! {
+            biased;
+            received = self.link.receive(&mut self.buffer) => Woken::Received(received),
+            ring = self.bell.wait() => Woken::Ring(ring),
+            () = sleep => Woken::Deadline,
+        }
+    }
+
+    /// Takes as many frames off the buffer as there are.
+    async fn on_bytes(&mut self) -> Result<(), Closing> {
+        while !self.buffer.is_empty() {
+            match cut(&self.services, &self.door, self.sticky, &self.buffer) {
+                Cut::Frame { bytes, with } => {
+                    self.keep_noise(FaultKind::Noise, "bytes between frames").await?;
+                    self.sticky = Some(with.index);
+                    let frame: Vec<u8> = self.buffer.drain(..bytes).collect();
+                    self.on_frame(&with, frame).await?;
+                }
+                Cut::More if !self.link.is_datagram() => return Ok(()),
+                Cut::More => return self.on_rest(FaultKind::Corrupt, "the datagram ends inside a frame", None).await,
+                Cut::Skip(n) => {
+                    self.noise.extend(self.buffer.drain(..n));
+                    if self.noise_total + self.noise.len() > limits::NOISE_BYTES_MAX {
+                        self.keep_noise(FaultKind::Noise, "too many bytes between frames").await?;
+                        return Err(Closing::TooManyFaults);
+                    }
+                }
+                Cut::Foreign => {
+                    self.on_rest(FaultKind::Foreign, "no adapter of this listener takes these bytes", None).await?;
+                    // On a stream nothing says where the next frame would begin.
+                    return if self.link.is_datagram() { Ok(()) } else { Err(Closing::TooManyFaults) };
+                }
+                Cut::Fault { with, fault } => return self.on_rest(fault.kind, &fault.detail, Some(&with)).await,
+            }
+        }
+        self.keep_noise(FaultKind::Noise, "bytes between frames").await
+    }
+
+    /// Keeps all that is buffered as one faulty piece.
+    async fn on_rest(&mut self, kind: FaultKind, detail: &str, with: Option<&Chosen>) -> Result<(), Closing> {
+        let mut bytes = std::mem::take(&mut self.noise);
+        bytes.append(&mut self.buffer);
+        self.keep_fault(bytes, kind, detail, with).await?;
+        self.feed(Input::Fault).await
+    }
+
+    async fn keep_noise(&mut self, kind: FaultKind, detail: &str) -> Result<(), Closing> {
+        if self.noise.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.noise);
+        self.noise_total += bytes.len();
+        self.keep_fault(bytes, kind, detail, None).await?;
+        self.feed(Input::Fault).await
+    }
+
+    /// Tells the machine what happened and does what it answers, until it has nothing more to say.
+    pub(super) async fn feed(&mut self, input: Input) -> Result<(), Closing> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let actions = self.machine.step(&input, self.services.clock.now_ms());
+            for action in actions {
+                match action {
+                    Action::SendNext => inputs.push_back(self.send_next().await?),
+                    Action::GiveUpAnswer => self.give_up().await?,
+                    Action::SayEnd(goodbye) => self.say_end(goodbye).await?,
+                    Action::Close(closing) => return Err(closing),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn say_end(&mut self, goodbye: Goodbye) -> Result<(), Closing> {
+        let reason = match goodbye {
+            Goodbye::Done => EndReason::Done,
+            Goodbye::Busy => EndReason::Busy,
+            Goodbye::NotAuthorised => EndReason::NotAuthorised,
+        };
+        // A protocol without such a frame simply ends.
+        if let Ok(encoded) = self.encode(&Command::EndSession { reason }) {
+            self.remember(&encoded).await?;
+            self.out.extend(encoded.frames.concat());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Closing> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        self.link.send(&out).await.map_err(|_| Closing::LinkError)
+    }
+
+    /// Leaves nothing half done: bytes kept, commands given back, the device's place free.
+    async fn end(&mut self, closing: Closing) {
+        if closing != Closing::StoreFailing {
+            let mut rest = std::mem::take(&mut self.noise);
+            rest.append(&mut self.buffer);
+            if !rest.is_empty() {
+                // The session ends either way; a failing store is on the health page.
+                let _ = self.keep_fault(rest, FaultKind::Noise, "the connection ended inside a frame", None).await;
+            }
+        }
+        if self.in_hand.take().is_some()
+            && let Some(present) = &self.present
+        {
+            let steps = self.services.desk.given_up(&present.device, self.id.0);
+            if let Err(error) = self.services.commit_steps(steps).await {
+                tracing::warn!(device = %present.device, %error, "a command in flight could not be given back; the next start does it");
+            }
+        }
+        self.present = None;
+        self.services.metrics.session_closed(closing);
+        if matches!(
+            closing,
+            Closing::Done | Closing::Refused | Closing::CommandWait | Closing::AwakeOver | Closing::Draining
+        ) {
+            self.link.finish().await;
+        }
+    }
+}
+
+/// A waiting session keeps at most this much of its receive buffer.
+const IDLE_BUFFER_BYTES: usize = 512;

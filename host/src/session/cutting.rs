@@ -1,0 +1,78 @@
+//! Received bytes to frames: which adapter, and where a frame ends.
+//!
+//! Until one adapter has cut a frame, every adapter of the listener is asked in order, and a whole frame of a later one
+//! beats "incomplete" of an earlier one. From then on the connection is that adapter's.
+
+use super::{Door, Services};
+use crate::adapter::{Adapter, Fault, Framing};
+use crate::limits;
+use std::sync::Arc;
+
+/// What to do with the front of the buffer.
+#[derive(Debug)]
+pub(super) enum Cut {
+    Frame {
+        bytes: usize,
+        with: Chosen,
+    },
+    /// Wait for more.
+    More,
+    /// Belongs to no frame.
+    Skip(usize),
+    /// No adapter of this listener takes these bytes.
+    Foreign,
+    /// An adapter failed over these bytes.
+    Fault {
+        with: Chosen,
+        fault: Fault,
+    },
+}
+
+/// The adapter in its present version, and its place in the listener's list.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub index: usize,
+    pub adapter: Arc<Adapter>,
+}
+
+/// Cuts the front of `buffer`. `sticky` is the adapter that has cut a frame of this connection before.
+pub(super) fn cut(services: &Services, door: &Door, sticky: Option<usize>, buffer: &[u8]) -> Cut {
+    let mut best = Best::default();
+    let range = sticky.map_or(0..door.adapters.len(), |index| index..index + 1);
+    for index in range {
+        let speaks = &door.adapters[index];
+        let Some(adapter) = services.catalog.active(&speaks.adapter) else { continue };
+        match adapter.frame(&speaks.options, buffer) {
+            Ok(Framing::Frame(bytes)) => return Cut::Frame { bytes, with: Chosen { index, adapter } },
+            Ok(Framing::Incomplete(_)) => best.incomplete = true,
+            Ok(Framing::Skip(n)) => best.skip = Some(best.skip.map_or(n, |least| least.min(n))),
+            Ok(Framing::Foreign) => {}
+            Err(fault) => best.fault = best.fault.take().or(Some((Chosen { index, adapter }, fault))),
+        }
+    }
+    best.verdict(buffer.len())
+}
+
+#[derive(Default)]
+struct Best {
+    incomplete: bool,
+    skip: Option<usize>,
+    fault: Option<(Chosen, Fault)>,
+}
+
+impl Best {
+    fn verdict(self, buffered: usize) -> Cut {
+        if self.incomplete && buffered < limits::FRAME_BYTES_MAX {
+            return Cut::More;
+        }
+        if let Some((with, fault)) = self.fault {
+            return Cut::Fault { with, fault };
+        }
+        match self.skip {
+            Some(n) => Cut::Skip(n),
+            // A frame that never ends: give up its first byte and look again.
+            None if self.incomplete => Cut::Skip(1),
+            None => Cut::Foreign,
+        }
+    }
+}

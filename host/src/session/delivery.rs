@@ -1,0 +1,124 @@
+//! Commands on their way out: encoded by the adapter, written to the journal, then sent.
+
+use super::conversation::Conversation;
+use super::machine::{Closing, Input};
+use crate::adapter::{Admission, Encoded, Fault};
+use crate::command::Outgoing;
+use crate::journal::{CommandFact, CommandStep, Fact, FaultKind};
+use crate::limits;
+use crate::model::{Command, HexBytes, Outcome};
+use std::time::Duration;
+
+impl Conversation {
+    /// Sends the oldest waiting command that can be sent, and tells the machine how that went.
+    pub(super) async fn send_next(&mut self) -> Result<Input, Closing> {
+        // The reply that announced the command goes first.
+        self.flush().await?;
+        loop {
+            let services = self.services.clone();
+            let next = match &self.present {
+                Some(present) if present.admission == Admission::Welcome => {
+                    services.desk.next(&present.device, services.clock.now_ms(), &services.clock)
+                }
+                _ => None,
+            };
+            let Some(outgoing) = next else { return Ok(Input::NothingSent) };
+            match self.encode(&outgoing.command) {
+                Ok(encoded) => return self.send(outgoing, encoded).await,
+                Err(fault) => self.cannot_send(&outgoing, &fault).await?,
+            }
+        }
+    }
+
+    /// Durable first: after a crash nobody can mistake a command that left for one that did not.
+    async fn send(&mut self, outgoing: Outgoing, encoded: Encoded) -> Result<Input, Closing> {
+        let Some(present) = &mut self.present else { return Ok(Input::NothingSent) };
+        let now_ms = self.services.clock.now_ms();
+        let within = Duration::from_secs(u64::from(encoded.answer_within_s)).min(limits::ANSWER_WITHIN_MAX);
+        let awaits_answer = !encoded.correlation.is_empty();
+        let step = CommandStep::Sent {
+            attempt: outgoing.attempt,
+            session: self.id.0,
+            correlation: HexBytes(encoded.correlation),
+            repeatable: encoded.repeatable,
+            frames: encoded.frames.iter().cloned().map(HexBytes).collect(),
+            memory: encoded.memory.clone().map(HexBytes),
+            answer_by_ms: now_ms + within.as_millis() as i64,
+        };
+        let sent = CommandFact { id: outgoing.id, device: present.device.clone(), step };
+        let mut steps = vec![sent];
+        if !awaits_answer {
+            // The protocol confirms nothing here: sent is all there is to know.
+            let step = CommandStep::Answered {
+                outcome: Outcome::Done,
+                reason: "sent; this protocol does not answer it".into(),
+                raw_code: 0,
+                body: crate::model::AnswerBody::None,
+            };
+            steps.push(CommandFact { id: outgoing.id, device: present.device.clone(), step });
+        }
+        let facts = steps.iter().cloned().map(Fact::Command).collect();
+        let seq = self.services.commit(facts).await.map_err(|_| Closing::StoreFailing)?;
+        self.services.settle(&steps);
+        if let Some(state) = encoded.state {
+            self.state = state;
+        }
+        if let Some(memory) = encoded.memory {
+            self.services.registry.remember(&present.device, seq, &memory);
+            present.memory = memory;
+        }
+        self.in_hand = awaits_answer.then_some(outgoing.id);
+        self.out.extend(encoded.frames.concat());
+        self.flush().await?;
+        Ok(Input::CommandSent { answer_within: awaits_answer.then_some(within) })
+    }
+
+    async fn cannot_send(&mut self, outgoing: &Outgoing, fault: &Fault) -> Result<(), Closing> {
+        let Some(present) = &self.present else { return Ok(()) };
+        let why = match fault.kind {
+            FaultKind::Unsupported => format!("this device's protocol cannot do it: {}", fault.detail),
+            FaultKind::OutOfRange => format!("a value is out of the device's range: {}", fault.detail),
+            _ => format!("the adapter could not encode it ({:?}): {}", fault.kind, fault.detail),
+        };
+        let failed = CommandFact { id: outgoing.id, device: present.device.clone(), step: CommandStep::Failed { why } };
+        self.services.commit_steps(vec![failed]).await.map_err(|_| Closing::StoreFailing)
+    }
+
+    /// No answer in time: the desk knows whether to try again.
+    pub(super) async fn give_up(&mut self) -> Result<(), Closing> {
+        self.in_hand = None;
+        let Some(present) = &self.present else { return Ok(()) };
+        let steps = self.services.desk.given_up(&present.device, self.id.0);
+        self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)
+    }
+
+    /// Encodes with the adapter in force.
+    pub(super) fn encode(&self, command: &Command) -> Result<Encoded, Fault> {
+        let none = |detail: &str| Fault { kind: FaultKind::Unsupported, detail: detail.into(), reply: None };
+        let index = self.sticky.ok_or_else(|| none("no frame has come yet"))?;
+        let speaks = &self.door.adapters[index];
+        let adapter = self
+            .services
+            .catalog
+            .active(&speaks.adapter)
+            .ok_or_else(|| none(&format!("adapter {} is not active", speaks.adapter)))?;
+        let waiting =
+            self.present.as_ref().map_or(0, |p| self.services.desk.pending(&p.device, self.services.clock.now_ms()));
+        // "Besides this one": a waiting command is still counted as waiting while it is encoded.
+        let besides = if matches!(command, Command::EndSession { .. }) { waiting } else { waiting.saturating_sub(1) };
+        adapter.encode(&speaks.options, &self.context(besides), command)
+    }
+
+    /// Makes durable what encoding changed in the device's memory.
+    pub(super) async fn remember(&mut self, encoded: &Encoded) -> Result<(), Closing> {
+        if let Some(state) = &encoded.state {
+            self.state.clone_from(state);
+        }
+        let (Some(memory), Some(present)) = (&encoded.memory, &mut self.present) else { return Ok(()) };
+        let fact = Fact::Remembered { device: present.device.clone(), memory: HexBytes(memory.clone()) };
+        let seq = self.services.commit(vec![fact]).await.map_err(|_| Closing::StoreFailing)?;
+        self.services.registry.remember(&present.device, seq, memory);
+        present.memory.clone_from(memory);
+        Ok(())
+    }
+}

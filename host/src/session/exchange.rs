@@ -1,0 +1,238 @@
+//! A frame's way: decode, learn who speaks, make it durable, and only then answer.
+
+use super::conversation::{Conversation, Present};
+use super::cutting::Chosen;
+use super::machine::{Closing, FrameFacts, Input, Registered};
+use super::reference;
+use crate::adapter::{Admission, Context, Decoded, Direction, Fault, Transport};
+use crate::config::Unknown;
+use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
+use crate::limits;
+use crate::model::{AnswerBody, DeviceKey, HexBytes, Message, Seq, ValveStatus};
+use std::time::Duration;
+
+impl Conversation {
+    /// The numbered story of a frame.
+    pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
+        // 1. What does it say, and who says it?
+        self.adopt_version(with);
+        let decoded = match self.decode_known(with, &frame).await {
+            Ok(decoded) => decoded,
+            Err(fault) => return self.on_fault(with, frame, fault).await,
+        };
+        // 2. Which of our commands does it answer?
+        let steps = self.answered(&decoded);
+        let facts = self.frame_facts(&decoded);
+        let valves = valve_states(&decoded);
+        // 3. Durable, together with what it means for those commands.
+        let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
+        let outcome = self.outcome(messages, memory.as_deref(), duplicate);
+        let mut entries = vec![Fact::Frame(self.entry(frame, Some(with), outcome))];
+        entries.extend(steps.iter().cloned().map(Fact::Command));
+        let seq = self.commit(entries).await?;
+        self.services.settle(&steps);
+        self.services.metrics.frame(with.adapter.name(), duplicate);
+        // 4. Only now does the session move on.
+        if let Some(state) = state {
+            self.state = state;
+        }
+        if let (Some(memory), Some(present)) = (memory, &mut self.present) {
+            self.services.registry.remember(&present.device, seq, &memory);
+            present.memory = memory;
+        }
+        self.weigh(&valves, seq).await?;
+        // 5. The reply goes out, together with a goodbye if the machine ends it here.
+        self.out.extend(reply.unwrap_or_default());
+        let answered = self.in_hand.is_some_and(|id| steps.iter().any(|s| s.id == id));
+        self.feed(Input::Frame(facts)).await?;
+        if answered {
+            self.in_hand = None;
+            self.feed(Input::CommandAnswered).await?;
+        }
+        self.flush().await
+    }
+
+    /// Another version of the adapter serves from this frame on. State of another shape would be misread: drop it.
+    fn adopt_version(&mut self, with: &Chosen) {
+        let now = (with.adapter.digest, with.adapter.manifest.state_version);
+        if let Some((digest, version)) = self.state_of
+            && digest != now.0
+            && version != now.1
+        {
+            self.state.clear();
+        }
+        self.state_of = Some(now);
+    }
+
+    /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
+    async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
+        let decoded = self.decode(with, frame)?;
+        let Some(sender) = &decoded.sender else { return Ok(decoded) };
+        let same = |p: &Present| p.device.address() == sender.address && p.device.realm() == with.adapter.realm();
+        if self.present.as_ref().is_some_and(same) {
+            return Ok(decoded);
+        }
+        let device = DeviceKey::new(with.adapter.realm(), &sender.address).map_err(|e| Fault {
+            kind: FaultKind::Contract,
+            detail: e.to_string(),
+            reply: None,
+        })?;
+        self.greet(device).await;
+        self.decode(with, frame)
+    }
+
+    fn decode(&self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
+        let speaks = &self.door.adapters[with.index];
+        let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
+        with.adapter.decode(&speaks.options, &self.context(pending), frame)
+    }
+
+    pub(super) fn context(&self, pending: u32) -> Context<'_> {
+        Context {
+            now: self.services.clock.civil(self.services.clock.now_ms()),
+            direction: Direction::Uplink,
+            transport: if self.link.is_datagram() { Transport::Datagram } else { Transport::Stream },
+            admission: self.present.as_ref().map_or(Admission::Undecided, |p| p.admission),
+            pending,
+            device: self.present.as_ref().map(|p| (p.device.address(), p.memory.as_slice())),
+            state: &self.state,
+        }
+    }
+
+    fn pending(&self, device: &DeviceKey) -> u32 {
+        self.services.desk.pending(device, self.services.clock.now_ms())
+    }
+
+    /// Decides about a device that has just said who it is, and takes its place.
+    async fn greet(&mut self, device: DeviceKey) {
+        self.present = None;
+        self.state.clear();
+        let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
+        let row = self.services.views.device(&device);
+        let admission = match (&row, self.door.unknown) {
+            (Some(row), Unknown::Refuse) if !row.adopted => Admission::Refused,
+            (Some(row), _) if row.held => Admission::Held,
+            (Some(_), _) | (None, Unknown::Accept) => Admission::Welcome,
+            (None, Unknown::Hold) => Admission::Held,
+            (None, Unknown::Refuse) => Admission::Refused,
+        };
+        let memory = match self.services.registry.remembered(&device) {
+            Some(newer) => newer.to_vec(),
+            None => row.and_then(|r| r.memory).map(|m| m.0).unwrap_or_default(),
+        };
+        self.present = Some(Present { device, memory, admission, _place: place });
+    }
+
+    fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
+        let Some(present) = &self.present else { return Vec::new() };
+        let answers = decoded.messages.iter().filter_map(|m| match m {
+            Message::Answer(answer) if !decoded.duplicate => Some(answer),
+            _ => None,
+        });
+        answers.filter_map(|answer| self.services.desk.answered(&present.device, answer)).collect()
+    }
+
+    fn frame_facts(&self, decoded: &Decoded) -> FrameFacts {
+        let welcome = self.present.as_ref().filter(|p| p.admission == Admission::Welcome);
+        let mut facts = FrameFacts {
+            refused: self.is_refused(),
+            pending: welcome.is_some_and(|p| self.pending(&p.device) > 0),
+            ..FrameFacts::default()
+        };
+        for message in &decoded.messages {
+            match message {
+                Message::Registration(r) => {
+                    let minutes = |m: u16| Duration::from_secs(60 * u64::from(m));
+                    facts.registered = Some(Registered {
+                        always_online: r.capabilities.has("always-online"),
+                        awake: r.schedule.as_ref().map_or(Duration::ZERO, |s| minutes(s.awake_minutes)),
+                        heartbeat: r.schedule.as_ref().map_or(Duration::ZERO, |s| minutes(s.heartbeat_minutes)),
+                    });
+                }
+                Message::Report(r) if r.subject.is_none() => facts.report_complete |= !r.more_follows,
+                Message::EndOfSession => facts.end_of_session = true,
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    fn is_refused(&self) -> bool {
+        self.present.as_ref().is_some_and(|p| p.admission == Admission::Refused)
+    }
+
+    async fn weigh(&mut self, valves: &[ValveStatus], seq: Seq) -> Result<(), Closing> {
+        let Some(present) = &self.present else { return Ok(()) };
+        for valve in valves {
+            let steps = self.services.desk.weighed(&present.device, valve, seq.0);
+            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
+        if self.is_refused() {
+            let detail =
+                "the device is unknown and this listener refuses unknown devices; adopt it to let it in".into();
+            return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
+        }
+        let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
+        FrameOutcome::Decoded { messages, memory: memory.map(|m| HexBytes(m.to_vec())), duplicate, held }
+    }
+
+    fn entry(&self, raw: Vec<u8>, with: Option<&Chosen>, outcome: FrameOutcome) -> FrameFact {
+        FrameFact {
+            listener: self.door.name.clone(),
+            peer: self.peer.clone(),
+            session: self.id.0,
+            device: self.present.as_ref().map(|p| p.device.clone()),
+            adapter: with.map(|w| reference(&w.adapter, &self.door.adapters[w.index])),
+            raw: HexBytes(raw),
+            outcome,
+        }
+    }
+
+    async fn on_fault(&mut self, with: &Chosen, frame: Vec<u8>, fault: Fault) -> Result<(), Closing> {
+        self.keep_fault(frame, fault.kind, &fault.detail, Some(with)).await?;
+        self.out.extend(fault.reply.unwrap_or_default());
+        self.feed(Input::Fault).await
+    }
+
+    /// Bytes that nobody could read, kept until somebody can.
+    pub(super) async fn keep_fault(
+        &mut self,
+        raw: Vec<u8>,
+        kind: FaultKind,
+        detail: &str,
+        with: Option<&Chosen>,
+    ) -> Result<(), Closing> {
+        let name = with.map_or("", |w| w.adapter.name());
+        tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
+        self.services.metrics.fault(name, kind);
+        let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
+        let entry = self.entry(raw, with, outcome);
+        self.commit(vec![Fact::Frame(entry)]).await.map(drop)
+    }
+
+    /// The position of the first fact.
+    pub(super) async fn commit(&self, facts: Vec<Fact>) -> Result<Seq, Closing> {
+        self.services.commit(facts).await.map_err(|error| {
+            tracing::warn!(peer = %self.peer, %error, "not acknowledged: the journal cannot be written");
+            Closing::StoreFailing
+        })
+    }
+}
+
+/// Valve states that this frame reports of its sender; an order's own answer is no independent evidence.
+fn valve_states(decoded: &Decoded) -> Vec<ValveStatus> {
+    let states = decoded.messages.iter().filter_map(|m| match m {
+        Message::Report(r) if r.subject.is_none() => r.valve.clone(),
+        Message::Heartbeat(h) => h.valve.clone(),
+        Message::Answer(a) => match &a.body {
+            AnswerBody::Report(r) => r.valve.clone(),
+            _ => None,
+        },
+        _ => None,
+    });
+    states.collect()
+}

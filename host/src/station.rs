@@ -1,1 +1,0 @@
-//! Builds all parts; start and drain order.

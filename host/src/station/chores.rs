@@ -1,0 +1,115 @@
+//! What comes round by the clock: new adapters, expired commands, old days, memories that the views show by now.
+
+use super::redecode;
+use crate::config::Config;
+use crate::journal::{AdapterFact, AdapterStep, Entry, Fact, Journal};
+use crate::limits;
+use crate::model::Day;
+use crate::session::Services;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Starts all chores; each ends when the station stops.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    services: &Arc<Services>,
+    config: &Config,
+    stopped: &watch::Receiver<bool>,
+) {
+    let retention_days = config.retention_days;
+    tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_adapters));
+    tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
+    tasks.spawn(every(limits::RETENTION_EVERY, services.clone(), stopped.clone(), move |services| {
+        drop_old_days(services, retention_days)
+    }));
+}
+
+async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    services: Arc<Services>,
+    mut stopped: watch::Receiver<bool>,
+    chore: impl Fn(Arc<Services>) -> F,
+) {
+    let mut clock = tokio::time::interval(period);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = clock.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        // A chore is finished once begun: it may be between a decision and its entry.
+        chore(services.clone()).await;
+    }
+}
+
+async fn follow_adapters(services: Arc<Services>) {
+    let scanned =
+        tokio::task::spawn_blocking(move || scan_adapters_blocking(&services).map(|served| (services, served))).await;
+    match scanned {
+        Ok(Ok((services, served))) => {
+            for name in served {
+                redecode::quarantined(&services, &name).await;
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the adapter directory cannot be read"),
+        Err(error) => tracing::error!(%error, "looking for adapters was interrupted"),
+    }
+}
+
+/// Loads what is new, writes down what changed, and gives the names that now serve something new.
+pub(super) fn scan_adapters_blocking(services: &Services) -> anyhow::Result<Vec<String>> {
+    let mut served = Vec::new();
+    for change in services.catalog.scan()? {
+        match &change.step {
+            AdapterStep::Activated => {
+                tracing::info!(adapter = %change.name, version = %change.version, digest = %change.digest.short(), "serves");
+            }
+            AdapterStep::Rejected { why } => tracing::warn!(file = %change.file, why, "rejected"),
+            AdapterStep::Replaced { .. } | AdapterStep::Removed => {
+                tracing::info!(adapter = %change.name, version = %change.version, "no longer serves");
+            }
+        }
+        let news = !services.views.adapter_is(&change.name, &change.digest, &change.step);
+        if matches!(change.step, AdapterStep::Activated) && news {
+            served.push(change.name.clone());
+        }
+        // At a restart the same versions are found again; that is no news.
+        if news {
+            let fact = AdapterFact {
+                name: change.name,
+                version: change.version,
+                digest: change.digest,
+                step: change.step,
+                by: change.file,
+            };
+            let entry = Entry { at_ms: services.clock.now_ms(), fact: Fact::Adapter(fact) };
+            services.journal.append_blocking(entry)?;
+        }
+    }
+    Ok(served)
+}
+
+async fn sweep(services: Arc<Services>) {
+    let expired = services.desk.expired(services.clock.now_ms());
+    if let Err(error) = services.commit_steps(expired).await {
+        tracing::warn!(%error, "expired commands could not be written down; they do not leave either way");
+    }
+    services.registry.forget_until(services.views.cursor());
+}
+
+async fn drop_old_days(services: Arc<Services>, retention_days: u32) {
+    let now_ms = services.clock.now_ms();
+    let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32);
+    let dropped = tokio::task::spawn_blocking(move || services.journal.drop_before(first_kept)).await;
+    match dropped {
+        Ok(Ok(dropped)) if dropped.segments == 0 => {}
+        Ok(Ok(dropped)) => {
+            tracing::info!(entries = dropped.entries, retention_days, "old days dropped from the journal");
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "old days could not be dropped"),
+        Err(error) => tracing::error!(%error, "dropping old days was interrupted"),
+    }
+}

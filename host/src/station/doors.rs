@@ -1,0 +1,173 @@
+//! Listeners: accept peers, start their sessions, and end them when the station stops.
+
+use crate::config::{Listener, Transport};
+use crate::limits;
+use crate::link::{self, Datagrams, Link};
+use crate::session::registry::Doorbell;
+use crate::session::{self, Door, Services};
+use rustc_hash::FxHashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// All listeners of a station.
+#[derive(Default)]
+pub(super) struct Doors {
+    tasks: JoinSet<()>,
+    guests: Arc<Guests>,
+}
+
+/// Sessions that run, and the bell of each.
+#[derive(Default)]
+struct Guests {
+    bells: Mutex<(u64, FxHashMap<u64, Arc<Doorbell>>)>,
+    left: tokio::sync::Notify,
+}
+
+impl Doors {
+    /// Opens one listener and starts accepting.
+    pub async fn open(
+        &mut self,
+        services: &Arc<Services>,
+        listener: &Listener,
+        door: &Arc<Door>,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<SocketAddr> {
+        let entrance = Entrance {
+            services: services.clone(),
+            door: door.clone(),
+            guests: self.guests.clone(),
+            room: Arc::new(Semaphore::new(listener.connections_max)),
+        };
+        let address = match listener.transport {
+            Transport::Tcp => {
+                let socket = link::bind_stream(listener.bind)?;
+                let address = socket.local_addr()?;
+                self.tasks.spawn(entrance.streams(socket, stopped));
+                address
+            }
+            Transport::Udp => {
+                let socket = Datagrams::bind(listener.bind).await?;
+                let address = socket.local_addr()?;
+                self.tasks.spawn(entrance.datagrams(socket, stopped));
+                address
+            }
+        };
+        Ok(address)
+    }
+
+    /// Asks every session to finish and waits for them, at most `DRAIN_TIMEOUT`.
+    pub async fn drain(&mut self) {
+        self.tasks.shutdown().await;
+        let all_left = async {
+            loop {
+                let left = self.guests.left.notified();
+                if self.guests.ring_all() == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _ = tokio::time::timeout(limits::DRAIN_TIMEOUT, all_left).await;
+    }
+}
+
+impl Guests {
+    fn enter(&self, bell: Arc<Doorbell>) -> u64 {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.0 += 1;
+        let number = bells.0;
+        bells.1.insert(number, bell);
+        number
+    }
+
+    fn leave(&self, number: u64) {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number);
+        self.left.notify_one();
+    }
+
+    /// How many there are to hear it.
+    fn ring_all(&self) -> usize {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.1.values().for_each(|bell| bell.drain());
+        bells.1.len()
+    }
+}
+
+/// One listener's way from a new peer to a session.
+struct Entrance {
+    services: Arc<Services>,
+    door: Arc<Door>,
+    guests: Arc<Guests>,
+    room: Arc<Semaphore>,
+}
+
+impl Entrance {
+    async fn streams(self, socket: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                _ = stopped.changed() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    // Replies are whole frames; waiting to fill a packet only delays a device that sleeps soon.
+                    let _ = stream.set_nodelay(true);
+                    self.start(Link::Stream(stream), peer);
+                }
+                Err(error) => pause_after(&self.door.name, &error).await,
+            }
+        }
+    }
+
+    async fn datagrams(self, mut socket: Datagrams, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                _ = stopped.changed() => return,
+            };
+            match accepted {
+                Ok((inbound, peer)) => self.start(Link::Datagram(inbound), peer),
+                Err(error) => pause_after(&self.door.name, &error).await,
+            }
+        }
+    }
+
+    /// No room: the connection is closed at once, and the device comes back later by its own rules.
+    fn start(&self, link: Link, peer: SocketAddr) {
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.services.metrics.connection_refused(&self.door.name);
+            return;
+        };
+        let bell = Arc::new(Doorbell::default());
+        let guest = Guest { number: self.guests.enter(bell.clone()), guests: self.guests.clone() };
+        let (services, door) = (self.services.clone(), self.door.clone());
+        tokio::spawn(async move {
+            let _room = permit;
+            let _guest = guest;
+            let closing = session::serve(services, door, link, peer.to_string(), bell).await;
+            tracing::trace!(%peer, reason = closing.name(), "session ended");
+        });
+    }
+}
+
+/// Leaves even when its session panics.
+struct Guest {
+    number: u64,
+    guests: Arc<Guests>,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.guests.leave(self.number);
+    }
+}
+
+/// Out of files or memory: accepting on would only spin.
+async fn pause_after(listener: &str, error: &io::Error) {
+    tracing::warn!(listener, %error, "accepting failed; if this goes on, raise the limit of open files");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}

@@ -1,0 +1,178 @@
+//! Builds all parts of a station, starts them in order, and ends them in the reverse order.
+//!
+//! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
+//! sessions asked to finish, journal drained. `doors` accepts devices, `chores` does what comes round by the clock,
+//! `redecode` reads quarantined frames again.
+
+mod chores;
+mod doors;
+mod redecode;
+
+use crate::adapter::Catalog;
+use crate::api;
+use crate::command::Desk;
+use crate::config::Config;
+use crate::journal::{self, Journal};
+use crate::keys::Vault;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::session::registry::Registry;
+use crate::session::{Door, Services};
+use crate::views::{Views, ViewsOptions};
+use anyhow::Context as _;
+use doors::Doors;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A running station.
+pub struct Station {
+    services: Arc<Services>,
+    doors: Doors,
+    /// Where each listener really is, by name; differs from the configuration where that says port 0.
+    addresses: Vec<(String, SocketAddr)>,
+    http: SocketAddr,
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// Runs a station until `shutdown` resolves.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let data = config.data.clone();
+    let station = Station::start(config).await?;
+    for (name, address) in station.addresses() {
+        tracing::info!(listener = %name, %address, "accepting devices");
+    }
+    tracing::info!(address = %station.http(), "API and status page");
+    write_whereabouts(&station, &data)?;
+    shutdown.await;
+    tracing::info!("stopping: sessions are asked to finish");
+    station.stop().await;
+    Ok(())
+}
+
+/// `station.json` in the data directory says where a running station really listens, for scripts that let it choose
+/// its ports. It is there once devices can connect.
+fn write_whereabouts(station: &Station, data: &Path) -> anyhow::Result<()> {
+    let listeners: serde_json::Map<_, _> =
+        station.addresses().iter().map(|(name, at)| (name.clone(), at.to_string().into())).collect();
+    let json =
+        serde_json::json!({"pid": std::process::id(), "http": station.http().to_string(), "listeners": listeners});
+    let draft = data.join("station.json.draft");
+    std::fs::write(&draft, json.to_string())?;
+    std::fs::rename(&draft, data.join("station.json"))?;
+    Ok(())
+}
+
+impl Station {
+    /// Returns once devices can connect.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let opened = config.clone();
+        // Opening may repair files and compile adapters: not on a thread that serves sockets.
+        let services =
+            tokio::task::spawn_blocking(move || open(&opened)).await.context("opening was interrupted")??;
+        let services = Arc::new(services);
+        give_back(&services).await?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut doors = Doors::default();
+        let mut addresses = Vec::new();
+        for (listener, door) in config.listeners.iter().zip(&services.doors) {
+            let address = doors.open(&services, listener, door, stopped.clone()).await.with_context(|| {
+                format!(
+                    "listener `{}` cannot listen on {}: choose a free address in the configuration",
+                    listener.name, listener.bind
+                )
+            })?;
+            addresses.push((listener.name.clone(), address));
+        }
+        let http = tokio::net::TcpListener::bind(config.http.bind)
+            .await
+            .with_context(|| format!("the API cannot listen on {}: choose a free [http] bind", config.http.bind))?;
+        let http_address = http.local_addr()?;
+        let router = api::router(services.clone(), &config);
+        tasks.spawn(api::serve(http, router, stopped.clone()));
+        chores::spawn(&mut tasks, &services, &config, &stopped);
+        Ok(Self { services, doors, addresses, http: http_address, tasks, stop })
+    }
+
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Shuts the doors, lets sessions finish for `DRAIN_TIMEOUT`, and closes the journal.
+    pub async fn stop(mut self) {
+        // Nobody left to tell is fine.
+        let _ = self.stop.send(true);
+        self.doors.drain().await;
+        let chores = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(limits::DRAIN_TIMEOUT, chores).await;
+        self.tasks.shutdown().await;
+        let services = self.services.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            services.views.close();
+            services.journal.close();
+        })
+        .await;
+    }
+}
+
+/// Opens everything the station owns.
+fn open(config: &Config) -> anyhow::Result<Services> {
+    let data = &config.data;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("{}: cannot be made; check the path and its owner", data.display()))?;
+    let now_ms = config.clock.now_ms();
+    // The epoch of a new journal only has to differ from that of an earlier one of the same name.
+    let identity = journal::Identity { station: config.name.clone(), epoch: now_ms as u64 };
+    let journal = Journal::open(data, &journal::Options { identity, now_ms })?;
+    let views = Views::open(data, &journal, ViewsOptions { clock: config.clock.clone() })?;
+    views.catch_up(|done, of| tracing::info!(done, of, "views catch up with the journal"))?;
+    let vault = Arc::new(Vault::open(data, views.clone())?);
+    let adapters = open_dir(&config.adapters)?;
+    let cache = open_dir(&data.join("compiled"))?;
+    let catalog = Catalog::open(adapters, Some(cache), vault.clone())?;
+    let unfinished = views.unfinished_commands()?;
+    let desk = Desk::new(unfinished, views.next_command_id()?);
+    let services = Services {
+        clock: config.clock.clone(),
+        // Session numbers go on where the journal ends: each session that mattered wrote at least one entry.
+        next_session: AtomicU64::new(journal.reader().last_seq().0 + 1),
+        journal,
+        views,
+        catalog,
+        desk,
+        vault,
+        doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
+        registry: Arc::new(Registry::default()),
+        metrics: Metrics::default(),
+    };
+    chores::scan_adapters_blocking(&services)?;
+    Ok(services)
+}
+
+fn open_dir(path: &Path) -> anyhow::Result<cap_std::fs::Dir> {
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("{}: cannot be made; check the path and its owner", path.display()))?;
+    cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
+        .with_context(|| format!("{}: cannot be opened", path.display()))
+}
+
+/// Nobody waits any more for the answers that a stopped station was waiting for.
+async fn give_back(services: &Services) -> anyhow::Result<()> {
+    let devices = services.desk.devices_in_flight();
+    let steps = devices.iter().flat_map(|device| services.desk.given_up(device, 0)).collect();
+    services.commit_steps(steps).await.map_err(anyhow::Error::msg)
+}

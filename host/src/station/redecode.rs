@@ -1,0 +1,82 @@
+//! Quarantined frames, read again once another version of their adapter serves.
+//!
+//! A frame is read on its own, without the session it came in: state is empty, the device's memory is as it is now.
+//! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody.
+
+use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
+use crate::journal::{Entry, Fact, FrameFact, FrameOutcome};
+use crate::limits;
+use crate::model::{DeviceKey, Seq};
+use crate::session::Services;
+use std::sync::Arc;
+
+/// Reads again what `adapter` (or nobody) could not.
+pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
+    let Some(adapter) = services.catalog.active(adapter) else { return };
+    let mut after = Seq(0);
+    let (mut read, mut left) = (0, 0);
+    loop {
+        let found = {
+            let (services, adapter, after) = (services.clone(), adapter.clone(), after);
+            tokio::task::spawn_blocking(move || batch(&services, &adapter, after)).await
+        };
+        let Ok(Some(batch)) = found else { break };
+        after = batch.last;
+        left += batch.unread;
+        read += batch.facts.len();
+        if !batch.facts.is_empty()
+            && let Err(error) = services.commit(batch.facts).await
+        {
+            tracing::warn!(%error, "frames that can be read again stay in quarantine");
+            return;
+        }
+    }
+    if read + left > 0 {
+        tracing::info!(adapter = adapter.name(), read, left, "quarantined frames read again");
+    }
+}
+
+struct Batch {
+    last: Seq,
+    facts: Vec<Fact>,
+    unread: usize,
+}
+
+fn batch(services: &Services, adapter: &Adapter, after: Seq) -> Option<Batch> {
+    let waiting = services.views.quarantined_for(adapter.name(), after, limits::PAGE_ROWS_DEFAULT);
+    let last = *waiting.last()?;
+    let mut batch = Batch { last, facts: Vec::new(), unread: 0 };
+    for seq in waiting {
+        let Ok(Some(kept)) = services.journal.reader().get(seq) else { continue };
+        let Ok(Entry { at_ms, fact: Fact::Frame(frame) }) = kept.entry else { continue };
+        match read(services, adapter, &frame, at_ms) {
+            Some((device, outcome)) => {
+                let device = Some(device);
+                batch.facts.push(Fact::Redecoded { frame: seq.0, device, adapter: adapter.digest, outcome });
+            }
+            None => batch.unread += 1,
+        }
+    }
+    Some(batch)
+}
+
+/// What the adapter makes of a kept frame now; `None`: still nothing.
+fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Option<(DeviceKey, FrameOutcome)> {
+    let profile = services.profile_of(&frame.listener, adapter.name());
+    let context = |device| Context {
+        now: services.clock.civil(at_ms),
+        direction: Direction::Uplink,
+        transport: Transport::Stream,
+        admission: Admission::Welcome,
+        pending: 0,
+        device,
+        state: &[],
+    };
+    let first = adapter.decode(profile, &context(None), &frame.raw).ok()?;
+    let sender = first.sender.as_ref()?;
+    let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
+    let memory = services.views.device(&device).and_then(|row| row.memory).map(|m| m.0).unwrap_or_default();
+    let decoded = adapter.decode(profile, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
+    let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
+    Some((device, outcome))
+}
