@@ -10,6 +10,8 @@ pub mod bindings;
 mod build;
 mod component;
 mod fault;
+#[cfg(target_arch = "wasm32")]
+mod heap;
 
 pub mod bcd;
 pub mod bytes;
