@@ -28,6 +28,7 @@ pub struct Guest {
     pub imports: &'static str,
     /// What lies in memory from the start.
     pub memory: Vec<(u32, Vec<u8>)>,
+    pub version: &'static str,
     pub contract: &'static str,
 }
 
@@ -46,6 +47,7 @@ impl Guest {
                 (512, b"12345678".to_vec()),
                 (MESSAGES, vec![end_of_session]),
             ],
+            version: "1.0.0",
             contract: "1.0.0",
         }
     }
@@ -56,7 +58,7 @@ impl Guest {
 
     pub fn manifest(&self) -> Manifest {
         let manifest = serde_json::json!({
-            "name": self.name, "vendor": "polymeter", "version": "1.0.0", "contract": "1.0.0", "realm": "test",
+            "name": self.name, "vendor": "polymeter", "version": self.version, "contract": "1.0.0", "realm": "test",
         });
         let mut manifest = Manifest::parse(manifest.to_string().as_bytes()).expect("the manifest is valid");
         self.contract.clone_into(&mut manifest.contract);

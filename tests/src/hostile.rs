@@ -49,6 +49,18 @@ fn busy() -> Vec<Hostile> {
             (FaultKind::Resources, "table elements"),
         ),
         code(
+            "key-hoarder",
+            "(loop $again (call $open (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 64)) (br $again))",
+            r#"(import "polymeter:adapter/keys@1.0.0" "[static]key.open" (func $open (param i32 i32 i32 i32 i32 i32)))"#,
+            (FaultKind::Resources, "too many key calls"),
+        ),
+        code(
+            "log-flood",
+            "(loop $again (call $log (i32.const 2) (i32.const 0) (i32.const 65536)) (br $again))",
+            r#"(import "polymeter:adapter/log@1.0.0" "log" (func $log (param i32 i32 i32)))"#,
+            (FaultKind::Deadline, "deadline"),
+        ),
+        code(
             "recursion",
             "(call $deeper)",
             "(func $deeper (call $deeper) (call $deeper))",

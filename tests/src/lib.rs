@@ -2,3 +2,5 @@
 
 pub mod guest;
 pub mod hostile;
+pub mod keys;
+pub mod scratch;

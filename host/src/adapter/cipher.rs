@@ -246,3 +246,6 @@ fn xor(mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
     }
     a
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,8 +104,9 @@ impl Adapter {
         instance::call(self, or_defaults(profile), |guest| guest.encode(context, command))
     }
 
-    /// Whether the adapter takes this profile, and if not, its own words.
+    /// Whether the manifest's schema and then the adapter itself take this profile; if not, what is wrong with it.
     pub fn try_profile(&self, profile: &str) -> Result<(), String> {
+        self.manifest.check_profile(or_defaults(profile))?;
         instance::trial(self, or_defaults(profile)).map_err(|fault| fault.detail)
     }
 

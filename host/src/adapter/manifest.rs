@@ -1,6 +1,6 @@
 //! What an adapter says about itself: the custom sections of its file, read before any of its code is compiled.
 
-use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, VECTORS_BYTES_MAX};
+use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, PROFILE_BYTES_MAX, VECTORS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -148,6 +148,15 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether a profile satisfies the schema; the error is for whoever wrote it.
+    pub fn check_profile(&self, profile: &str) -> Result<(), String> {
+        if profile.len() > PROFILE_BYTES_MAX {
+            return Err(format!("the profile has {} bytes, at most {PROFILE_BYTES_MAX}", profile.len()));
+        }
+        let value = serde_json::from_str(profile).map_err(|error| format!("the profile is no JSON: {error}"))?;
+        super::schema::check(&self.profile, &value)
+    }
+
     /// For ordering two versions of one adapter.
     pub fn version(&self) -> semver::Version {
         self.version.parse().unwrap_or(semver::Version::new(0, 0, 0))
@@ -167,6 +176,7 @@ impl Manifest {
         if let Err(error) = self.version.parse::<semver::Version>() {
             return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
         }
+        super::schema::understand(&self.profile).map_err(LoadError::Manifest)?;
         match (self.contract.parse::<semver::Version>(), CONTRACT.split_once('.')) {
             (Ok(built_for), Some((ours, _))) if built_for.major.to_string() == ours => Ok(()),
             _ => Err(LoadError::ContractVersion(self.contract.escape_debug().to_string())),

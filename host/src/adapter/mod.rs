@@ -12,6 +12,7 @@ mod instance;
 mod keys;
 mod loaded;
 mod manifest;
+mod schema;
 mod wit;
 
 pub use catalog::{Catalog, Change, Listed, State};

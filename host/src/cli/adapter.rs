@@ -83,7 +83,7 @@ fn build(args: &BuildArgs) -> Result<()> {
 fn decode(args: DecodeArgs) -> Result<()> {
     let keys = decode::SlotKeys(args.key.into_iter().collect());
     let adapter = load(&args.file, &read(&args.file)?, keys)?;
-    adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: the adapter {why}"))?;
+    adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
     let transport = if args.datagram { Transport::Datagram } else { Transport::Stream };
     let mut decoder = decode::Decoder::new(adapter, args.profile, transport);
     let clock = Clock::system();

@@ -1,20 +1,12 @@
 //! An adapter that misbehaves is named for it, and nobody else notices.
 
-use polymeter::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, KeyStore, Runtime, Transport};
+use polymeter::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Runtime, Transport};
 use polymeter::journal::FaultKind;
-use polymeter::model::{Civil, DeviceKey, Message};
+use polymeter::model::{Civil, Message};
 use polymeter_tests::guest::Guest;
 use polymeter_tests::hostile::{self, FRAME};
+use polymeter_tests::keys::NoKeys;
 use std::sync::Arc;
-
-struct NoKeys;
-
-impl KeyStore for NoKeys {
-    fn key(&self, _: &DeviceKey, _: &str) -> Option<[u8; 16]> {
-        None
-    }
-    fn default_key_in_use(&self, _: &DeviceKey) {}
-}
 
 /// As the station does: cut the frame, then decode it.
 fn read(adapter: &Adapter, bytes: &[u8]) -> Result<Decoded, Fault> {

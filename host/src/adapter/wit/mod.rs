@@ -23,3 +23,6 @@ mod generated {
         with: { "polymeter:adapter/keys.key": crate::adapter::cipher::Key },
     });
 }
+
+#[cfg(test)]
+mod tests;

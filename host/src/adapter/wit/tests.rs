@@ -1,0 +1,45 @@
+//! The model mirrors the contract: same names, same order. Translation by position rests on that.
+
+use crate::model;
+use std::collections::BTreeMap;
+
+const WIT: [&str; 2] = [include_str!("../../../../wit/types.wit"), include_str!("../../../../wit/commands.wit")];
+
+/// Names of every `enum` and `flags` block, by the block's name.
+fn blocks() -> BTreeMap<String, Vec<String>> {
+    let mut blocks = BTreeMap::new();
+    for text in WIT {
+        let bare: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        for (start, _) in bare.match_indices("enum ").chain(bare.match_indices("flags ")) {
+            let Some((head, rest)) = bare[start..].split_once('{') else { continue };
+            let Some((body, _)) = rest.split_once('}') else { continue };
+            let name = head.split_whitespace().last().unwrap_or_default().to_owned();
+            let names = body.split(',').map(|word| word.trim().trim_start_matches('%').to_owned());
+            blocks.insert(name, names.filter(|word| !word.is_empty()).collect());
+        }
+    }
+    blocks
+}
+
+#[test]
+fn closed_sets_agree_with_the_contract() {
+    let blocks = blocks();
+    let mut checked = 0;
+    macro_rules! agree {
+        ($($name:literal => $model:ident),+ $(,)?) => {$(
+            let ours: Vec<_> = model::$model::ALL.iter().map(|value| value.name()).collect();
+            assert_eq!(blocks.get($name).expect($name), &ours, $name);
+            checked += 1;
+        )+};
+    }
+    agree! {
+        "quantity" => Quantity, "unit" => Unit, "role" => Role, "quality" => Quality,
+        "valve-state" => ValveState, "initiator" => Initiator, "report-cause" => ReportCause,
+        "device-kind" => DeviceKind, "report-period" => ReportPeriod, "outcome" => Outcome,
+        "read-scope" => ReadScope, "interval" => Interval, "valve-order" => ValveOrder,
+        "endpoint-transport" => EndpointTransport, "key-cipher" => KeyCipher, "tariff-cycle" => TariffCycle,
+        "balance-level" => BalanceLevel, "end-reason" => EndReason,
+    }
+    assert_eq!(blocks["capabilities"], model::Capabilities::NAMES);
+    assert_eq!(checked + 1, blocks.len(), "a closed set of the contract has no test: {:?}", blocks.keys());
+}
