@@ -73,7 +73,13 @@ impl Vault {
     }
 
     fn unseal(&self, device: &str, slot: &str) -> Option<[u8; 16]> {
-        let sealed = self.views.sealed_key(device, slot)?;
+        let sealed = match self.views.key(device, slot) {
+            Ok(row) => row?.sealed,
+            Err(error) => {
+                tracing::error!(device, slot, %error, "a key cannot be looked up");
+                return None;
+            }
+        };
         let (nonce, text) = sealed.0.split_at_checked(NONCE_BYTES)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         let aad = place(device, slot);

@@ -171,6 +171,8 @@ pub const QUARANTINE_FRAMES_MAX: usize = 100_000;
 pub const COMMAND_STEPS_MAX: usize = 64;
 /// Last reports that are kept for a page.
 pub const LATEST_REPORTS_MAX: usize = 200;
+/// How often a long catching-up says how far it is.
+pub const CATCH_UP_REPORT_EVERY: Duration = Duration::from_secs(2);
 /// Days the journal keeps frames, unless the configuration says otherwise.
 pub const RETENTION_DAYS_DEFAULT: u32 = 400;
 

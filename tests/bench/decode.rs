@@ -25,7 +25,7 @@ impl KeyStore for NoKeys {
 pub fn compare(table: &mut Table) -> anyhow::Result<()> {
     let file = super::process::target_dir()?.join("adapters/usp.wasm");
     let wasm = Adapter::load(&Runtime::new(None)?, &std::fs::read(file)?, Arc::new(NoKeys))?;
-    let native = usp::::configure("{}").map_err(anyhow::Error::msg)?;
+    let native = usp::Usp::configure("{}").map_err(anyhow::Error::msg)?;
     let device = Device(1);
     let cases = [
         ("1 value (3043 daily)", device.daily(2, 1), 2.5),

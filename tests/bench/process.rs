@@ -36,8 +36,7 @@ impl Process {
     /// The null station on an empty directory.
     pub fn null() -> anyhow::Result<Self> {
         let data = fresh_dir("null")?;
-        let mut child =
-            Command::new(std::env::current_exe()?).arg("null").arg(data).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?).arg("null").arg(data).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
         Ok(Self { child, listener: line.trim().parse()?, http: None })

@@ -29,7 +29,14 @@ impl Table {
     }
 
     /// Adds and prints a row.
-    pub fn row(&mut self, name: impl Into<String>, value: f64, unit: &'static str, ratio: Option<f64>, bound: Option<Bound>) {
+    pub fn row(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        ratio: Option<f64>,
+        bound: Option<Bound>,
+    ) {
         let row = Row { name: name.into(), value, unit, ratio, bound };
         let ratio = row.ratio.map_or(String::new(), |r| format!("{r:.2}"));
         println!("{:<58} {:>12.2} {:<10} {:>7}  {}", row.name, row.value, row.unit, ratio, row.verdict());

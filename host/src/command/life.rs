@@ -39,6 +39,11 @@ impl Live {
         Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed }
     }
 
+    /// A command as the commands view has it after a restart.
+    pub fn restored(self, attempts: u8, state: State) -> Self {
+        Self { attempts, state, ..self }
+    }
+
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
         self.state = match step {

@@ -108,7 +108,7 @@ impl Conversation {
         self.present = None;
         self.state.clear();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
-        let row = self.services.views.device(&device);
+        let row = self.services.device(&device);
         let admission = match (&row, self.door.unknown) {
             (Some(row), Unknown::Refuse) if !row.adopted => Admission::Refused,
             (Some(row), _) if row.held => Admission::Held,
@@ -118,7 +118,7 @@ impl Conversation {
         };
         let memory = match self.services.registry.remembered(&device) {
             Some(newer) => newer.to_vec(),
-            None => row.and_then(|r| r.memory).map(|m| m.0).unwrap_or_default(),
+            None => row.map(|r| r.memory.0).unwrap_or_default(),
         };
         self.present = Some(Present { device, memory, admission, _place: place });
     }

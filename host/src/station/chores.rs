@@ -2,7 +2,7 @@
 
 use super::redecode;
 use crate::config::Config;
-use crate::journal::{AdapterFact, AdapterStep, Entry, Fact, Journal};
+use crate::journal::{AdapterFact, AdapterStep, Dropped, Entry, Fact, Journal};
 use crate::limits;
 use crate::model::Day;
 use crate::session::Services;
@@ -72,7 +72,9 @@ pub(super) fn scan_adapters_blocking(services: &Services) -> anyhow::Result<Vec<
                 tracing::info!(adapter = %change.name, version = %change.version, "no longer serves");
             }
         }
-        let news = !services.views.adapter_is(&change.name, &change.digest, &change.step);
+        let known = services.views.adapters()?;
+        let news =
+            !known.iter().any(|row| row.name == change.name && row.digest == change.digest && row.step == change.step);
         if matches!(change.step, AdapterStep::Activated) && news {
             served.push(change.name.clone());
         }
@@ -100,10 +102,21 @@ async fn sweep(services: Arc<Services>) {
     services.registry.forget_until(services.views.cursor());
 }
 
+/// Facts that must outlive their day are told again first, or a later rebuild would not know them.
+fn drop_blocking(services: &Services, first_kept: Day, now_ms: i64) -> anyhow::Result<Dropped> {
+    let oldest_kept = services.journal.first_kept(first_kept);
+    if oldest_kept > services.journal.reader().first_seq() {
+        for entry in services.views.standing_before(oldest_kept, now_ms)? {
+            services.journal.append_blocking(entry)?;
+        }
+    }
+    Ok(services.journal.drop_before(first_kept)?)
+}
+
 async fn drop_old_days(services: Arc<Services>, retention_days: u32) {
     let now_ms = services.clock.now_ms();
     let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32);
-    let dropped = tokio::task::spawn_blocking(move || services.journal.drop_before(first_kept)).await;
+    let dropped = tokio::task::spawn_blocking(move || drop_blocking(&services, first_kept, now_ms)).await;
     match dropped {
         Ok(Ok(dropped)) if dropped.segments == 0 => {}
         Ok(Ok(dropped)) => {

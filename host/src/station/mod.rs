@@ -10,15 +10,17 @@ mod redecode;
 
 use crate::adapter::Catalog;
 use crate::api;
-use crate::command::Desk;
+use crate::command::{Desk, Live, State};
 use crate::config::Config;
 use crate::journal::{self, Journal};
 use crate::keys::Vault;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::model::Seq;
 use crate::session::registry::Registry;
 use crate::session::{Door, Services};
-use crate::views::{Views, ViewsOptions};
+use crate::views::{CommandRow, CommandState, Views};
+use crate::web;
 use anyhow::Context as _;
 use doors::Doors;
 use std::future::Future;
@@ -94,7 +96,7 @@ impl Station {
             .await
             .with_context(|| format!("the API cannot listen on {}: choose a free [http] bind", config.http.bind))?;
         let http_address = http.local_addr()?;
-        let router = api::router(services.clone(), &config);
+        let router = api::router(services.clone()).merge(web::router(services.clone(), &config));
         tasks.spawn(api::serve(http, router, stopped.clone()));
         chores::spawn(&mut tasks, &services, &config, &stopped);
         Ok(Self { services, doors, addresses, http: http_address, tasks, stop })
@@ -122,8 +124,8 @@ impl Station {
         self.tasks.shutdown().await;
         let services = self.services.clone();
         let _ = tokio::task::spawn_blocking(move || {
-            services.views.close();
             services.journal.close();
+            services.views.close();
         })
         .await;
     }
@@ -138,13 +140,13 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     // The epoch of a new journal only has to differ from that of an earlier one of the same name.
     let identity = journal::Identity { station: config.name.clone(), epoch: now_ms as u64 };
     let journal = Journal::open(data, &journal::Options { identity, now_ms })?;
-    let views = Views::open(data, &journal, ViewsOptions { clock: config.clock.clone() })?;
-    views.catch_up(|done, of| tracing::info!(done, of, "views catch up with the journal"))?;
+    let views = Views::open(data, &journal, &config.clock)?;
+    await_views(&views, journal.reader().last_seq())?;
     let vault = Arc::new(Vault::open(data, views.clone())?);
     let adapters = open_dir(&config.adapters)?;
     let cache = open_dir(&data.join("compiled"))?;
     let catalog = Catalog::open(adapters, Some(cache), vault.clone())?;
-    let unfinished = views.unfinished_commands()?;
+    let unfinished = views.open_commands()?.into_iter().filter_map(restored).collect();
     let desk = Desk::new(unfinished, views.next_command_id()?);
     let services = Services {
         clock: config.clock.clone(),
@@ -168,6 +170,35 @@ fn open_dir(path: &Path) -> anyhow::Result<cap_std::fs::Dir> {
         .with_context(|| format!("{}: cannot be made; check the path and its owner", path.display()))?;
     cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
         .with_context(|| format!("{}: cannot be opened", path.display()))
+}
+
+/// Devices are served from what the views show (who is known, what is remembered of them), so the views come first. After
+/// a crash that is a second's worth of entries; after a deletion it is the whole journal.
+fn await_views(views: &Views, last: Seq) -> anyhow::Result<()> {
+    while !views.wait_caught_up(last, limits::CATCH_UP_REPORT_EVERY) {
+        let health = views.health();
+        if let Some(why) = health.failing {
+            anyhow::bail!("the views cannot follow the journal: {why}");
+        }
+        tracing::info!(done = health.cursor.0, of = last.0, "views catch up with the journal");
+    }
+    Ok(())
+}
+
+/// An unfinished command as the desk keeps it. Whose request lies in a day that was dropped can only be looked at.
+fn restored(row: CommandRow) -> Option<Live> {
+    let state = match (row.state, row.sent) {
+        (CommandState::Queued, _) => State::Queued,
+        (CommandState::Unconfirmed, _) => State::Unconfirmed,
+        (CommandState::Sent, Some(sent)) => State::InFlight {
+            correlation: sent.correlation.0,
+            repeatable: sent.repeatable,
+            answer_by_ms: sent.answer_by_ms,
+            session: sent.session,
+        },
+        _ => return None,
+    };
+    Some(Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state))
 }
 
 /// Nobody waits any more for the answers that a stopped station was waiting for.

@@ -4,24 +4,25 @@
 //! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody.
 
 use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
-use crate::journal::{Entry, Fact, FrameFact, FrameOutcome};
+use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::limits;
-use crate::model::{DeviceKey, Seq};
+use crate::model::DeviceKey;
 use crate::session::Services;
+use crate::views::QuarantineFilter;
 use std::sync::Arc;
 
 /// Reads again what `adapter` (or nobody) could not.
 pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
     let Some(adapter) = services.catalog.active(adapter) else { return };
-    let mut after = Seq(0);
+    let mut after = None;
     let (mut read, mut left) = (0, 0);
     loop {
         let found = {
-            let (services, adapter, after) = (services.clone(), adapter.clone(), after);
-            tokio::task::spawn_blocking(move || batch(&services, &adapter, after)).await
+            let (services, adapter, after) = (services.clone(), adapter.clone(), after.take());
+            tokio::task::spawn_blocking(move || batch(&services, &adapter, after.as_deref())).await
         };
         let Ok(Some(batch)) = found else { break };
-        after = batch.last;
+        after = batch.next;
         left += batch.unread;
         read += batch.facts.len();
         if !batch.facts.is_empty()
@@ -30,6 +31,9 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
             tracing::warn!(%error, "frames that can be read again stay in quarantine");
             return;
         }
+        if after.is_none() {
+            break;
+        }
     }
     if read + left > 0 {
         tracing::info!(adapter = adapter.name(), read, left, "quarantined frames read again");
@@ -37,16 +41,22 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
 }
 
 struct Batch {
-    last: Seq,
+    /// Where the next batch begins; `None`: this was the last.
+    next: Option<String>,
     facts: Vec<Fact>,
     unread: usize,
 }
 
-fn batch(services: &Services, adapter: &Adapter, after: Seq) -> Option<Batch> {
-    let waiting = services.views.quarantined_for(adapter.name(), after, limits::PAGE_ROWS_DEFAULT);
-    let last = *waiting.last()?;
-    let mut batch = Batch { last, facts: Vec::new(), unread: 0 };
-    for seq in waiting {
+fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<Batch> {
+    let waiting = services.views.quarantine(&QuarantineFilter::default(), after, limits::PAGE_ROWS_DEFAULT).ok()?;
+    let mut batch = Batch { next: waiting.next, facts: Vec::new(), unread: 0 };
+    for row in waiting.rows {
+        // Policy and noise are not for any adapter to read.
+        let hopeless = matches!(row.kind, FaultKind::Refused | FaultKind::Noise);
+        if hopeless || row.adapter.is_some_and(|a| a.name != adapter.name()) {
+            continue;
+        }
+        let seq = row.seq;
         let Ok(Some(kept)) = services.journal.reader().get(seq) else { continue };
         let Ok(Entry { at_ms, fact: Fact::Frame(frame) }) = kept.entry else { continue };
         match read(services, adapter, &frame, at_ms) {
@@ -75,7 +85,7 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     let first = adapter.decode(profile, &context(None), &frame.raw).ok()?;
     let sender = first.sender.as_ref()?;
     let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
-    let memory = services.views.device(&device).and_then(|row| row.memory).map(|m| m.0).unwrap_or_default();
+    let memory = services.device(&device).map(|row| row.memory.0).unwrap_or_default();
     let decoded = adapter.decode(profile, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
     let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
     Some((device, outcome))

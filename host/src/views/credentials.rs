@@ -49,6 +49,13 @@ pub(super) fn keys(snapshot: &Snapshot) -> Result<Vec<KeyRow>> {
     Ok(rows)
 }
 
+pub(super) fn key(snapshot: &Snapshot, device: &str, slot: &str) -> Result<Option<KeyRow>> {
+    match snapshot.table(KEYS)?.get((device, slot)).map_err(ViewError::store)? {
+        Some(bytes) => unpack(VIEW, bytes.value()).map(Some),
+        None => Ok(None),
+    }
+}
+
 pub(super) fn tokens(snapshot: &Snapshot) -> Result<Vec<TokenRow>> {
     let mut rows = Vec::new();
     for row in snapshot.table(TOKENS)?.iter().map_err(ViewError::store)? {

@@ -305,6 +305,11 @@ impl Views {
         credentials::keys(&self.read()?)
     }
 
+    /// One key, sealed. `device` as it was named when the key was set: `realm/address`, or `realm/*` for all of a realm.
+    pub fn key(&self, device: &str, slot: &str) -> Result<Option<KeyRow>, ViewError> {
+        credentials::key(&self.read()?, device, slot)
+    }
+
     /// All API tokens, hashed.
     pub fn tokens(&self) -> Result<Vec<TokenRow>, ViewError> {
         credentials::tokens(&self.read()?)
