@@ -1,8 +1,8 @@
 //! USP/1, the unified station-to-terminal protocol's open profile: meters, concentrators and DTUs in one frame format.
 //!
 //! The message numbers and session rules are the public ones of the 2017 unified protocol; the byte layout is a stand-in
-//! that is complete but not claimed to interoperate with devices built to the unpublished one. `§` in comments refers to this
-//! project's USP/1 sheet.
+//! that is complete but not claimed to interoperate with devices built to the unpublished one. `§` in comments refers to
+//! `PROTOCOL.md`.
 
 mod fields;
 mod frame;
