@@ -1,6 +1,14 @@
 //! What the integration tests are built from.
+//!
+//! `site` starts, kills and restarts a real station; `peer` is a device's socket; `usp` and `qianwei` put the adapters'
+//! device sides on one. `guest` and `hostile` make adapters, `keys` holds theirs, `scratch` is a directory. Nothing here
+//! measures time: waiting is bounded by patience, and patience is generous.
 
 pub mod guest;
 pub mod hostile;
 pub mod keys;
+pub mod peer;
+pub mod qianwei;
 pub mod scratch;
+pub mod site;
+pub mod usp;

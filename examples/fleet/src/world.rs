@@ -1,0 +1,75 @@
+//! What all meters share: the station's doors, the fleet's calendar, and counters for whoever watches.
+
+use crate::population::{Member, Transport};
+use crate::time::FleetTime;
+use crate::truth::Account;
+use polymeter::clock::Clock;
+use polymeter::model::Civil;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use tokio::sync::Semaphore;
+
+/// A station's clock may differ from ours by this much; both run on one machine.
+const CLOCK_TOLERANCE_S: i64 = 120;
+
+pub struct World {
+    pub time: FleetTime,
+    pub tcp: SocketAddr,
+    pub udp: Option<SocketAddr>,
+    pub counters: Counters,
+    /// The zone that the station lives in.
+    pub clock: Clock,
+    /// How many meters may speak at the same time; the others wait as if the cell were full.
+    pub room: Semaphore,
+    seen: Vec<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub reports: AtomicU64,
+    pub readings: AtomicU64,
+    pub heartbeats: AtomicU64,
+    pub commands: AtomicU64,
+    pub broken: AtomicU64,
+    pub online: AtomicU64,
+    /// Always-online connections that are open.
+    pub standing: AtomicU64,
+    /// Those that the station has closed although nothing was wrong.
+    pub dropped: AtomicU64,
+}
+
+impl World {
+    pub fn new(time: FleetTime, tcp: SocketAddr, udp: Option<SocketAddr>, clock: Clock, members: usize) -> Self {
+        let seen = (0..members).map(|_| AtomicBool::new(false)).collect();
+        Self { time, tcp, udp, counters: Counters::default(), clock, room: Semaphore::new(ROOM), seen }
+    }
+
+    pub fn door(&self, member: &Member) -> SocketAddr {
+        match (member.transport, self.udp) {
+            (Transport::Udp, Some(udp)) => udp,
+            _ => self.tcp,
+        }
+    }
+
+    /// The station has acknowledged something of this member.
+    pub fn seen(&self, number: usize) {
+        if let Some(seen) = self.seen.get(number) {
+            seen.store(true, Relaxed);
+        }
+    }
+
+    pub fn is_seen(&self, number: usize) -> bool {
+        self.seen.get(number).is_some_and(|seen| seen.load(Relaxed))
+    }
+
+    /// The acknowledgement sets the meter's clock. The fleet's calendar runs faster than the station's, so the meter takes the
+    /// fleet's time instead; here the station's is only checked.
+    pub fn set_clock(&self, account: &mut Account, clock: Option<Civil>) {
+        let ours = self.clock.civil(self.clock.now_ms());
+        if let Some(theirs) = clock.filter(|theirs| (theirs.0 - ours.0).abs() > CLOCK_TOLERANCE_S) {
+            account.objections.push(format!("the station's clock shows {theirs} at {ours}"));
+        }
+    }
+}
+
+const ROOM: usize = 4_000;

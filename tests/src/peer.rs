@@ -1,0 +1,101 @@
+//! A device's socket: blocking, with patience, and without any protocol.
+
+use crate::site::PATIENCE;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+enum Link {
+    Stream(TcpStream),
+    Datagrams(UdpSocket),
+}
+
+/// One end of a conversation.
+pub struct Peer {
+    link: Link,
+    received: Vec<u8>,
+}
+
+impl Peer {
+    pub fn tcp(station: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&station, PATIENCE).expect("a station that accepts");
+        stream.set_nodelay(true).expect("a socket option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        Self { link: Link::Stream(stream), received: Vec::new() }
+    }
+
+    pub fn udp(station: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.connect(station).expect("a peer");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        Self { link: Link::Datagrams(socket), received: Vec::new() }
+    }
+
+    /// One write, one datagram.
+    pub fn send(&mut self, bytes: &[u8]) {
+        assert!(self.try_send(bytes), "the station has closed");
+    }
+
+    /// `false`: the connection is gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.link {
+            Link::Stream(stream) => stream.write_all(bytes).is_ok(),
+            Link::Datagrams(socket) => socket.send(bytes).is_ok(),
+        }
+    }
+
+    /// The next frame, as `cut` finds its length; `None`: the station has closed.
+    pub fn next(&mut self, cut: impl Fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>> {
+        loop {
+            if let Some(length) = cut(&self.received).filter(|n| *n > 0 && *n <= self.received.len()) {
+                return Some(self.received.drain(..length).collect());
+            }
+            let mut chunk = [0; 4096];
+            let read = match &mut self.link {
+                Link::Stream(stream) => stream.read(&mut chunk),
+                Link::Datagrams(socket) => socket.recv(&mut chunk),
+            };
+            match read {
+                Ok(0) => return None,
+                Ok(n) => self.received.extend_from_slice(&chunk[..n]),
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return None,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("the station said nothing for {PATIENCE:?}")
+                }
+                Err(e) => panic!("receiving failed: {e}"),
+            }
+        }
+    }
+
+    /// Reads until the station closes; gives what it still said.
+    pub fn until_closed(&mut self) -> Vec<u8> {
+        let Link::Stream(stream) = &mut self.link else { panic!("a datagram socket is never closed by the other end") };
+        let mut rest = std::mem::take(&mut self.received);
+        match stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
+            Err(e) => panic!("the station did not close: {e}"),
+        }
+        rest
+    }
+
+    /// Whether the station has said something, or closed, by now. Used only to see that nothing has happened after
+    /// something else has.
+    pub fn is_quiet(&mut self) -> bool {
+        let Link::Stream(stream) = &mut self.link else { panic!("only for streams") };
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket option");
+        let peeked = stream.peek(&mut [0]);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        self.received.is_empty()
+            && peeked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
+    /// Says that nothing more comes, and waits for the station to have read everything.
+    pub fn finish(mut self) {
+        if let Link::Stream(stream) = &self.link {
+            // The station may have closed already.
+            let _ = stream.shutdown(Shutdown::Write);
+            self.until_closed();
+        }
+    }
+}
