@@ -208,6 +208,31 @@ pub enum AdapterStep {
     Removed,
 }
 
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Whether this role includes the other one.
+    pub fn includes(self, other: Self) -> bool {
+        self as u8 >= other as u8
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|role| role.name() == text);
+        found.ok_or_else(|| format!("`{text}` is no role; there are viewer, operator and admin"))
+    }
+}
+
 impl FaultKind {
     /// Whether the sandbox stopped the adapter, rather than the adapter refusing the frame.
     pub fn is_sandbox(self) -> bool {

@@ -52,7 +52,8 @@ use writer::{Shared, Writer};
 /// How to open a journal.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who writes. An existing journal of another station is refused; its own epoch is kept.
+    /// Who writes. An existing journal of another station is refused; its own epoch is kept. With an empty name, a new
+    /// journal belongs to the first station that opens it.
     pub identity: Identity,
     /// The moment, UTC milliseconds: names the first file of a new journal.
     pub now_ms: i64,
@@ -104,26 +105,40 @@ impl Journal {
         Self::with_storage(&storage, options)
     }
 
+    /// Opens the journal that lies in `dir`, whosever it is; `None`: there is none yet. For work on a stopped station's
+    /// data without its configuration.
+    pub fn open_existing(dir: &Path, now_ms: i64) -> Result<Option<Self>, OpenError> {
+        let path = dir.join("journal");
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        let storage: Arc<dyn Storage> = Arc::new(Directory::open(&path)?);
+        let Some(last) = Segments::list(storage.clone())?.last() else { return Ok(None) };
+        let (head, _) = last.open_writing(&*storage)?;
+        // Its file is closed before it is opened again for good.
+        drop(last);
+        Self::with_storage(&storage, &Options { identity: head.identity, now_ms }).map(Some)
+    }
+
     pub(crate) fn with_storage(storage: &Arc<dyn Storage>, options: &Options) -> Result<Self, OpenError> {
         let segments = Segments::list(storage.clone())?;
-        let (identity, tip, bytes) = match segments.last() {
-            Some(last) => {
-                let (head, tip) = last.open_writing(&**storage)?;
-                if head.identity.station != options.identity.station {
-                    let wanted = options.identity.station.clone();
-                    return Err(OpenError::OtherStation { found: head.identity.station, wanted });
-                }
-                let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
-                let bytes = files.iter().find(|(file, _)| *file == last.name.file()).map_or(0, |(_, bytes)| *bytes);
-                (head.identity, tip, bytes)
+        let (identity, tip, bytes) = if let Some(last) = segments.last() {
+            let (head, tip) = last.open_writing(&**storage)?;
+            let wanted = options.identity.station.clone();
+            if head.identity.station != wanted && !head.identity.station.is_empty() {
+                return Err(OpenError::OtherStation { found: head.identity.station, wanted });
             }
-            None => {
-                let identity = options.identity.clone();
-                let day = format::day_of(options.now_ms);
-                let head = Head { format: format::SEGMENT_FORMAT, identity, first: Seq(1), day, follows: [0; 32] };
-                let tip = segments.roll(&head)?.tip(&**storage)?;
-                (head.identity, tip, 0)
-            }
+            // One that was made before the station had a name takes it from the first that opens it.
+            let identity = Identity { station: wanted, epoch: head.identity.epoch };
+            let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
+            let bytes = files.iter().find(|(file, _)| *file == last.name.file()).map_or(0, |(_, bytes)| *bytes);
+            (identity, tip, bytes)
+        } else {
+            let identity = options.identity.clone();
+            let day = format::day_of(options.now_ms);
+            let head = Head { format: format::SEGMENT_FORMAT, identity, first: Seq(1), day, follows: [0; 32] };
+            let tip = segments.roll(&head)?.tip(&**storage)?;
+            (head.identity, tip, 0)
         };
         let active = segments.last().ok_or_else(|| StoreError::Io("no segment".into()))?;
         let shared = Arc::new(Shared {

@@ -50,6 +50,8 @@ pub struct Counts {
     pub values: u64,
     /// Reports for a meter whose address is none.
     pub unplaced: u64,
+    /// Devices whose first report of the day came through it.
+    pub devices: u64,
 }
 
 /// One minute of all adapters.
@@ -80,7 +82,7 @@ impl Counts {
         }
     }
 
-    fn all(&mut self) -> [&mut u64; 15] {
+    fn all(&mut self) -> [&mut u64; 16] {
         [
             &mut self.frames,
             &mut self.bytes,
@@ -97,6 +99,7 @@ impl Counts {
             &mut self.unknown,
             &mut self.values,
             &mut self.unplaced,
+            &mut self.devices,
         ]
     }
 }

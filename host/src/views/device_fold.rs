@@ -4,7 +4,7 @@
 //! After a failed write the whole fold is thrown away and read anew.
 
 use super::devices::{
-    ADAPTER_REFS, ADDRESSES, ADOPTED, FACTS, Facts, HELD, IDS, KEYS, MARK_COUNTS, MARKS, ROWS, Row, VIEW,
+    ADAPTER_REFS, ADDRESSES, ADOPTED, ALARM, FACTS, Facts, HELD, IDS, KEYS, MARK_COUNTS, MARKS, ROWS, Row, VIEW,
     mark_of_alarm, mark_of_valve,
 };
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
@@ -297,6 +297,9 @@ impl Fold {
                 marks.extend(gone.map(|alarm| (mark_of_alarm(alarm), slot, false)));
                 let come = alarms.iter().filter(|a| !row.alarms.contains(a));
                 marks.extend(come.map(|alarm| (mark_of_alarm(alarm), slot, true)));
+                if row.alarms.is_empty() != alarms.is_empty() {
+                    marks.push((ALARM.to_owned(), slot, !alarms.is_empty()));
+                }
                 row.alarms = alarms;
             }
         }

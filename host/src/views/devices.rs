@@ -6,7 +6,7 @@
 //! device_addresses  (address, realm)        -> u32 id
 //! device_rows       u32 id                  -> postcard of Row: what changes with every frame, kept small
 //! device_facts      u32 id                  -> postcard of Facts: what changes rarely
-//! device_marks      (mark, realm/address)   -> u32 id; marks are `alarm:<code>`, `valve:<state>`, `held`
+//! device_marks      (mark, realm/address)   -> u32 id; marks are `alarm`, `alarm:<code>`, `valve:<state>`, `held`
 //! mark_counts       mark                    -> u64
 //! adopted           realm/address           -> (u64 seq, by)
 //! adapter_refs      u16 number              -> postcard of AdapterRef
@@ -127,6 +127,8 @@ pub struct DeviceFilter {
     /// Beginning of the address, or of `realm/address` when it has a slash.
     pub prefix: String,
     pub alarm: Option<String>,
+    /// With an alarm at all.
+    pub any_alarm: bool,
     pub valve: Option<ValveState>,
     pub held: Option<bool>,
     /// Last heard before this moment, or never.
@@ -145,7 +147,7 @@ pub struct Page<T> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fleet {
     pub devices: u64,
-    /// `alarm:<code>`, `valve:<state>`, `held`, in alphabetical order.
+    /// `alarm`, `alarm:<code>`, `valve:<state>`, `held`, in alphabetical order.
     pub marks: Vec<(String, u64)>,
 }
 
@@ -246,11 +248,13 @@ pub(super) fn list(
 fn best_mark(filter: &DeviceFilter) -> Option<String> {
     let alarm = filter.alarm.as_ref().map(|code| mark_of_alarm(code));
     let held = filter.held.filter(|held| *held).map(|_| HELD.to_owned());
-    alarm.or(held).or(filter.valve.map(mark_of_valve))
+    let any = filter.any_alarm.then(|| ALARM.to_owned());
+    alarm.or(held).or(any).or(filter.valve.map(mark_of_valve))
 }
 
 fn matches(filter: &DeviceFilter, device: &Device) -> bool {
     filter.alarm.as_ref().is_none_or(|code| device.alarms.contains(code))
+        && (!filter.any_alarm || !device.alarms.is_empty())
         && filter.valve.is_none_or(|state| device.valve.as_ref().is_some_and(|v| v.state == state))
         && filter.held.is_none_or(|held| device.held == held)
         && filter.silent_since_ms.is_none_or(|since| device.last_seen_ms.is_none_or(|seen| seen < since))
@@ -310,6 +314,8 @@ fn by_address(snapshot: &Snapshot, prefix: &str, after: Option<&str>, visit: &mu
 }
 
 pub(super) const HELD: &str = "held";
+/// Any alarm at all.
+pub(super) const ALARM: &str = "alarm";
 
 pub(super) fn mark_of_alarm(code: &str) -> String {
     format!("alarm:{code}")

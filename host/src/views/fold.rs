@@ -344,6 +344,10 @@ impl Fold {
         if slot != sender {
             self.devices.seen(slot, seq, at_ms, None);
         }
+        let before = self.devices.row(slot).last_report_ms;
+        if before.is_none_or(|last| self.clock.civil(last).day() < civil.day()) {
+            self.days.day(civil.day(), adapter).devices += 1;
+        }
         let row = self.devices.change(slot);
         row.counts.reports += 1;
         row.last_report_ms = row.last_report_ms.max(Some(at_ms));
