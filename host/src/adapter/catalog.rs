@@ -17,12 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// All adapters of one directory.
 pub struct Catalog {
-    dir: Dir,
-    runtime: Arc<Runtime>,
-    keys: Arc<dyn KeyStore>,
+    pub(super) dir: Dir,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) keys: Arc<dyn KeyStore>,
     active: ArcSwap<FxHashMap<String, Arc<Adapter>>>,
     listed: ArcSwap<Vec<Listed>>,
     files: Mutex<Files>,
+    /// Who last changed a file through the API.
+    hands: Mutex<BTreeMap<String, String>>,
 }
 
 /// One file of the directory, for people.
@@ -111,6 +113,7 @@ impl Catalog {
             active: ArcSwap::default(),
             listed: ArcSwap::default(),
             files: Mutex::default(),
+            hands: Mutex::default(),
         })
     }
 
@@ -122,6 +125,19 @@ impl Catalog {
     /// Every file, by name.
     pub fn list(&self) -> Arc<Vec<Listed>> {
         self.listed.load_full()
+    }
+
+    /// Who last changed this file through the API; `None`: it came by itself.
+    pub fn hand(&self, file: &str) -> Option<String> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner).get(file).cloned()
+    }
+
+    pub(super) fn note_hand(&self, file: &str, by: &str) {
+        let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
+        if hands.len() >= ADAPTER_FILES_MAX {
+            hands.clear();
+        }
+        hands.insert(file.to_owned(), by.to_owned());
     }
 
     /// Looks at the directory and loads what is new. Blocks for as long as compiling takes; one scan at a time.

@@ -8,6 +8,7 @@ mod cipher;
 mod conform;
 mod engine;
 mod guest;
+mod install;
 mod instance;
 mod keys;
 mod loaded;
@@ -18,6 +19,7 @@ mod wit;
 pub use catalog::{Catalog, Change, Listed, State};
 pub use conform::Conformance;
 pub use engine::Runtime;
+pub use install::InstallError;
 pub use loaded::Adapter;
 pub use manifest::{LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Session, VECTORS_SECTION};
 

@@ -85,7 +85,7 @@ pub(super) fn scan_adapters_blocking(services: &Services) -> anyhow::Result<Vec<
                 version: change.version,
                 digest: change.digest,
                 step: change.step,
-                by: change.file,
+                by: services.catalog.hand(&change.file).unwrap_or(change.file),
             };
             let entry = Entry { at_ms: services.clock.now_ms(), fact: Fact::Adapter(fact) };
             services.journal.append_blocking(entry)?;
