@@ -188,8 +188,20 @@ pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 /// Rows of one page of any listing.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 pub const PAGE_ROWS_DEFAULT: usize = 100;
+/// Bytes of journal entries that one page is made of.
+pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Note of a command.
+pub const NOTE_BYTES_MAX: usize = 1_000;
+/// How long an answer waits for the views to show what it has just written.
+pub const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer waits until a scan has seen an installed adapter.
+pub const ADAPTER_SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// HTTP connections at a time.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Longest time in which no byte moves on an HTTP connection, the pause between two requests included.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests under way may take when the station stops.
+pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// One line on `adapter decode`'s input: a frame in hex with room for blanks.

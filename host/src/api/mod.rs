@@ -1,16 +1,141 @@
-//! stub
+//! The HTTP API: JSON under `/api/v1`, `/health` and `/metrics` beside it. The only way in for people, scripts, the
+//! command line and the status page.
+//!
+//! One file a noun, each with its rows, its handlers and their description. `errors` has the one form of refusals, `auth`
+//! who may do what, `listen` the door. Handlers decide nothing about devices or commands: they ask views and services.
+
+mod adapters;
+mod auth;
+mod commands;
+mod days;
+mod devices;
+mod errors;
+mod frames;
+mod journal;
+pub mod keys;
+mod listen;
+mod moments;
+mod openapi;
+mod overview;
+mod paging;
+mod quarantine;
+mod readings;
+mod requests;
+pub mod secret;
+mod series;
+mod station;
+pub mod tokens;
+
+pub use adapters::AdapterRow;
+pub use commands::{CommandRow, place};
+pub use errors::{ApiError, Code};
+pub use listen::{Peer, serve};
+pub use openapi::description;
+pub use overview::{AdapterDay, LatestReport, Minute, Overview, Quarantined, overview};
+pub use station::{CommandCounts, Fleet, Health, JournalLag, StationStatus, ViewsLag};
+
+use crate::journal::Fact;
+use crate::limits;
+use crate::model::Seq;
+use crate::session::Services;
+use crate::views::ViewError;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use errors::ApiResult;
 use std::sync::Arc;
-pub fn router(_: Arc<crate::session::Services>) -> axum::Router {
-    axum::Router::new()
-}
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: axum::Router,
-    mut stop: tokio::sync::watch::Receiver<bool>,
-) {
-    let _ = axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            let _ = stop.changed().await;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Everything but the status page.
+pub fn router(services: Arc<Services>) -> Router {
+    let (router, description) = routes().split_for_parts();
+    let text = openapi::finish(description);
+    router
+        .route("/api/v1/openapi.json", axum::routing::get(|| async { openapi::serve(text) }))
+        .fallback(|uri: axum::http::Uri| async move {
+            ApiError::new(Code::NoSuchRoute, format!("nothing is served at {}; see /api/v1/openapi.json", uri.path()))
         })
-        .await;
+        .method_not_allowed_fallback(|method: axum::http::Method| async move {
+            ApiError::new(Code::MethodNotAllowed, format!("not with {method}; see /api/v1/openapi.json"))
+        })
+        .with_state(services)
+}
+
+/// Every route with its description: one cannot be without the other.
+fn routes() -> OpenApiRouter<Arc<Services>> {
+    let nouns = OpenApiRouter::new()
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::show))
+        .routes(routes!(devices::adopt))
+        .routes(routes!(readings::list))
+        .routes(routes!(series::show))
+        .routes(routes!(readings::events))
+        .routes(routes!(readings::newest_events))
+        .routes(routes!(frames::of_device))
+        .routes(routes!(commands::of_device))
+        .routes(routes!(commands::list, commands::send))
+        .routes(routes!(commands::show))
+        .routes(routes!(commands::cancel))
+        .routes(routes!(adapters::list))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(days::list))
+        .routes(routes!(journal::status))
+        .routes(routes!(journal::entries))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::set, keys::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(station::status))
+        .routes(routes!(overview::show))
+        .layer(DefaultBodyLimit::max(limits::REQUEST_BYTES_MAX));
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(adapters::install, adapters::remove))
+        .layer(DefaultBodyLimit::max(limits::COMPONENT_BYTES_MAX));
+    OpenApiRouter::with_openapi(openapi::frame())
+        .nest("/api/v1", nouns.merge(uploads))
+        .routes(routes!(station::health))
+        .routes(routes!(station::metrics))
+}
+
+/// Asks the views on a thread that may block: a page may have to come from disk.
+async fn look<T: Send + 'static>(
+    services: &Arc<Services>,
+    ask: impl FnOnce(&Services) -> Result<T, ViewError> + Send + 'static,
+) -> ApiResult<T> {
+    let services = services.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&services)).await;
+    Ok(asked.map_err(|e| ApiError::internal(&e))??)
+}
+
+/// Makes a fact durable, and waits until the views show it, so that whoever asks next sees what was just said.
+async fn commit(services: &Arc<Services>, fact: Fact) -> ApiResult<()> {
+    let seq = services.commit(vec![fact]).await.map_err(|why| ApiError::journal(&why))?;
+    shown(services, seq).await;
+    Ok(())
+}
+
+/// Runs what must not stop half-way: a client that hangs up drops its handler at whatever it was waiting for.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> ApiResult<T> {
+    tokio::spawn(work).await.map_err(|e| ApiError::internal(&e))
+}
+
+/// Waits until the views show an entry; durable it is in any case.
+async fn shown(services: &Services, seq: Seq) {
+    if tokio::time::timeout(limits::SHOWN_WITHIN, services.views.caught_up(seq)).await.is_err() {
+        tracing::warn!(seq = seq.0, "answered before the views showed it: they are behind");
+    }
+}
+
+/// Waits until the views show everything that is durable now.
+async fn shown_all(services: &Services) {
+    shown(services, services.journal.health().last_seq).await;
+}
+
+impl From<ViewError> for ApiError {
+    fn from(error: ViewError) -> Self {
+        match &error {
+            ViewError::Place(_) => Self::bad_request(error.to_string()),
+            _ => Self::internal(&error),
+        }
+    }
 }

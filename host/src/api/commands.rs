@@ -1,0 +1,292 @@
+//! Commands: asked for here, sent when the device is there, followed to their end.
+
+use super::auth::{Operator, Viewer};
+use super::errors::{ApiError, ApiResult, Code, ErrorBody};
+use super::moments::instant;
+use super::paging::{Page, Paged};
+use super::requests::{Body, Device, Named, Query};
+use super::{look, shown_all, to_the_end};
+use crate::command::{Order, Refusal};
+use crate::journal::{CommandStep, Fact};
+use crate::limits;
+use crate::model::{Command, DeviceKey, json};
+use crate::session::Services;
+use crate::views::{self, CommandFilter, CommandState};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// What to ask of which device.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCommand {
+    /// `realm/address`.
+    #[schema(value_type = String, example = "usp/50001234567810")]
+    pub device: DeviceKey,
+    /// In the contract's form, as described in wit/commands.wit.
+    #[schema(value_type = Object, example = json!({"valve": {"order": "close-forced", "reason": "balance-exhausted"}}))]
+    pub command: Command,
+    /// How long it may wait for the device, seconds; the default depends on the command.
+    #[serde(default)]
+    pub expires_s: Option<u64>,
+    /// Kept with the command, for those who ask later.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// A command that is durable.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Accepted {
+    /// Ask `/commands/{id}` what becomes of it.
+    pub id: u64,
+}
+
+/// A command and how it stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CommandRow {
+    pub id: u64,
+    pub device: String,
+    /// Its name in the contract.
+    #[schema(example = "valve")]
+    pub name: String,
+    /// As it was asked for, with what the station added.
+    #[schema(value_type = Object)]
+    pub command: Value,
+    /// queued, sent, unconfirmed, done, refused, failed, expired or cancelled.
+    pub state: &'static str,
+    /// Nothing more will happen to it.
+    pub finished: bool,
+    /// Who asked: the name of the token.
+    pub by: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    pub requested: String,
+    pub expires: String,
+    pub attempts: u8,
+    /// The device's answer, by the contract's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+    /// Why it ended so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// What the answer carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
+}
+
+/// A command with its whole life.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CommandDetail {
+    #[serde(flatten)]
+    pub row: CommandRow,
+    pub steps: Vec<Step>,
+}
+
+/// One step in a command's life.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(clippy::struct_field_names)]
+pub struct Step {
+    /// Its journal entry.
+    pub seq: u64,
+    pub at: String,
+    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired or cancelled.
+    pub step: String,
+    /// In words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The bytes that were sent, hexadecimal; not shown of set-key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Only of this device, `realm/address`.
+    #[param(value_type = Option<String>)]
+    pub device: Option<DeviceKey>,
+    /// Only in this state.
+    #[param(value_type = Option<String>)]
+    pub state: Option<CommandState>,
+    /// Only those that are not finished.
+    #[serde(default)]
+    pub open: bool,
+}
+
+/// Ask a device to do something
+///
+/// The answer comes once the command is durable. It is sent when the device is there and nothing older waits.
+#[utoipa::path(post, path = "/commands", tag = "commands", security(("token" = ["operator"])), request_body = NewCommand,
+    responses((status = 201, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn send(
+    Operator(caller): Operator,
+    State(services): State<Arc<Services>>,
+    Body(asked): Body<NewCommand>,
+) -> ApiResult<(StatusCode, Json<Accepted>)> {
+    if asked.note.len() > limits::NOTE_BYTES_MAX {
+        return Err(ApiError::bad_request(format!("a note has at most {} bytes", limits::NOTE_BYTES_MAX)));
+    }
+    let order = Order {
+        device: asked.device,
+        command: asked.command,
+        by: caller.name,
+        note: asked.note,
+        expires: asked.expires_s.map(Duration::from_secs),
+    };
+    let placing = services.clone();
+    let id = to_the_end(async move { place(&placing, order).await }).await??;
+    shown_all(&services).await;
+    Ok((StatusCode::CREATED, Json(Accepted { id })))
+}
+
+/// An order's way in: checked, durable, then known to the desk and to the device's session.
+pub async fn place(services: &Services, order: Order) -> Result<u64, Refusal> {
+    let known = services.known(&order.device);
+    let fact = services.desk.propose(order, known, services.clock.now_ms(), &services.clock)?;
+    if let Err(why) = services.commit(vec![Fact::Command(fact.clone())]).await {
+        services.desk.withdraw(fact.id);
+        return Err(Refusal::Store(why));
+    }
+    services.settle(std::slice::from_ref(&fact));
+    services.registry.wake(&fact.device);
+    Ok(fact.id)
+}
+
+/// Take back a command that has not been sent
+#[utoipa::path(post, path = "/commands/{id}/cancel", tag = "commands", security(("token" = ["operator"])),
+    params(("id" = u64, Path)),
+    responses((status = 200, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn cancel(
+    Operator(caller): Operator,
+    State(services): State<Arc<Services>>,
+    Named(id): Named<u64>,
+) -> ApiResult<Json<Accepted>> {
+    let cancelling = services.clone();
+    to_the_end(async move {
+        let step = cancelling.desk.cancel(id, &caller.name)?;
+        cancelling.commit_steps(vec![step]).await.map_err(|why| ApiError::journal(&why))
+    })
+    .await??;
+    shown_all(&services).await;
+    Ok(Json(Accepted { id }))
+}
+
+/// Commands, newest first
+#[utoipa::path(get, path = "/commands", tag = "commands", security(("token" = ["viewer"])), params(Filter, Page),
+    responses((status = 200, body = Paged<CommandRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn list(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Query(filter): Query<Filter>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<CommandRow>>> {
+    let filter = CommandFilter { device: filter.device, state: filter.state, open: filter.open };
+    rows(services, filter, page).await
+}
+
+/// Commands of one device, newest first
+#[utoipa::path(get, path = "/devices/{realm}/{address}/commands", tag = "devices", security(("token" = ["viewer"])),
+    params(("realm", Path), ("address", Path), Page),
+    responses((status = 200, body = Paged<CommandRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn of_device(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Device(device): Device,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<CommandRow>>> {
+    rows(services, CommandFilter { device: Some(device), ..CommandFilter::default() }, page).await
+}
+
+async fn rows(services: Arc<Services>, filter: CommandFilter, page: Page) -> ApiResult<Json<Paged<CommandRow>>> {
+    let limit = page.limit()?;
+    let found = look(&services, move |s| s.views.commands(&filter, page.after(), limit)).await?;
+    Ok(Json(Paged::of(found, CommandRow::from)))
+}
+
+/// One command with every step of its life
+#[utoipa::path(get, path = "/commands/{id}", tag = "commands", security(("token" = ["viewer"])),
+    params(("id" = u64, Path)),
+    responses((status = 200, body = CommandDetail), (status = "4XX", body = ErrorBody)))]
+pub async fn show(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Named(id): Named<u64>,
+) -> ApiResult<Json<CommandDetail>> {
+    let found = look(&services, move |s| {
+        let Some(row) = s.views.command(id)? else { return Ok(None) };
+        // What carries a new key, even wrapped, stays in the journal.
+        let open = row.command.as_ref().is_some_and(|c| !matches!(c, Command::SetKey { .. }));
+        let steps = row.steps.iter().map(|step| Step::read(s, step, open)).collect();
+        Ok(Some(CommandDetail { row: CommandRow::from(row), steps }))
+    });
+    let missing = || ApiError::new(Code::NotFound, format!("no command {id}; list them with GET /api/v1/commands"));
+    Ok(Json(found.await?.ok_or_else(missing)?))
+}
+
+impl From<views::CommandRow> for CommandRow {
+    fn from(row: views::CommandRow) -> Self {
+        Self {
+            id: row.id,
+            device: row.device.to_string(),
+            name: row.command.as_ref().map_or("", Command::name).to_owned(),
+            command: row.command.as_ref().and_then(|c| serde_json::to_value(c).ok()).unwrap_or_default(),
+            state: row.state.name(),
+            finished: row.state.is_final(),
+            by: row.by,
+            note: row.note,
+            requested: instant(row.requested_ms),
+            expires: instant(row.expires_ms),
+            attempts: row.attempts,
+            outcome: row.answer.as_ref().map(|a| a.outcome.name()),
+            why: row.why,
+            result: row.answer.as_ref().and_then(|a| json::answer_body(&a.body)),
+        }
+    }
+}
+
+impl Step {
+    /// The row knows when; the entry, unless its day was dropped, knows what.
+    fn read(services: &Services, row: &views::StepRow, with_frames: bool) -> Self {
+        let mut step = Self {
+            seq: row.seq.0,
+            at: instant(row.at_ms),
+            step: row.step.clone(),
+            detail: String::new(),
+            frames: Vec::new(),
+        };
+        if let Ok(Some(stored)) = services.journal.reader().get(row.seq)
+            && let Ok(entry) = stored.entry
+            && let Fact::Command(fact) = entry.fact
+        {
+            step.detail = in_words(&fact.step);
+            if let CommandStep::Sent { frames, .. } = fact.step
+                && with_frames
+            {
+                step.frames = frames.iter().map(|frame| hex::encode(&frame.0)).collect();
+            }
+        }
+        step
+    }
+}
+
+/// What a step says beyond its name.
+pub fn in_words(step: &CommandStep) -> String {
+    match step {
+        CommandStep::Requested { by, note, .. } if note.is_empty() => format!("by {by}"),
+        CommandStep::Requested { by, note, .. } => format!("by {by}: {note}"),
+        CommandStep::Sent { attempt, frames, .. } => format!("attempt {attempt}, {} frames", frames.len()),
+        CommandStep::Answered { outcome, reason, .. } if reason.is_empty() => outcome.to_string(),
+        CommandStep::Answered { outcome, reason, .. } => format!("{outcome}: {reason}"),
+        CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),
+        CommandStep::Unconfirmed { why } | CommandStep::Failed { why } => why.clone(),
+        CommandStep::Confirmed { frame, evidence } => format!("{evidence} (entry {frame})"),
+        CommandStep::Expired => String::new(),
+        CommandStep::Cancelled { by } => format!("by {by}"),
+    }
+}

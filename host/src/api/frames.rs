@@ -1,0 +1,213 @@
+//! Journal entries as JSON: raw frames of a device, and any entry for those who follow the journal.
+
+use super::auth::Viewer;
+use super::commands::in_words;
+use super::devices::AdapterName;
+use super::errors::{ApiResult, ErrorBody};
+use super::look;
+use super::moments::instant;
+use super::paging::{Page, Paged};
+use super::requests::{Device, Query};
+use crate::journal::{AdapterStep, Fact, FrameFact, FrameOutcome, Stored};
+use crate::model::{Message, Seq, json};
+use crate::session::Services;
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Bytes from a peer and what they meant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FrameRow {
+    /// Journal entry.
+    pub seq: u64,
+    pub received: String,
+    /// The listener's name in the configuration.
+    pub listener: String,
+    pub peer: String,
+    pub session: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterName>,
+    /// Hexadecimal.
+    pub raw: String,
+    /// As in `polymeter adapter decode`.
+    #[schema(value_type = Vec<Object>)]
+    pub messages: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// A repetition inside one session: counted, not applied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+    /// Kept aside, since the device was held.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// On one line.
+    pub summary: String,
+}
+
+/// Why a frame could not be read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Fault {
+    pub kind: &'static str,
+    pub detail: String,
+}
+
+/// One journal entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryRow {
+    pub seq: u64,
+    pub at: String,
+    /// frame, command, adapter, redecoded, device-adopted, key-set, token-set, token-revoked, remembered or unreadable.
+    pub fact: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// On one line.
+    pub summary: String,
+    /// The frame, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<FrameRow>,
+}
+
+/// Raw frames of a device and what they meant, newest first
+///
+/// Frames that bring nothing but heartbeats are not listed.
+#[utoipa::path(get, path = "/devices/{realm}/{address}/frames", tag = "devices", security(("token" = ["viewer"])),
+    params(("realm", Path), ("address", Path), Page),
+    responses((status = 200, body = Paged<FrameRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn of_device(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<FrameRow>>> {
+    let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
+    let found = look(&services, move |s| {
+        let seqs = s.views.frames(&key, before, limit)?;
+        let next = seqs.last().filter(|_| seqs.len() == limit).map(|seq| seq.0.to_string());
+        let reader = s.journal.reader();
+        let mut items = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            if let Some(Stored { entry: Ok(entry), .. }) = reader.get(seq)?
+                && let Fact::Frame(frame) = &entry.fact
+            {
+                items.push(FrameRow::of(seq.0, entry.at_ms, frame));
+            }
+        }
+        Ok(Paged { items, next })
+    });
+    Ok(Json(found.await?))
+}
+
+impl FrameRow {
+    pub fn of(seq: u64, at_ms: i64, frame: &FrameFact) -> Self {
+        let (messages, fault, duplicate, held) = match &frame.outcome {
+            FrameOutcome::Decoded { messages, duplicate, held, .. } => {
+                (messages.iter().map(json::message).collect(), None, *duplicate, *held)
+            }
+            FrameOutcome::Fault { kind, detail } => {
+                (Vec::new(), Some(Fault { kind: kind.name(), detail: detail.clone() }), false, false)
+            }
+        };
+        Self {
+            seq,
+            received: instant(at_ms),
+            listener: frame.listener.clone(),
+            peer: frame.peer.clone(),
+            session: frame.session,
+            device: frame.device.as_ref().map(ToString::to_string),
+            adapter: frame.adapter.clone().map(AdapterName::from),
+            raw: hex::encode(&frame.raw.0),
+            messages,
+            fault,
+            duplicate,
+            held,
+            summary: outcome_in_words(&frame.outcome),
+        }
+    }
+}
+
+impl EntryRow {
+    pub fn of(stored: &Stored) -> Self {
+        let seq = stored.seq.0;
+        let (at_ms, fact) = match &stored.entry {
+            Ok(entry) => (entry.at_ms, &entry.fact),
+            Err(error) => {
+                let (fact, summary) = ("unreadable", error.to_string());
+                return Self { seq, at: String::new(), fact, device: None, summary, frame: None };
+            }
+        };
+        let (fact, device, summary) = describe(fact);
+        let frame = match &stored.entry {
+            Ok(crate::journal::Entry { fact: Fact::Frame(frame), .. }) => Some(FrameRow::of(seq, at_ms, frame)),
+            _ => None,
+        };
+        Self { seq, at: instant(at_ms), fact, device, summary, frame }
+    }
+}
+
+/// Kind, device, and a line for people. No key and no hash is in it.
+fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
+    match fact {
+        Fact::Frame(f) => ("frame", f.device.as_ref().map(ToString::to_string), outcome_in_words(&f.outcome)),
+        Fact::Command(c) => {
+            let detail = in_words(&c.step);
+            let summary = format!("command {} {} {detail}", c.id, c.step.name());
+            ("command", Some(c.device.to_string()), summary.trim_end().to_owned())
+        }
+        Fact::Adapter(a) => {
+            let step = match &a.step {
+                AdapterStep::Activated => "activated".to_owned(),
+                AdapterStep::Replaced { with } => format!("replaced with {}", with.short()),
+                AdapterStep::Rejected { why } => format!("rejected: {why}"),
+                AdapterStep::Removed => "removed".to_owned(),
+            };
+            ("adapter", None, format!("{} {} {step}", a.name, a.version))
+        }
+        Fact::Redecoded { frame, device, outcome, .. } => {
+            let summary = format!("frame {frame}: {}", outcome_in_words(outcome));
+            ("redecoded", device.as_ref().map(ToString::to_string), summary)
+        }
+        Fact::DeviceAdopted { device, by } => ("device-adopted", Some(device.to_string()), format!("by {by}")),
+        Fact::KeySet { device, slot, sealed, by } => {
+            let what = if sealed.is_some() { "set" } else { "removed" };
+            ("key-set", Some(device.clone()), format!("{slot} {what} by {by}"))
+        }
+        Fact::TokenSet { name, role, by, .. } => ("token-set", None, format!("{name}, {}, by {by}", role.name())),
+        Fact::TokenRevoked { name, by } => ("token-revoked", None, format!("{name}, by {by}")),
+        Fact::Remembered { device, memory } => {
+            ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
+        }
+    }
+}
+
+fn outcome_in_words(outcome: &FrameOutcome) -> String {
+    match outcome {
+        FrameOutcome::Fault { kind, detail } => format!("{}: {detail}", kind.name()),
+        FrameOutcome::Decoded { messages, duplicate, held, .. } => {
+            let mut words: Vec<String> = messages.iter().map(message_in_words).collect();
+            words.extend(duplicate.then(|| "(repeated)".to_owned()));
+            words.extend(held.then(|| "(held)".to_owned()));
+            words.join(", ")
+        }
+    }
+}
+
+fn message_in_words(message: &Message) -> String {
+    match message {
+        Message::Registration(r) => format!("registration {}", r.model).trim_end().to_owned(),
+        Message::Heartbeat(_) => "heartbeat".into(),
+        Message::Report(r) => {
+            let values = r.registers.len() + r.series.iter().map(|s| s.samples.len()).sum::<usize>();
+            format!("{} report of {values} values", r.cause)
+        }
+        Message::Event(e) => format!("event {}{}", e.code, if e.cleared { " cleared" } else { "" }),
+        Message::Answer(a) => format!("answer {}", a.outcome),
+        Message::Relayed(r) => format!("relayed from {}", r.target),
+        Message::EndOfSession => "end of session".into(),
+        Message::Unknown { what, .. } => format!("unknown: {what}"),
+    }
+}

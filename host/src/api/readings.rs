@@ -1,0 +1,189 @@
+//! What a device measured and reported: values and events.
+
+use super::auth::Viewer;
+use super::errors::{ApiResult, ErrorBody};
+use super::look;
+use super::moments::{self, instant};
+use super::paging::{Page, Paged};
+use super::requests::{Device, Query};
+use crate::model::{Civil, Quality, Quantity, json};
+use crate::session::Services;
+use crate::views::{self, ReadingFilter};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// One value at one time of the device's clock.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReadingRow {
+    /// Local time of the device.
+    #[schema(example = "2024-03-15T00:00:00")]
+    pub at: String,
+    #[schema(example = "working-volume")]
+    pub quantity: &'static str,
+    /// Exact, as a decimal.
+    #[schema(example = "1234.56")]
+    pub value: String,
+    #[schema(example = "cubic-metre")]
+    pub unit: &'static str,
+    pub role: &'static str,
+    #[serde(skip_serializing_if = "is_good")]
+    pub quality: &'static str,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub storage: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tariff: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub channel: u32,
+    /// The vendor's own code.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub code: u32,
+    /// Journal entry of the frame that told it.
+    pub frame: u64,
+    pub received: String,
+    /// A later frame gave another value for the same place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
+}
+
+/// Something a device reported.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EventRow {
+    pub device: String,
+    /// Local time of the device; of reception where it did not say.
+    pub at: String,
+    /// The device said when.
+    pub dated: bool,
+    /// A code of wit/codes.md.
+    pub code: String,
+    pub cleared: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub raw_code: u32,
+    /// Journal entry of the frame that told it first.
+    pub frame: u64,
+    pub received: String,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Span {
+    /// First day or local time of the device; left out: from the beginning.
+    pub from: Option<String>,
+    /// Last day or local time, included; left out: to the end.
+    pub to: Option<String>,
+    /// Only this quantity, such as working-volume.
+    #[param(value_type = Option<String>)]
+    pub quantity: Option<Quantity>,
+    /// Also values that were told differently later.
+    #[serde(default)]
+    pub superseded: bool,
+}
+
+/// Stored values of a device, oldest first
+///
+/// A page never divides a day, so it may be somewhat longer than asked for.
+#[utoipa::path(get, path = "/devices/{realm}/{address}/readings", tag = "devices", security(("token" = ["viewer"])),
+    params(("realm", Path), ("address", Path), Span, Page),
+    responses((status = 200, body = Paged<ReadingRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn list(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+    Query(span): Query<Span>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<ReadingRow>>> {
+    let (filter, limit) = (span.resolve()?, page.limit()?);
+    let found = look(&services, move |s| s.views.readings(&key, &filter, page.after(), limit)).await?;
+    Ok(Json(Paged::of(found, ReadingRow::from)))
+}
+
+/// Events that a device reported, by its clock, oldest first
+#[utoipa::path(get, path = "/devices/{realm}/{address}/events", tag = "devices", security(("token" = ["viewer"])),
+    params(("realm", Path), ("address", Path), Span, Page),
+    responses((status = 200, body = Paged<EventRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn events(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+    Query(span): Query<Span>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<EventRow>>> {
+    let (span, limit) = (span.resolve()?, page.limit()?);
+    let found = look(&services, move |s| s.views.events(&key, (span.from, span.to), page.after(), limit)).await?;
+    Ok(Json(Paged::of(found, EventRow::from)))
+}
+
+/// The newest events of the whole fleet, newest first
+#[utoipa::path(get, path = "/events", tag = "station", security(("token" = ["viewer"])), params(Page),
+    responses((status = 200, body = Paged<EventRow>), (status = "4XX", body = ErrorBody)))]
+pub async fn newest_events(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<EventRow>>> {
+    let limit = page.limit()?;
+    let found = look(&services, move |s| s.views.newest_events(page.after(), limit)).await?;
+    Ok(Json(Paged::of(found, EventRow::from)))
+}
+
+impl Span {
+    pub fn resolve(&self) -> ApiResult<ReadingFilter> {
+        Ok(ReadingFilter {
+            from: moments::from(self.from.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MIN)),
+            to: moments::to(self.to.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MAX)),
+            quantity: self.quantity,
+            with_superseded: self.superseded,
+        })
+    }
+}
+
+impl From<views::Reading> for ReadingRow {
+    fn from(reading: views::Reading) -> Self {
+        let r = &reading.register;
+        Self {
+            at: reading.at.to_string(),
+            quantity: r.quantity.name(),
+            value: json::value(r.mantissa, r.exponent, r.unit),
+            unit: r.unit.name(),
+            role: r.role.name(),
+            quality: r.quality.name(),
+            storage: r.storage,
+            tariff: r.tariff.into(),
+            channel: r.channel.into(),
+            code: r.code,
+            frame: reading.source.0,
+            received: instant(reading.received_ms),
+            superseded: reading.superseded,
+        }
+    }
+}
+
+impl From<views::EventRow> for EventRow {
+    fn from(event: views::EventRow) -> Self {
+        Self {
+            device: event.device.to_string(),
+            at: event.at.to_string(),
+            dated: event.dated,
+            code: event.code,
+            cleared: event.cleared,
+            value: event.value,
+            raw_code: event.raw_code,
+            frame: event.source.0,
+            received: instant(event.received_ms),
+        }
+    }
+}
+
+// serde passes references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_good(quality: &&'static str) -> bool {
+    *quality == Quality::Good.name()
+}

@@ -1,0 +1,180 @@
+//! The station at a glance, its health, its metrics. The status page shows what is gathered here.
+
+use super::auth::Viewer;
+use super::errors::{ApiResult, ErrorBody};
+use super::listen::Peer;
+use super::look;
+use super::moments::instant;
+use crate::metrics::Snapshot;
+use crate::session::Services;
+use crate::views::{self, CommandState, ViewError};
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The station at a glance.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StationStatus {
+    pub station: String,
+    pub version: &'static str,
+    /// The station's clock.
+    pub now: String,
+    /// The same in the fleet's zone.
+    pub local: String,
+    pub health: Health,
+    pub fleet: Fleet,
+    pub commands: CommandCounts,
+    /// Frames that nobody could read yet.
+    pub quarantined: u64,
+    pub sessions_open: u64,
+    pub journal: JournalLag,
+    pub views: ViewsLag,
+    pub adapters_active: usize,
+}
+
+/// Whether the station does its work.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// ok or failing.
+    pub status: &'static str,
+    /// Why entries cannot be stored, and since when; left out while they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
+    /// Why the views cannot follow the journal; left out while they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub views: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Fleet {
+    pub devices: u64,
+    /// With a session open.
+    pub online: u64,
+    /// Devices that have reported since midnight in the fleet's zone.
+    pub reported_today: u64,
+    /// That wait to be adopted.
+    pub held: u64,
+    /// With at least one alarm.
+    pub in_alarm: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct CommandCounts {
+    /// Not finished.
+    pub open: u64,
+    /// Sent, and nobody knows whether they were carried out.
+    pub unconfirmed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct JournalLag {
+    pub last_seq: u64,
+    /// Entries waiting for the writer.
+    pub queued: usize,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ViewsLag {
+    /// The last entry that is folded in.
+    pub cursor: u64,
+    /// Entries behind the journal.
+    pub lag: u64,
+}
+
+/// The station at a glance
+#[utoipa::path(get, path = "/station", tag = "station", security(("token" = ["viewer"])),
+    responses((status = 200, body = StationStatus), (status = "4XX", body = ErrorBody)))]
+pub async fn status(_: Viewer, State(services): State<Arc<Services>>) -> ApiResult<Json<StationStatus>> {
+    Ok(Json(look(&services, gather).await?))
+}
+
+/// Reads everything together; for threads that may block.
+pub fn gather(services: &Services) -> Result<StationStatus, ViewError> {
+    let fleet = services.views.fleet()?;
+    let open = services.views.open_commands()?;
+    let now_ms = services.clock.now_ms();
+    let today = services.clock.civil(now_ms).day();
+    let snapshot = snapshot(services);
+    Ok(StationStatus {
+        station: services.journal.identity().station.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        now: instant(now_ms),
+        local: services.clock.civil(now_ms).to_string(),
+        health: health_of(services),
+        fleet: Fleet {
+            devices: fleet.devices,
+            online: services.registry.count() as u64,
+            reported_today: services.views.days(today, today)?.iter().map(|d| d.counts.devices).sum(),
+            held: marked(&fleet, "held"),
+            in_alarm: marked(&fleet, "alarm"),
+        },
+        commands: CommandCounts {
+            open: open.len() as u64,
+            unconfirmed: open.iter().filter(|c| c.state == CommandState::Unconfirmed).count() as u64,
+        },
+        quarantined: services.views.quarantine_counts()?.iter().map(|c| c.frames).sum(),
+        sessions_open: services.metrics.sessions_open(),
+        journal: JournalLag { last_seq: snapshot.journal_last_seq, queued: snapshot.journal_queue as usize },
+        views: ViewsLag { cursor: services.views.cursor().0, lag: snapshot.views_lag },
+        adapters_active: snapshot.adapters_active as usize,
+    })
+}
+
+/// Whether the station does its work
+///
+/// For load balancers and watchdogs; needs no token.
+#[utoipa::path(get, path = "/health", tag = "station",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub async fn health(State(services): State<Arc<Services>>) -> (StatusCode, Json<Health>) {
+    let health = health_of(&services);
+    let status = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health))
+}
+
+fn health_of(services: &Services) -> Health {
+    let failing = services.journal.health().failing;
+    let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
+    let views = services.views.health().failing;
+    let status = if journal.is_none() && views.is_none() { "ok" } else { "failing" };
+    Health { status, journal, views }
+}
+
+/// Counters and gauges for Prometheus
+///
+/// Needs no token from the station's own machine, and a viewer's from elsewhere.
+#[utoipa::path(get, path = "/metrics", tag = "station", security((), ("token" = ["viewer"])),
+    responses((status = 200, content_type = "application/openmetrics-text", body = String), (status = "4XX", body = ErrorBody)))]
+pub async fn metrics(
+    State(services): State<Arc<Services>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    viewer: ApiResult<Viewer>,
+) -> ApiResult<impl IntoResponse> {
+    if !peer.ip().is_loopback() {
+        viewer?;
+    }
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    Ok((kind, services.metrics.expose(&snapshot(&services))))
+}
+
+fn marked(fleet: &views::Fleet, mark: &str) -> u64 {
+    fleet.marks.iter().find(|(name, _)| name == mark).map_or(0, |(_, devices)| *devices)
+}
+
+/// What is read off the parts at this moment.
+fn snapshot(services: &Services) -> Snapshot {
+    let health = services.journal.health();
+    Snapshot {
+        journal_last_seq: health.last_seq.0,
+        journal_queue: health.queued as u64,
+        journal_failing: health.failing.is_some(),
+        views_lag: health.last_seq.0.saturating_sub(services.views.cursor().0),
+        devices_online: services.registry.count() as u64,
+        commands_unfinished: services.desk.unfinished() as u64,
+        adapters_active: services.catalog.list().iter().filter(|a| a.state == crate::adapter::State::Active).count()
+            as u64,
+    }
+}
