@@ -1,8 +1,23 @@
 //! The command line: one group of subcommands a file. Here only the root: which groups there are, and how errors are shown.
 
 mod adapter;
+mod adapters;
+mod client;
+mod command;
+mod journal;
+mod key;
+mod meter;
+mod offline;
+mod order;
+mod output;
+mod quarantine;
+mod serve;
+mod status;
+mod token;
+mod views;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use client::Access;
 use std::process::ExitCode;
 
 /// One station, every meter: vendor adapters in WebAssembly, one journal, one message model.
@@ -15,15 +30,61 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Group {
-    /// Build, test and try adapters.
+    /// Run the station
+    Serve(serve::Serve),
+    /// How the station and its fleet are
+    Status(Access),
+    /// Devices and what they said
+    Meter(Remote<meter::MeterCommand>),
+    /// Ask devices to do something, and follow what becomes of it
+    Command(Remote<command::CommandCommand>),
+    /// Build, test and try adapters; install them in a station
     #[command(subcommand)]
-    Adapter(adapter::Command),
+    Adapter(AdapterGroup),
+    /// Frames that nobody could read yet
+    Quarantine(Remote<quarantine::QuarantineCommand>),
+    /// Prove that nothing was lost or changed; watch what is written
+    Journal(Remote<journal::JournalCommand>),
+    /// What the station shows, folded anew from the journal
+    #[command(subcommand)]
+    Views(views::ViewsCommand),
+    /// Secrets shared with devices
+    Key(Remote<key::KeyCommand>),
+    /// Who may use the API
+    Token(Remote<token::TokenCommand>),
+}
+
+/// A group whose commands speak to a running station.
+#[derive(Args)]
+struct Remote<C: Subcommand> {
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: C,
+}
+
+#[derive(Subcommand)]
+enum AdapterGroup {
+    #[command(flatten)]
+    Author(adapter::Command),
+    #[command(flatten)]
+    Station(adapters::StationCommand),
 }
 
 /// Runs the program with the process's arguments. An error is one line a cause, on standard error.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().group {
-        Group::Adapter(command) => adapter::run(command),
+        Group::Serve(args) => serve::run(&args),
+        Group::Status(access) => status::run(&access),
+        Group::Meter(group) => meter::run(&group.access, group.command),
+        Group::Command(group) => command::run(&group.access, group.command),
+        Group::Adapter(AdapterGroup::Author(command)) => adapter::run(command),
+        Group::Adapter(AdapterGroup::Station(command)) => adapters::run(command),
+        Group::Quarantine(group) => quarantine::run(&group.access, &group.command),
+        Group::Journal(group) => journal::run(&group.access, group.command),
+        Group::Views(command) => views::run(command),
+        Group::Key(group) => key::run(&group.access, group.command),
+        Group::Token(group) => token::run(&group.access, group.command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,4 +100,15 @@ pub fn run() -> ExitCode {
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,0 +1,226 @@
+//! The station's HTTP API as the command line sees it: requests, pages, and refusals as text for people.
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{Method, Request, StatusCode, header};
+
+/// Longest answer that is read into memory.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Loading an adapter compiles it, which takes a while on a small machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Which station, and as whom.
+#[derive(Args, Clone, Debug)]
+pub struct Remote {
+    /// Address of the station's HTTP interface
+    #[arg(long, global = true, env = "POLYMETER_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    url: String,
+    /// API token; make one with `polymeter token create`
+    #[arg(long, global = true, env = "POLYMETER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+/// What every command needs that speaks to a running station.
+#[derive(Args, Clone, Debug)]
+pub struct Access {
+    #[command(flatten)]
+    pub remote: Remote,
+    #[command(flatten)]
+    pub output: super::output::Output,
+}
+
+/// A connection to one station.
+pub struct Client {
+    agent: Agent,
+    base: String,
+    token: Option<String>,
+}
+
+impl Remote {
+    pub fn connect(&self) -> Result<Client> {
+        let base = self.url.trim_end_matches('/').to_owned();
+        if !base.starts_with("http://") {
+            bail!(
+                "`{base}` does not begin with http://; the station speaks plain HTTP, so reach it through an ssh tunnel or on a trusted network"
+            );
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_global(Some(TIMEOUT))
+            .max_idle_connections(1)
+            .build();
+        Ok(Client { agent: config.into(), base, token: self.token.clone() })
+    }
+}
+
+impl Client {
+    /// `path` is below `/api/v1`.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        self.call(&Method::GET, path, Vec::new(), "application/json")
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(&Method::POST, path, serde_json::to_vec(body)?, "application/json")
+    }
+
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(&Method::PUT, path, serde_json::to_vec(body)?, "application/json")
+    }
+
+    pub fn delete(&self, path: &str) -> Result<Value> {
+        self.call(&Method::DELETE, path, Vec::new(), "application/json")
+    }
+
+    pub fn upload(&self, path: &str, bytes: Vec<u8>) -> Result<Value> {
+        self.call(&Method::PUT, path, bytes, "application/wasm")
+    }
+
+    /// All rows of a listing, page after page, at most `rows_max`.
+    pub fn rows(&self, path: &str, query: &[(&str, String)], rows_max: usize) -> Rows<'_> {
+        let query: Vec<_> = query.iter().map(|(key, value)| format!("&{key}={}", escape(value))).collect();
+        Rows {
+            client: self,
+            path: path.into(),
+            query: query.concat(),
+            left: rows_max,
+            next: Next::First,
+            ready: VecDeque::new(),
+        }
+    }
+
+    fn call(&self, method: &Method, path: &str, body: Vec<u8>, kind: &str) -> Result<Value> {
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(format!("{}/api/v1/{path}", self.base))
+            .header(header::CONTENT_TYPE, kind);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(body).context("this request cannot be formed; check --url and --token")?;
+        let mut response = self.agent.run(request).map_err(|error| {
+            anyhow!("{}: {error}; is the station running (`polymeter serve`), and is --url right?", self.base)
+        })?;
+        let status = response.status();
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        let answer = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+        if status.is_success() {
+            return answer.with_context(|| format!("{} does not answer like a station; check --url", self.base));
+        }
+        Err(self.refused(status, answer.ok().as_ref()))
+    }
+
+    /// The API's own words, which say what to do.
+    fn refused(&self, status: StatusCode, answer: Option<&Value>) -> anyhow::Error {
+        match answer.and_then(|a| a.pointer("/error/message")).and_then(Value::as_str) {
+            Some(_) if status == StatusCode::UNAUTHORIZED && self.token.is_none() => {
+                anyhow!(
+                    "this needs a token: set POLYMETER_TOKEN, or make the first one with \
+                         `polymeter token create NAME --role admin --config FILE` while the station is stopped"
+                )
+            }
+            Some(message) => anyhow!("{message}"),
+            None => anyhow!("{} answers {status} but not like a station; check --url", self.base),
+        }
+    }
+}
+
+/// The page to be fetched.
+enum Next {
+    First,
+    After(String),
+    /// There is none.
+    End,
+}
+
+/// Rows of a listing; fetches the next page when the last one is used up.
+pub struct Rows<'a> {
+    client: &'a Client,
+    path: String,
+    query: String,
+    left: usize,
+    next: Next,
+    ready: VecDeque<Value>,
+}
+
+impl Rows<'_> {
+    /// Starts after this cursor.
+    pub fn after(mut self, cursor: String) -> Self {
+        self.next = Next::After(cursor);
+        self
+    }
+
+    /// Whether the station has rows beyond those that were asked for.
+    pub fn more(&self) -> bool {
+        !self.ready.is_empty() || !matches!(self.next, Next::End)
+    }
+
+    fn fetch(&mut self) -> Result<()> {
+        let after = match std::mem::replace(&mut self.next, Next::End) {
+            Next::First => String::new(),
+            Next::After(cursor) => format!("&after={}", escape(&cursor)),
+            Next::End => return Ok(()),
+        };
+        let limit = self.left.min(crate::limits::PAGE_ROWS_MAX);
+        let mut page = self.client.get(&format!("{}?limit={limit}{}{after}", self.path, self.query))?;
+        if let Some(cursor) = page.get("next").and_then(Value::as_str) {
+            self.next = Next::After(cursor.to_owned());
+        }
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            self.ready = items.into();
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Result<Value>> {
+        while self.left > 0 && self.ready.is_empty() && !matches!(self.next, Next::End) {
+            if let Err(error) = self.fetch() {
+                self.left = 0;
+                return Some(Err(error));
+            }
+        }
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        self.ready.pop_front().map(Ok)
+    }
+}
+
+/// A value inside a path or a query.
+pub fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// Path of a device, from `realm/address`.
+pub fn device_path(device: &str) -> Result<String> {
+    let key: crate::model::DeviceKey = device.parse()?;
+    Ok(format!("devices/{}/{}", escape(key.realm()), escape(key.address())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_becomes_part_of_an_address() {
+        for (text, escaped) in [
+            ("a-b_c.d~1", "a-b_c.d~1"),
+            ("2024-03-15T00:20:05", "2024-03-15T00:20:05"),
+            ("a b/ü&", "a%20b%2F%C3%BC%26"),
+        ] {
+            assert_eq!(escape(text), escaped);
+        }
+        assert_eq!(device_path("usp/50001234567810").ok().as_deref(), Some("devices/usp/50001234567810"));
+        assert!(device_path("50001234567810").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! `polymeter command`: asking devices to do something, and following what becomes of it.
+
+use super::client::{Access, Client};
+use super::order::Order;
+use super::output::{Columns, Limit, Output, line, note};
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const POLL_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Subcommand, Debug)]
+pub enum CommandCommand {
+    /// Ask a device to do something
+    ///
+    /// In words, or as JSON in the contract's form:
+    ///   polymeter command send usp/50001234567810 valve close-forced --reason balance-exhausted
+    ///   polymeter command send usp/50001234567810 read-history day 2024-03-01 2024-03-10 --wait 60
+    ///   polymeter command send usp/50001234567810 '{"read":{"scope":"current"}}'
+    #[command(verbatim_doc_comment)]
+    Send(Send),
+    /// Commands, newest first
+    List {
+        /// Only of this device
+        #[arg(long)]
+        device: Option<String>,
+        /// Only those that are not finished
+        #[arg(long)]
+        open: bool,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// One command with every step of its life
+    Show { id: u64 },
+    /// Take back a command that has not been sent
+    Cancel { id: u64 },
+}
+
+#[derive(Args, Debug)]
+pub struct Send {
+    /// realm/address, such as usp/50001234567810
+    device: String,
+    #[command(subcommand)]
+    order: Order,
+    /// How long it may wait for the device; the default depends on the command
+    #[arg(long, global = true, value_name = "SECONDS")]
+    expires_s: Option<u64>,
+    /// Kept with the command, for those who ask later
+    #[arg(long, global = true, default_value = "")]
+    note: String,
+    /// Follow it to its end, at most so long; exit code 1 unless it was done
+    #[arg(long, global = true, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+const COMMANDS: Columns<'_> = &[
+    ("ID", "/id"),
+    ("DEVICE", "/device"),
+    ("COMMAND", "/name"),
+    ("STATE", "/state"),
+    ("OUTCOME", "/outcome"),
+    ("BY", "/by"),
+    ("REQUESTED", "/requested"),
+    ("EXPIRES", "/expires"),
+    ("WHY", "/why"),
+];
+const COMMAND: Columns<'_> = &[
+    ("id", "/id"),
+    ("device", "/device"),
+    ("command", "/command"),
+    ("state", "/state"),
+    ("outcome", "/outcome"),
+    ("why", "/why"),
+    ("result", "/result"),
+    ("by", "/by"),
+    ("note", "/note"),
+    ("requested", "/requested"),
+    ("expires", "/expires"),
+];
+const STEPS: Columns<'_> = &[("SEQ", "/seq"), ("AT", "/at"), ("STEP", "/step"), ("DETAIL", "/detail")];
+
+pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
+    let client = access.remote.connect()?;
+    let output = access.output;
+    match command {
+        CommandCommand::Send(send) => run_send(&client, output, send),
+        CommandCommand::List { device, open, limit } => {
+            let mut query = Vec::new();
+            query.extend(device.map(|device| ("device", device)));
+            query.extend(open.then(|| ("open", "true".to_owned())));
+            output.listing(COMMANDS, client.rows("commands", &query, limit.rows_max()))
+        }
+        CommandCommand::Show { id } => show(output, &client.get(&format!("commands/{id}"))?),
+        CommandCommand::Cancel { id } => {
+            let answer = client.post(&format!("commands/{id}/cancel"), &json!({}))?;
+            output.done(&format!("command {id} is cancelled"), &answer)
+        }
+    }
+}
+
+fn run_send(client: &Client, output: Output, send: Send) -> Result<()> {
+    let command = send.order.into_command()?;
+    let body = json!({
+        "device": send.device,
+        "command": command,
+        "expires_s": send.expires_s,
+        "note": send.note,
+    });
+    let answer = client.post("commands", &body)?;
+    let id = answer.get("id").and_then(Value::as_u64).unwrap_or_default();
+    match send.wait {
+        None => output.done(&format!("command {id} waits for {}", send.device), &answer),
+        Some(seconds) => follow(client, output, id, Duration::from_secs(seconds)),
+    }
+}
+
+/// Tells each new step, and ends with the command or the caller's patience.
+fn follow(client: &Client, output: Output, id: u64, patience: Duration) -> Result<()> {
+    let start = Instant::now();
+    let mut told = 0;
+    loop {
+        let command = client.get(&format!("commands/{id}"))?;
+        let steps = command.get("steps").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for step in steps.iter().skip(told).filter(|_| !output.json) {
+            let word = |key: &str| step.get(key).and_then(Value::as_str).unwrap_or_default();
+            note(&format!("{}  {}  {}", word("at"), word("step"), word("detail")));
+        }
+        told = told.max(steps.len());
+        let finished = command.get("finished").and_then(Value::as_bool).unwrap_or_default();
+        if finished || start.elapsed() >= patience {
+            show(output, &command)?;
+            return verdict(id, &command, finished);
+        }
+        std::thread::sleep(POLL_EVERY);
+    }
+}
+
+fn verdict(id: u64, command: &Value, finished: bool) -> Result<()> {
+    let word = |key: &str| command.get(key).and_then(Value::as_str).unwrap_or_default();
+    match word("state") {
+        "done" | "confirmed" => Ok(()),
+        "queued" => bail!("command {id} still waits for the device; it goes out when the device next connects"),
+        state if !finished => bail!("command {id} is {state}; follow it with `polymeter command show {id}`"),
+        state => bail!("command {id}: {state} {}", word("why")),
+    }
+}
+
+fn show(output: Output, command: &Value) -> Result<()> {
+    output.object(COMMAND, command)?;
+    if output.json {
+        return Ok(());
+    }
+    line("")?;
+    let steps = command.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
+    output.rows(STEPS, steps.into_iter().map(Ok))
+}

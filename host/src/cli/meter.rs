@@ -1,0 +1,192 @@
+//! `polymeter meter`: devices and what they said.
+
+use super::client::{Access, Client, device_path};
+use super::output::{Columns, Limit, Output, line};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+#[derive(Subcommand, Debug)]
+pub enum MeterCommand {
+    /// Devices, by key
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Everything known of one device
+    Show {
+        /// realm/address, such as usp/50001234567810
+        device: String,
+    },
+    /// Stored values of a device, oldest first
+    Readings {
+        device: String,
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// One total a day, with what was used since the day before
+    Series {
+        device: String,
+        #[command(flatten)]
+        span: Span,
+    },
+    /// Raw frames of a device and what they meant, newest first
+    Frames {
+        device: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Events that a device reported, newest first
+    Events {
+        device: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Let a held device in, or announce one before it first connects
+    Adopt { device: String },
+}
+
+#[derive(Args, Debug)]
+pub struct Filter {
+    /// Only devices on line
+    #[arg(long)]
+    online: bool,
+    /// Only devices that wait to be adopted
+    #[arg(long)]
+    held: bool,
+    /// Only devices with this alarm; without a code: with any
+    #[arg(long, num_args = 0..=1, default_missing_value = "any", value_name = "CODE")]
+    alarm: Option<String>,
+    /// Only devices whose address, or realm/address, begins so
+    #[arg(long)]
+    prefix: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Span {
+    /// First day or local time, by the device's clock
+    #[arg(long)]
+    from: Option<String>,
+    /// Last day or local time
+    #[arg(long)]
+    to: Option<String>,
+    /// Such as working-volume
+    #[arg(long)]
+    quantity: Option<String>,
+}
+
+const DEVICES: Columns<'_> = &[
+    ("DEVICE", "/device"),
+    ("KIND", "/kind"),
+    ("MODEL", "/model"),
+    ("ONLINE", "/online"),
+    ("HELD", "/held"),
+    ("LAST SEEN", "/last_seen"),
+    ("VALVE", "/valve/state"),
+    ("ALARMS", "/alarms"),
+];
+const DEVICE: Columns<'_> = &[
+    ("device", "/device"),
+    ("kind", "/kind"),
+    ("manufacturer", "/registration/manufacturer"),
+    ("model", "/registration/model"),
+    ("firmware", "/registration/firmware"),
+    ("capabilities", "/registration/capabilities"),
+    ("schedule", "/registration/schedule"),
+    ("adapter", "/adapter"),
+    ("online", "/online"),
+    ("held", "/held"),
+    ("adopted", "/adopted"),
+    ("first seen", "/first_seen"),
+    ("last seen", "/last_seen"),
+    ("last report", "/last_report"),
+    ("valve", "/valve/state"),
+    ("valve by", "/valve/by"),
+    ("valve reason", "/valve/reason"),
+    ("alarms", "/alarms"),
+    ("default key in use", "/default_key_in_use"),
+];
+const READINGS: Columns<'_> = &[
+    ("AT", "/at"),
+    ("QUANTITY", "/quantity"),
+    ("VALUE", "/value"),
+    ("UNIT", "/unit"),
+    ("ROLE", "/role"),
+    ("QUALITY", "/quality"),
+    ("FRAME", "/frame"),
+];
+const SERIES: Columns<'_> =
+    &[("DAY", "/day"), ("AT", "/at"), ("TOTAL", "/value"), ("UNIT", "/unit"), ("USED", "/used")];
+const FRAMES: Columns<'_> = &[
+    ("SEQ", "/seq"),
+    ("RECEIVED", "/received"),
+    ("ADAPTER", "/adapter/name"),
+    ("MEANING", "/summary"),
+    ("RAW", "/raw"),
+];
+const EVENTS: Columns<'_> =
+    &[("SEQ", "/seq"), ("RECEIVED", "/received"), ("AT", "/at"), ("CODE", "/code"), ("CLEARED", "/cleared")];
+
+pub fn run(access: &Access, command: MeterCommand) -> Result<()> {
+    let client = access.remote.connect()?;
+    let output = access.output;
+    match command {
+        MeterCommand::List { filter, limit } => {
+            output.listing(DEVICES, client.rows("devices", &filter.query(), limit.rows_max()))
+        }
+        MeterCommand::Show { device } => show(&client, output, &device),
+        MeterCommand::Readings { device, span, limit } => {
+            let path = format!("{}/readings", device_path(&device)?);
+            output.listing(READINGS, client.rows(&path, &span.query(), limit.rows_max()))
+        }
+        MeterCommand::Series { device, span } => {
+            let path = format!("{}/series", device_path(&device)?);
+            output.listing(SERIES, client.rows(&path, &span.query(), usize::MAX))
+        }
+        MeterCommand::Frames { device, limit } => {
+            let path = format!("{}/frames", device_path(&device)?);
+            output.listing(FRAMES, client.rows(&path, &[], limit.rows_max()))
+        }
+        MeterCommand::Events { device, limit } => {
+            let path = format!("{}/events", device_path(&device)?);
+            output.listing(EVENTS, client.rows(&path, &[], limit.rows_max()))
+        }
+        MeterCommand::Adopt { device } => {
+            let answer = client.post(&format!("{}/adopt", device_path(&device)?), &json!({}))?;
+            output.done(&format!("{device} is adopted"), &answer)
+        }
+    }
+}
+
+fn show(client: &Client, output: Output, device: &str) -> Result<()> {
+    let answer = client.get(&device_path(device)?)?;
+    output.object(DEVICE, &answer)?;
+    let latest: Vec<Value> = answer.get("latest").and_then(Value::as_array).cloned().unwrap_or_default();
+    if output.json || latest.is_empty() {
+        return Ok(());
+    }
+    line("")?;
+    output.rows(READINGS, latest.into_iter().map(Ok))
+}
+
+impl Filter {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let flags = [("online", self.online), ("held", self.held)];
+        let mut query: Vec<_> =
+            flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, "true".to_owned())).collect();
+        query.extend(self.alarm.clone().map(|code| ("alarm", code)));
+        query.extend(self.prefix.clone().map(|prefix| ("prefix", prefix)));
+        query
+    }
+}
+
+impl Span {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let all = [("from", &self.from), ("to", &self.to), ("quantity", &self.quantity)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! What the command line prints: aligned tables for people, one JSON object a line for scripts.
+
+use super::client::Rows;
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// How to print.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// Print JSON, one object a line, as the API gives it
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// How much of a listing.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Limit {
+    /// Rows at most; 0: all there are
+    #[arg(long, default_value_t = crate::limits::PAGE_ROWS_DEFAULT, value_name = "ROWS")]
+    limit: usize,
+}
+
+impl Limit {
+    pub fn rows_max(self) -> usize {
+        if self.limit == 0 { usize::MAX } else { self.limit }
+    }
+}
+
+/// Title of a column, and where its value lies in a row (a JSON pointer).
+pub type Columns<'a> = &'a [(&'a str, &'a str)];
+
+impl Output {
+    /// A listing that comes page by page.
+    pub fn listing(self, columns: Columns<'_>, mut rows: Rows<'_>) -> Result<()> {
+        self.rows(columns, rows.by_ref())?;
+        if rows.more() && !self.json {
+            note("There are more rows: see --limit.");
+        }
+        Ok(())
+    }
+
+    /// Rows that are at hand.
+    pub fn rows(self, columns: Columns<'_>, rows: impl Iterator<Item = Result<Value>>) -> Result<()> {
+        if self.json {
+            for row in rows {
+                line(&row?.to_string())?;
+            }
+            return Ok(());
+        }
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        line(&table(columns, &rows))
+    }
+
+    /// One thing: names and values below each other.
+    pub fn object(self, columns: Columns<'_>, object: &Value) -> Result<()> {
+        if self.json {
+            return line(&object.to_string());
+        }
+        let width = columns.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (title, pointer) in columns {
+            let value = object.pointer(pointer).map(cell).unwrap_or_default();
+            if !value.is_empty() {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{title:width$}  {value}");
+            }
+        }
+        line(text.trim_end())
+    }
+
+    /// Something was done: a sentence, or the API's answer.
+    pub fn done(self, sentence: &str, answer: &Value) -> Result<()> {
+        line(&if self.json { answer.to_string() } else { sentence.to_owned() })
+    }
+}
+
+/// Prints a line.
+pub fn line(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Says something beside the data.
+pub fn note(text: &str) {
+    // Nobody to tell when even this fails.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn table(columns: Columns<'_>, rows: &[Value]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|(title, _)| *title));
+    let mut numeric = vec![!rows.is_empty(); columns.len()];
+    for row in rows {
+        let cells: Vec<String> =
+            columns.iter().map(|(_, pointer)| row.pointer(pointer).map(cell).unwrap_or_default()).collect();
+        for (numeric, cell) in numeric.iter_mut().zip(&cells) {
+            *numeric &= cell.bytes().all(|b| b.is_ascii_digit() || b"+-.%".contains(&b));
+        }
+        table.add_row(cells);
+    }
+    for (column, numeric) in table.column_iter_mut().zip(numeric) {
+        column.set_padding((0, 2));
+        if numeric {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A value on one line. Texts come from devices and vendors: nothing in them may move the cursor.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(false) => String::new(),
+        Value::Bool(true) => "yes".into(),
+        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::Array(list) => list.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Number(_) | Value::Object(_) => cell(&Value::String(value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tables_align_and_numbers_stand_right() {
+        let rows = [
+            json!({"name": "a", "n": 5, "deep": {"list": ["x", "y"]}}),
+            json!({"name": "long\u{1b}[31m name", "n": 1234, "flag": true}),
+        ];
+        let columns: Columns<'_> = &[("NAME", "/name"), ("N", "/n"), ("LIST", "/deep/list"), ("FLAG", "/flag")];
+        let expected = [
+            "NAME               N  LIST  FLAG",
+            "a                  5  x, y",
+            "long\u{fffd}[31m name  1234        yes",
+        ];
+        assert_eq!(table(columns, &rows), expected.join("\n"));
+    }
+}

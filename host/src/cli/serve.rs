@@ -1,0 +1,51 @@
+//! `polymeter serve`: the station in the foreground, until a signal ends it.
+
+use crate::config::Config;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The station's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Log as JSON, one object a line
+    #[arg(long)]
+    log_json: bool,
+    /// What to log: error, warn, info, debug, or a filter such as polymeter::session=debug
+    #[arg(long, env = "POLYMETER_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+pub fn run(args: &Serve) -> Result<()> {
+    let config = Config::read(&args.config)?;
+    start_log(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no worker threads")?;
+    runtime.block_on(async {
+        // Asked for before anything is opened, so that a signal during a long start is not missed.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        crate::station::run(config, shutdown).await
+    })
+}
+
+fn start_log(args: &Serve) -> Result<()> {
+    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {}", args.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if args.log_json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    Ok(())
+}

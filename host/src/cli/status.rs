@@ -1,0 +1,29 @@
+//! `polymeter status`: how the station and its fleet are.
+
+use super::client::Access;
+use super::output::Columns;
+use anyhow::Result;
+
+const STATUS: Columns<'_> = &[
+    ("station", "/station"),
+    ("version", "/version"),
+    ("health", "/health/status"),
+    ("journal", "/health/journal"),
+    ("views", "/health/views"),
+    ("up since", "/started"),
+    ("devices", "/fleet/devices"),
+    ("online", "/fleet/online"),
+    ("reported today", "/fleet/reported_today"),
+    ("held", "/fleet/held"),
+    ("in alarm", "/fleet/in_alarm"),
+    ("commands open", "/commands/open"),
+    ("commands unconfirmed", "/commands/unconfirmed"),
+    ("quarantined", "/quarantined"),
+    ("last entry", "/journal/last_seq"),
+    ("views behind", "/views/lag"),
+    ("adapters", "/adapters_active"),
+];
+
+pub fn run(access: &Access) -> Result<()> {
+    access.output.object(STATUS, &access.remote.connect()?.get("station")?)
+}

@@ -1,0 +1,172 @@
+//! The command line against a running station, and on the files of a stopped one.
+
+use crate::served::{Served, daily, frame, fresh_dir, registration, token, write_configuration};
+use polymeter::journal::Role;
+use serde_json::{Value, json};
+use std::process::{Command, Output};
+
+fn polymeter(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
+    command.args(args).env_remove("POLYMETER_URL").env_remove("POLYMETER_TOKEN");
+    command
+}
+
+fn run(served: &Served, role: Role, args: &[&str]) -> Output {
+    let mut command = polymeter(args);
+    command.env("POLYMETER_URL", &served.url).env("POLYMETER_TOKEN", token(role));
+    command.output().expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn fleet() -> Served {
+    let served = Served::start();
+    for number in 1..=3 {
+        let messages = vec![registration(), daily("2024-03-01T00:10:00", 123_450 + number, &[])];
+        served.tell(frame(&format!("10{number}"), messages, false));
+    }
+    served
+}
+
+#[test]
+fn listings_are_tables_for_people_and_lines_of_json_for_scripts() {
+    let served = fleet();
+    let table = text(&run(&served, Role::Viewer, &["meter", "list"]).stdout);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(rows[0], ["DEVICE", "KIND", "MODEL"], "{table}");
+    assert_eq!(rows[1], ["usp/101", "meter", "G4"]);
+    assert_eq!(rows.len(), 4);
+    let devices = lines(&run(&served, Role::Viewer, &["meter", "list", "--json"]));
+    assert_eq!(
+        devices.iter().filter_map(|d| d["device"].as_str()).collect::<Vec<_>>(),
+        ["usp/101", "usp/102", "usp/103"]
+    );
+    let limited = run(&served, Role::Viewer, &["meter", "list", "--limit", "2"]);
+    assert_eq!(text(&limited.stdout).lines().count(), 3);
+    assert!(text(&limited.stderr).contains("--limit"));
+    let readings = lines(&run(&served, Role::Viewer, &["meter", "readings", "usp/102", "--json"]));
+    assert_eq!(readings[0]["value"], "1234.52");
+    let shown = text(&run(&served, Role::Viewer, &["meter", "show", "usp/102"]).stdout);
+    assert!(shown.contains("1234.52") && shown.contains("Acme"), "{shown}");
+    for args in [
+        &["meter", "series", "usp/101"][..],
+        &["meter", "frames", "usp/101"],
+        &["meter", "events", "usp/101"],
+        &["quarantine", "list"],
+        &["adapter", "list"],
+        &["command", "list"],
+        &["status"],
+        &["journal", "tail"],
+    ] {
+        let output = run(&served, Role::Viewer, args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        for line in lines(&run(&served, Role::Viewer, &[args, &["--json"]].concat())) {
+            assert!(line.is_object(), "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn commands_are_sent_in_words_followed_and_taken_back() {
+    let served = fleet();
+    let words = ["command", "send", "usp/101", "valve", "close-forced", "--reason", "arrears", "--json"];
+    let sent = lines(&run(&served, Role::Operator, &words));
+    let id = sent[0]["id"].to_string();
+    let shown = lines(&run(&served, Role::Viewer, &["command", "show", &id, "--json"]));
+    assert_eq!(shown[0]["command"]["valve"]["reason"], "arrears");
+    assert!(run(&served, Role::Operator, &["command", "cancel", &id]).status.success());
+    let waited = run(&served, Role::Operator, &["command", "send", "usp/101", "read", "--wait", "0"]);
+    assert_eq!(waited.status.code(), Some(1));
+    assert!(text(&waited.stderr).contains("still waits"), "{}", text(&waited.stderr));
+    let json = run(&served, Role::Operator, &["command", "send", "usp/102", r#"{"set-clock":{}}"#]);
+    assert!(json.status.success(), "{}", text(&json.stderr));
+    let listed = lines(&run(&served, Role::Viewer, &["command", "list", "--open", "--json"]));
+    assert_eq!(listed.iter().map(|c| &c["name"]).collect::<Vec<_>>(), [&json!("set-clock"), &json!("read")]);
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    let served = fleet();
+    for (role, args, says) in [
+        (Role::Viewer, &["command", "send", "usp/101", "read"][..], "needs operator"),
+        (Role::Operator, &["command", "send", "usp/9", "read"], "meter list"),
+        (Role::Operator, &["command", "send", "usp/101", "fly"], "--help"),
+        (Role::Viewer, &["meter", "show", "101"], "realm/address"),
+        (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot be read"),
+    ] {
+        let output = run(&served, role, args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains(says), "{args:?}: {}", text(&output.stderr));
+    }
+    let usage = polymeter(&["meter", "fly"]).output().expect("runs");
+    assert_eq!(usage.status.code(), Some(2));
+    let stranger = polymeter(&["status", "--url", &served.url]).output().expect("runs");
+    assert!(text(&stranger.stderr).contains("polymeter token create"), "{}", text(&stranger.stderr));
+    let nobody = polymeter(&["status", "--url", "http://127.0.0.1:1"]).output().expect("runs");
+    assert!(text(&nobody.stderr).contains("is the station running"), "{}", text(&nobody.stderr));
+}
+
+#[test]
+fn tokens_and_keys_through_the_command_line() {
+    let served = fleet();
+    let made = run(&served, Role::Admin, &["token", "create", "dashboard"]);
+    let secret = text(&made.stdout).trim().to_owned();
+    assert!(secret.starts_with("pmt_"), "{}", text(&made.stderr));
+    let mut status = polymeter(&["status", "--json"]);
+    let status = status.env("POLYMETER_URL", &served.url).env("POLYMETER_TOKEN", &secret).output().expect("runs");
+    assert!(status.status.success());
+    assert!(run(&served, Role::Admin, &["token", "revoke", "dashboard"]).status.success());
+    let key = ["key", "set", "usp/101", "main", "--hex", "00112233445566778899aabbccddeeff"];
+    assert!(run(&served, Role::Admin, &key).status.success());
+    let listed = lines(&run(&served, Role::Admin, &["key", "list", "--json"]));
+    assert_eq!((&listed[0]["device"], &listed[0]["slot"]), (&json!("usp/101"), &json!("main")));
+    assert!(run(&served, Role::Admin, &["key", "remove", "usp/101", "main"]).status.success());
+}
+
+#[test]
+fn the_first_token_is_made_before_the_first_start_and_files_can_be_checked() {
+    let dir = fresh_dir();
+    let config = write_configuration(&dir);
+    let config = config.to_str().expect("text");
+    let made = polymeter(&["token", "create", "root", "--role", "admin", "--config", config]).output().expect("runs");
+    assert!(text(&made.stdout).starts_with("pmt_"), "{}", text(&made.stderr));
+    let rebuilt = polymeter(&["views", "rebuild", "--config", config]).output().expect("runs");
+    assert_eq!(text(&rebuilt.stdout), "1 entries folded\n", "{}", text(&rebuilt.stderr));
+    let data = dir.join("data");
+    let verified =
+        polymeter(&["journal", "verify", "--json", "--data", data.to_str().expect("text")]).output().expect("runs");
+    let report = &lines(&verified)[0];
+    assert_eq!((&report["sound"], &report["entries"]), (&json!(true), &json!(1)), "{report}");
+    let none = polymeter(&["journal", "verify", "--data", dir.to_str().expect("text")]).output().expect("runs");
+    assert!(text(&none.stderr).contains("no journal here"), "{}", text(&none.stderr));
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn a_first_token_needs_nothing_but_the_directory() {
+    let dir = fresh_dir();
+    let data = dir.join("data");
+    let made = polymeter(&["token", "create", "root", "--role", "admin", "--data", data.to_str().expect("text")]);
+    let made = { made }.output().expect("runs");
+    let secret = text(&made.stdout).trim().to_owned();
+    assert!(secret.starts_with("pmt_"), "{}", text(&made.stderr));
+    let served = Served::in_dir(dir, "loopback");
+    let (status, shown) = served.ask("GET", "journal", Some(&secret), None);
+    assert_eq!((status, &shown["station"]), (200, &json!("north")), "the station has given its journal its name");
+}
+
+#[test]
+fn a_running_stations_files_are_left_alone() {
+    let served = fleet();
+    let data = served.dir.join("data");
+    let output = polymeter(&["journal", "verify", "--data", data.to_str().expect("text")]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("in use by a running station"), "{}", text(&output.stderr));
+}

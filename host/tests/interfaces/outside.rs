@@ -1,0 +1,34 @@
+//! What is there without a token: health, metrics, and the status page within its policy.
+
+use crate::served::{Served, daily, frame, registration};
+
+#[test]
+fn health_and_metrics_speak_for_watchdogs() {
+    let served = Served::start();
+    let (status, health) = served.ask("GET", "/health", None, None);
+    assert_eq!((status, health["status"].as_str()), (200, Some("ok")));
+    let (status, text) = served.raw("GET", "/metrics", &[], Vec::new());
+    assert_eq!(status, 200);
+    for line in ["polymeter_journal_failing 0", "polymeter_views_lag_entries", "# EOF"] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn the_page_shows_the_fleet_and_only_to_those_it_is_for() {
+    let served = Served::start();
+    served.tell(frame("1", vec![registration(), daily("2024-03-01T00:10:00", 123_456, &["<b>alarm"])], false));
+    let (status, page) = served.raw("GET", "/", &[], Vec::new());
+    assert_eq!(status, 200);
+    for expected in ["1234.56", "usp/1", "&lt;b&gt;alarm", "<svg"] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+    assert!(!page.contains("<b>alarm"));
+    // A name that leads here but is not ours: a page elsewhere must not read this one through a visitor's browser.
+    let (status, text) = served.raw("GET", "/", &[("host", Some("evil.example".into()))], Vec::new());
+    assert!(status == 403 && text.contains("not-allowed"), "{status} {text}");
+    let open = Served::with_page("open");
+    assert_eq!(open.raw("GET", "/", &[("host", Some("meters.example".into()))], Vec::new()).0, 200);
+    let off = Served::with_page("off");
+    assert_eq!(off.raw("GET", "/", &[], Vec::new()).0, 404);
+}
