@@ -1,6 +1,7 @@
 # Everything a newcomer runs. `make help` lists the targets.
 #
-# One profile (release) for all, so that nothing is compiled twice.
+# One profile (release) and one selection of packages (the workspace) for all, so that nothing is compiled twice: another
+# selection would resolve other features of the same dependencies.
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
@@ -12,8 +13,8 @@ help: ## this list
 setup: ## what compiling adapters needs: rustup's wasm target, or Debian's packages
 	@.ci/wasm-target
 
-build: ## the station
-	$(CARGO) build --release -p polymeter
+build: ## the station, the fleet simulator and the benchmarks, in target/release
+	$(CARGO) build --release --workspace --bins
 
 adapters: setup build ## every bundled adapter, as target/adapters/<name>.wasm
 	@mkdir -p target/adapters
@@ -23,17 +24,15 @@ adapters: setup build ## every bundled adapter, as target/adapters/<name>.wasm
 	done
 
 demo: adapters ## a station and a mixed fleet that talks to it; DEMO_SECONDS=20 ends by itself
-	$(CARGO) build --release -p fleet
 	@target/release/fleet demo
 
-test: lint adapters unit ## everything that CI checks
+test: lint unit ## everything that CI checks
 
 lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-unit:
-	$(CARGO) build --release --workspace --bins
+unit: adapters
 ifeq ($(NEXTEST),yes)
 	$(CARGO) nextest run --release --workspace --no-fail-fast
 else
@@ -41,5 +40,4 @@ else
 endif
 
 bench: adapters ## the station against a null station, five minutes at most; writes target/bench.json
-	$(CARGO) build --release -p polymeter-tests --bin bench
 	@target/release/bench

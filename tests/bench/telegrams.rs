@@ -110,7 +110,7 @@ fn status_block(date: [u8; 3], total: u32) -> Vec<u8> {
 }
 
 fn bcd(value: u8) -> u8 {
-    value / 10 << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 fn padded(text: &[u8], width: usize) -> Vec<u8> {

@@ -110,7 +110,7 @@ fn check_properties(schema: &Map<String, Value>, map: &Map<String, Value>, path:
         }
     }
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    match required.filter(|name| !map.contains_key(*name)).last() {
+    match required.rev().find(|name| !map.contains_key(*name)) {
         Some(name) => Err(format!("{}`{name}` is missing", at(path))),
         None => Ok(()),
     }

@@ -14,6 +14,7 @@ use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 pub(super) const VIEW: &str = "commands";
 pub(super) const COMMANDS: TableDefinition<u64, &[u8]> = TableDefinition::new("commands");
@@ -178,13 +179,11 @@ pub(super) struct Fold {
 
 impl Fold {
     pub fn apply(&mut self, snapshot: &Snapshot, fact: &CommandFact, seq: Seq, at_ms: i64) -> Result<()> {
-        if !self.changed.contains_key(&fact.id) {
-            let row = get(snapshot, fact.id)?.unwrap_or_else(|| CommandRow::new(fact, at_ms));
-            self.changed.insert(fact.id, row);
-        }
-        if let Some(row) = self.changed.get_mut(&fact.id) {
-            row.apply(&fact.step, seq, at_ms);
-        }
+        let row = match self.changed.entry(fact.id) {
+            Entry::Occupied(row) => row.into_mut(),
+            Entry::Vacant(free) => free.insert(get(snapshot, fact.id)?.unwrap_or_else(|| CommandRow::new(fact, at_ms))),
+        };
+        row.apply(&fact.step, seq, at_ms);
         Ok(())
     }
 

@@ -267,7 +267,9 @@ impl Fold {
 
     fn count(&mut self, arrival: Arrival, messages: &[Message]) {
         let counts = self.days.day(arrival.civil.day(), arrival.adapter);
-        messages.iter().for_each(|message| counts.message(message));
+        for message in messages {
+            counts.message(message);
+        }
     }
 
     /// What a welcome device says.

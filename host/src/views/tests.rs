@@ -2,13 +2,8 @@
 //! happens to repeated, contradicting, held and undecodable frames.
 
 use super::*;
-use crate::journal::{
-    AdapterRef, CommandFact, CommandStep, Fact, FaultKind, FrameFact, FrameOutcome, Identity, Options,
-};
-use crate::model::{
-    Digest, Event, Heartbeat, HexBytes, Initiator, Message, Quality, Quantity, Register, Report, ReportCause, Role,
-    Unit, ValveState, ValveStatus,
-};
+use crate::journal::{AdapterRef, Fact, FrameFact, FrameOutcome, Identity, Options};
+use crate::model::{Digest, HexBytes, Message, Quality, Quantity, Register, Report, ReportCause, Role, Unit};
 use std::path::PathBuf;
 
 /// 2024-03-15T00:20:05 UTC.
