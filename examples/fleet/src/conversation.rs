@@ -66,7 +66,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The whole communication of a meter that goes to sleep afterwards.
-    pub async fn play(mut self, plan: &Plan) -> Result<(), Lost> {
+    pub async fn play(&mut self, plan: &Plan) -> Result<(), Lost> {
         self.introduce(plan.mishap == Mishap::SaidTwice).await?;
         self.report(plan).await?;
         self.obey().await?;
@@ -224,6 +224,7 @@ impl<'a> Conversation<'a> {
                 self.world.counters.commands.fetch_add(1, Relaxed);
                 if std::mem::take(&mut self.lose_answer) {
                     self.account.trick("answer lost");
+                    self.account.lost_answers += 1;
                     self.account.met.push(met);
                     self.account.sent(&meaning);
                     return Err(Lost::OnPurpose);
@@ -276,7 +277,8 @@ impl<'a> Conversation<'a> {
     fn broken(&mut self, bytes: Vec<u8>, how: &'static str) {
         self.world.counters.broken.fetch_add(1, Relaxed);
         self.account.trick(how);
-        let surely = !self.wire.is_datagram();
+        // After a cut the meter calls again at once, and its new connection may end the old one before that is read.
+        let surely = !self.wire.is_datagram() && how != "cut";
         self.account.broken.push(Broken { surely, bytes, how });
     }
 }

@@ -20,15 +20,19 @@ pub struct Meter {
     pub member: Member,
     pub terminal: Terminal,
     pub account: Account,
+    /// The last moment of its clock at which it was on line: time does not go back.
+    spoke_until: Civil,
     /// Its clock minus fleet time.
     drift_s: i64,
-    /// How often it lost an answer on purpose, and whether it does so at all.
-    loses_answers: bool,
+    /// Answers that are still to be lost on their way: fewer than a station tries.
+    losses_left: u32,
     chance: StdRng,
 }
 
 /// A meter that could not report tries this often before it gives up until the next time.
 const COMMUNICATIONS_MAX: u32 = 6;
+/// A command is sent three times at most.
+const LOSSES_MAX: u32 = 2;
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
 impl Meter {
@@ -36,18 +40,22 @@ impl Meter {
         let terminal = Terminal::new(&member);
         let account = Account::new(member.device().to_string());
         let mut chance = StdRng::seed_from_u64(member.seed ^ 0x5EED);
-        let loses_answers = chance.random_bool(0.1);
-        Self { drift_s: member.drift_s, member, terminal, account, loses_answers, chance }
+        let losses_left = if chance.random_bool(0.1) { LOSSES_MAX } else { 0 };
+        let spoke_until = Civil(i64::MIN);
+        Self { spoke_until, drift_s: member.drift_s, member, terminal, account, losses_left, chance }
     }
 
     /// Lives from `from` until nothing more is due before `to`.
     pub async fn live(&mut self, world: &World, from: Civil, to: Civil) {
         let mut trouble = trouble(&self.member, from, to);
         let mut after = from;
-        while let Some(scheduled) = stagger::next_due(&self.member.address, &self.terminal.schedule(), after) {
-            let (slot, occasion) = match trouble {
-                Some((at, which)) if at < scheduled => (at, Occasion::Abnormal(which)),
-                _ => (scheduled, Occasion::Scheduled),
+        while let Some(scheduled) = self.next_due(after) {
+            let (slot, occasion) = match trouble.take() {
+                Some((at, which)) if at < scheduled => (at.max(Civil(after.0 + 60)), Occasion::Abnormal(which)),
+                later => {
+                    trouble = later;
+                    (scheduled, Occasion::Scheduled)
+                }
             };
             if slot > to {
                 break;
@@ -61,21 +69,22 @@ impl Meter {
                 self.communicate(world, plan.clone()).await;
             }
             self.drift_s = plan.drift_s;
-            if matches!(occasion, Occasion::Abnormal(_)) {
-                trouble = None;
-                after = Civil(slot.0);
-            } else {
-                after = scheduled;
-            }
+            // The schedule may have been changed meanwhile, and a late report may have come after the next trouble.
+            after = slot.max(self.spoke_until);
         }
         if self.member.always_online {
             sleep_until(world.time.when(to)).await;
         }
     }
 
+    fn next_due(&self, after: Civil) -> Option<Civil> {
+        stagger::next_due(&self.member.address, &self.terminal.schedule(), after)
+    }
+
     /// Says once more how it stands, and takes commands that wait.
     pub async fn sign_off(&mut self, world: &World, at: Civil) {
-        self.loses_answers = false;
+        self.losses_left = 0;
+        let at = at.max(Civil(self.spoke_until.0.saturating_add(60)));
         let plan = Plan::draw(&self.member, Occasion::Manual, at);
         self.communicate(world, plan).await;
     }
@@ -99,11 +108,15 @@ impl Meter {
     }
 
     async fn once(&mut self, world: &World, plan: &Plan) -> Result<(), Lost> {
-        let lose_answer = self.loses_answers && self.chance.random_bool(0.5);
+        let lose_answer = self.losses_left > 0 && self.chance.random_bool(0.5);
+        let lost = self.account.lost_answers;
         let (terminal, account) = (&mut self.terminal, &mut self.account);
         let mut on_line = Conversation::begin(world, &self.member, terminal, account, plan.speaks_at()).await?;
         on_line.lose_answer = lose_answer;
-        on_line.play(plan).await
+        let done = on_line.play(plan).await;
+        self.spoke_until = self.spoke_until.max(on_line.now);
+        self.losses_left -= u32::from(self.account.lost_answers > lost);
+        done
     }
 
     /// On line from one report to the next, with heartbeats, and commands at any time.
@@ -123,9 +136,6 @@ impl Meter {
                 Err(Lost::OnPurpose) => plan.mishap = Mishap::None,
                 Err(_) => sleep(RETRY_AFTER).await,
             }
-            if world.time.now() >= until {
-                break;
-            }
         }
         self.account.unheard.push(format!("always on line, but lost after {}", plan.slot));
     }
@@ -141,7 +151,9 @@ impl Meter {
         if matches!(done, Err(Lost::Closed)) {
             world.counters.dropped.fetch_add(1, Relaxed);
         }
+        let spoke_until = on_line.now;
         on_line.wire.hang_up().await;
+        self.spoke_until = self.spoke_until.max(spoke_until);
         done
     }
 }

@@ -1,7 +1,7 @@
 //! The utility's side: orders to meters through the HTTP API, and what must have become of each.
 
 use crate::api::{Api, Refused};
-use crate::population::{Member, Vendor};
+use crate::population::{Member, Transport, Vendor};
 use crate::terminal::usp::{corrects, frozen_readings};
 use crate::truth::Reading;
 use crate::world::World;
@@ -22,6 +22,8 @@ pub struct Order {
     /// The meter can do it.
     pub possible: bool,
     pub is_valve: bool,
+    /// The meter knows an order again by its number, so that the station may repeat it.
+    pub numbered: bool,
     /// What the station must show once the order is done, and may show before: the history that was asked for.
     pub promised: Vec<Reading>,
 }
@@ -64,6 +66,11 @@ impl Desk<'_> {
                 continue;
             }
             let wish = wish(member, self.world.time.now(), &mut rng);
+            // Told that a command follows, such a meter would wait for one that its protocol cannot say, and nothing closes
+            // a datagram socket.
+            if !wish.possible && member.vendor == Vendor::Qianwei && member.transport == Transport::Udp {
+                continue;
+            }
             self.place(member, wish, &mut orders)?;
             self.sent.store(orders.taken.len() as u64, Relaxed);
         }
@@ -82,7 +89,8 @@ impl Desk<'_> {
             Ok(answer) => {
                 let id = answer.get("id").and_then(Value::as_u64).unwrap_or_default();
                 let Wish { name, possible, promised, .. } = wish;
-                orders.taken.push(Order { id, device, name, possible, is_valve, promised });
+                let numbered = member.vendor == Vendor::Usp;
+                orders.taken.push(Order { id, device, name, possible, is_valve, numbered, promised });
             }
             Err(error) => match error.downcast_ref::<Refused>() {
                 Some(refused) if no_valve && refused.code == "no-valve" => orders.rightly_refused += 1,
@@ -128,13 +136,10 @@ fn wish(member: &Member, now: Civil, rng: &mut StdRng) -> Wish {
         }
         92..96 => {
             let value = json!({"integer": rng.random_range(5..30)});
-            (
-                "set parameters",
-                json!({"set-parameters": [{"name": "communication-lost-days", "value": value}]}),
-                unified,
-            )
+            let list = json!([{"name": "communication-lost-days", "value": value}]);
+            ("set parameters", json!({"set-parameters": list}), true)
         }
-        _ => ("read parameters", json!({"read-parameters": ["communication-lost-days"]}), unified),
+        _ => ("read parameters", json!({"read-parameters": ["communication-lost-days"]}), true),
     };
     Wish { name, command, possible, promised }
 }

@@ -75,7 +75,7 @@ impl Told {
 /// Bytes that no adapter can accept, sent on purpose.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broken {
-    /// Sent over a connection that loses nothing.
+    /// Something sent after it on the same connection was acknowledged, so the station has read it.
     pub surely: bool,
     pub bytes: Vec<u8>,
     pub how: &'static str,
@@ -113,6 +113,7 @@ pub struct Account {
     pub valves: Vec<&'static str>,
     pub reports: u64,
     pub repetitions: u64,
+    pub lost_answers: u32,
     pub broken: Vec<Broken>,
     pub met: Vec<Met>,
     /// Reports that the station never acknowledged, however often they were sent.

@@ -88,8 +88,8 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more comes, so that what was sent is taken in, and goes.
-    pub async fn hang_up(mut self) {
+    /// Says that nothing more comes, so that what was sent is taken in.
+    pub async fn hang_up(&mut self) {
         if let Link::Stream(stream) = &mut self.link {
             // A connection that is gone already is hung up too.
             let _ = stream.shutdown().await;
