@@ -1,0 +1,39 @@
+//! A small fleet with everything that a large one does; its own check is the test.
+
+use fleet::fleet::{Run, Watch, play};
+use fleet::station::{Listener, Settings};
+use polymeter::model::Civil;
+use polymeter_tests::site::Site;
+use std::time::Duration;
+
+const ADAPTERS: &str = r#""usp", { adapter = "qianwei_7xxx", profile = "supervised" }"#;
+
+#[test]
+fn the_books_of_a_small_fleet_agree() {
+    let settings = Settings {
+        listeners: vec![Listener::tcp("meters", ADAPTERS), Listener::udp("nb-iot", ADAPTERS)],
+        more: "[profile.supervised]\nremote_open = \"open\"\n".into(),
+        ..Settings::usual()
+    };
+    let site = Site::with(&settings);
+    let from: Civil = "2024-02-26T12:00:00".parse().expect("a time");
+    let run = Run {
+        tcp: site.meters(),
+        udp: Some(site.nb_iot()),
+        devices: 120,
+        seed: 4711,
+        real: Duration::from_secs(6),
+        from,
+        to: Civil(from.0 + 5 * 86_400),
+        orders: 60,
+        zone: settings.zone.clone(),
+    };
+    let outcome = play(&run, &site.client(), &Watch::default()).expect("a whole run");
+    let findings = &outcome.findings;
+    assert!(findings.differences.is_empty(), "seed {}: {:#?}", run.seed, findings.differences);
+    assert!(findings.readings > 1_000, "{findings:?}");
+    assert!(findings.commands_answered > 0);
+    for trick in ["cut", "noise", "wrong sum", "acknowledgement lost", "said twice"] {
+        assert!(outcome.tricks.contains_key(trick), "no `{trick}` in {:?}", outcome.tricks);
+    }
+}

@@ -1,0 +1,96 @@
+//! A new version of an adapter serves from the next frame on; no connection notices.
+
+use fleet::edition;
+use fleet::station::bundled_adapters;
+use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{Terminal, meter};
+use serde_json::Value;
+use usp::device::{Device, Terminal as Kind};
+
+const DEVICE: &str = "usp/50001234567850";
+
+/// The bundled adapter under another version.
+fn another_edition(version: &str) -> Vec<u8> {
+    let files = bundled_adapters().expect("bundled adapters");
+    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
+    edition::with_version(&std::fs::read(usp).expect("a file"), version).expect("an adapter")
+}
+
+fn await_version(site: &Site, version: &str) {
+    wait_until(&format!("usp {version} is active"), || {
+        let rows = site.rows("adapters");
+        rows.iter().any(|r| r["name"] == "usp" && r["version"] == version && r["state"] == "active").then_some(())
+    });
+}
+
+/// Digest and session of the device's newest frame.
+fn newest_frame(site: &Site) -> (Value, Value) {
+    site.catch_up();
+    let frames = site.rows(&format!("devices/{DEVICE}/frames"));
+    (frames[0]["adapter"]["digest"].clone(), frames[0]["session"].clone())
+}
+
+fn always_online(site: &Site) -> Terminal {
+    let mut device = Device::new(Kind::Meter, "50001234567850", 0x0049);
+    device.readings = meter("50001234567850").readings;
+    Terminal::tcp(device, site.meters())
+}
+
+/// Both ways in: through the API, and as a file in the directory.
+#[test]
+fn a_new_version_takes_over_under_an_open_connection() {
+    let site = Site::usual();
+    let mut terminal = always_online(&site);
+    terminal.register();
+    let before = newest_frame(&site);
+    site.client().upload("adapters/usp.wasm", another_edition("9.0.0")).expect("an installed adapter");
+    await_version(&site, "9.0.0");
+    assert_eq!(terminal.heartbeat().result, 0);
+    let between = newest_frame(&site);
+    let draft = site.data().join("adapters/.usp.draft");
+    std::fs::write(&draft, another_edition("9.0.1")).expect("a file");
+    std::fs::rename(&draft, site.data().join("adapters/usp.wasm")).expect("a file");
+    await_version(&site, "9.0.1");
+    assert_eq!(terminal.daily().result, 0);
+    let after = newest_frame(&site);
+    assert_eq!((&before.1, &between.1), (&between.1, &after.1), "one session");
+    assert!(before.0 != between.0 && between.0 != after.0, "three versions: {before:?} {between:?} {after:?}");
+}
+
+#[test]
+fn a_file_that_is_no_adapter_changes_nothing() {
+    let site = Site::usual();
+    let mut terminal = always_online(&site);
+    terminal.register();
+    let before = newest_frame(&site);
+    assert!(site.client().upload("adapters/usp.wasm", b"no adapter at all".to_vec()).is_err());
+    std::fs::write(site.data().join("adapters/nonsense.wasm"), b"\0asm\x0d\0\x01\0").expect("a file");
+    wait_until("the file is rejected", || {
+        let rows = site.rows("adapters");
+        rows.iter().any(|r| r["file"] == "nonsense.wasm" && r["state"] == "rejected").then_some(())
+    });
+    assert_eq!(terminal.heartbeat().result, 0);
+    assert_eq!(newest_frame(&site), before);
+}
+
+/// What nobody could read is read again once somebody can.
+#[test]
+fn frames_in_quarantine_are_decoded_by_the_next_version() {
+    let site = Site::usual();
+    let adapters = site.data().join("adapters");
+    let usp = std::fs::read(adapters.join("usp.wasm")).expect("a file");
+    std::fs::remove_file(adapters.join("usp.wasm")).expect("removed");
+    wait_until("usp is gone", || {
+        let rows = site.rows("adapters");
+        (!rows.iter().any(|r| r["name"] == "usp" && r["state"] == "active")).then_some(())
+    });
+    let mut terminal = always_online(&site);
+    let frame = terminal.device.registration(terminal.now);
+    terminal.peer.send(&frame);
+    terminal.peer.finish();
+    wait_until("the frame is kept", || Some(site.rows("quarantine")).filter(|rows| !rows.is_empty()));
+    std::fs::write(adapters.join("usp.wasm"), usp).expect("a file");
+    wait_until("the device is known", || site.device(DEVICE));
+    assert_eq!(site.readings(DEVICE, "working-volume"), ["2024-03-15T12:00:00 1234.68"]);
+    assert_eq!(site.rows("quarantine"), [Value::Null; 0]);
+}

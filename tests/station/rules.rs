@@ -1,0 +1,211 @@
+//! The rules of a conversation, over real sockets.
+
+use fleet::station::{Listener, Settings};
+use polymeter_tests::peer::Peer;
+use polymeter_tests::qianwei::QianweiMeter;
+use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{Terminal, civil, meter};
+use qianwei_7xxx::device::Meter;
+use serde_json::json;
+use usp::device::{Device, Heard, Terminal as Kind};
+
+const OK: u8 = 0;
+const NOT_ALLOWED: u8 = 5;
+/// Valve, remote upgrade, always online.
+const ALWAYS_ONLINE: u16 = 0x0049;
+
+fn online(address: &str) -> Device {
+    let mut device = Device::new(Kind::Meter, address, ALWAYS_ONLINE);
+    device.readings = meter(address).readings;
+    device
+}
+
+#[test]
+fn a_meter_registers_reports_and_is_let_go() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(meter("50001234567810"), site.meters());
+    terminal.whole_communication();
+    assert_eq!(
+        site.readings("usp/50001234567810", "working-volume"),
+        ["2024-03-15T00:00:00 1234.56", "2024-03-15T12:00:00 1234.68"],
+        "the midnight reading and the total of the moment"
+    );
+    let device = site.device("usp/50001234567810").expect("a device");
+    assert_eq!(device["valve"]["state"], "open");
+    assert_eq!(device["registration"]["model"], "QG2.5-NB");
+}
+
+#[test]
+fn a_report_before_the_registration_is_refused_but_kept() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(meter("50001234567811"), site.meters());
+    assert_eq!(terminal.daily().result, NOT_ALLOWED);
+    assert!(site.readings("usp/50001234567811", "working-volume").contains(&"2024-03-15T00:00:00 1234.56".to_owned()));
+}
+
+#[test]
+fn a_second_report_is_refused_but_kept() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(online("50001234567812"), site.meters());
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(terminal.daily().result, OK);
+    terminal.now = civil("2024-03-16T00:30:00");
+    assert_eq!(terminal.daily().result, NOT_ALLOWED);
+    let readings = site.readings("usp/50001234567812", "working-volume");
+    assert!(readings.contains(&"2024-03-16T00:00:00 1234.80".to_owned()), "{readings:?}");
+}
+
+#[test]
+fn heartbeats_are_for_those_who_stay() {
+    let site = Site::usual();
+    let mut stays = Terminal::tcp(online("50001234567813"), site.meters());
+    assert_eq!(stays.register().result, OK);
+    for minute in 1..4 {
+        stays.now += 60 * minute;
+        assert_eq!(stays.heartbeat().result, OK);
+    }
+    let mut sleeps = Terminal::tcp(meter("50001234567814"), site.meters());
+    assert_eq!(sleeps.register().result, OK);
+    assert_eq!(sleeps.heartbeat().result, NOT_ALLOWED);
+    assert_eq!(site.device("usp/50001234567813").expect("a device")["online"], true);
+}
+
+#[test]
+fn the_same_frame_again_gets_the_same_answer_and_counts_once() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(online("50001234567815"), site.meters());
+    terminal.register();
+    let frame = terminal.device.daily(terminal.now, &[]);
+    terminal.peer.send(&frame);
+    let first = terminal.next_frame();
+    terminal.peer.send(&frame);
+    assert_eq!(terminal.next_frame(), first);
+    assert_eq!(site.readings("usp/50001234567815", "working-volume").len(), 2);
+    let device = site.device("usp/50001234567815").expect("a device");
+    assert_eq!(device["counts"]["duplicates"], 1);
+}
+
+#[test]
+fn a_whole_communication_again_changes_nothing() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(meter("50001234567816"), site.meters());
+    terminal.whole_communication();
+    let once = site.readings("usp/50001234567816", "working-volume");
+    drop(terminal.reconnect(site.meters()));
+    terminal.whole_communication();
+    assert_eq!(site.readings("usp/50001234567816", "working-volume"), once);
+}
+
+#[test]
+fn a_newer_connection_takes_over() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(online("50001234567817"), site.meters());
+    assert_eq!(terminal.register().result, OK);
+    let mut old = terminal.reconnect(site.meters());
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(old.until_closed(), [0; 0], "the old connection ends without a word");
+    assert_eq!(terminal.daily().result, OK);
+    let id = site.order("usp/50001234567817", &json!({"read": {"scope": "current"}}));
+    assert_eq!(terminal.obey().1, OK, "commands go to the new one");
+    site.await_state(id, "done");
+}
+
+#[test]
+fn an_abnormal_close_is_an_event_and_closes_the_session() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(meter("50001234567818"), site.meters());
+    terminal.register();
+    (terminal.device.status.valve, terminal.device.status.reason) = (3, 9);
+    assert_eq!(terminal.abnormal(0x40, 9).result, OK);
+    assert_eq!(terminal.farewell(), 0);
+    let device = site.device("usp/50001234567818").expect("a device");
+    assert_eq!(device["valve"], json!({"state": "closed-forced", "by": "meter", "reason": "gas-leak"}));
+    let events = site.rows("devices/usp/50001234567818/events");
+    assert_eq!(events[0]["code"], "valve-closed");
+    assert_eq!((&events[0]["at"], &events[0]["value"]), (&json!("2024-03-15T12:00:00"), &json!(9)));
+}
+
+#[test]
+fn silence_after_the_registration_ends_it() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].more = "command_wait_s = 1".into();
+    let site = Site::with(&settings);
+    let mut terminal = Terminal::tcp(meter("50001234567819"), site.meters());
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(terminal.farewell(), 0);
+}
+
+#[test]
+fn datagrams_carry_whole_conversations() {
+    let site = Site::usual();
+    let mut terminal = Terminal::on(meter("50001234567820"), Peer::udp(site.nb_iot()));
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(terminal.daily().result, OK);
+    assert_eq!(terminal.hear(), Some(Heard::Farewell(0)));
+    let mut other = QianweiMeter::on(Meter::plain("00000000123456789012"), Peer::udp(site.nb_iot()));
+    assert_eq!(other.report(), (0, false));
+    assert_eq!(site.readings("usp/50001234567820", "working-volume").len(), 2);
+    assert_eq!(site.readings("qianwei/00000000123456789012", "working-volume"), ["2024-03-15T12:00:00 12345.6"]);
+}
+
+#[test]
+fn one_listener_tells_two_vendors_apart() {
+    let site = Site::usual();
+    let mut unified = Terminal::tcp(meter("50001234567821"), site.meters());
+    let mut other = QianweiMeter::on(Meter::encrypted("0000QW12345678901234"), Peer::tcp(site.meters()));
+    assert_eq!(other.report(), (0, false));
+    unified.whole_communication();
+    assert_eq!(other.hear(), None, "nothing waits for it, so the station closes");
+    let device = site.device("qianwei/0000QW12345678901234").expect("a device");
+    assert_eq!(device["default_key_in_use"], true);
+}
+
+#[test]
+fn broken_bytes_are_kept_and_the_conversation_goes_on() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(online("50001234567822"), site.meters());
+    terminal.register();
+    let good = terminal.device.daily(terminal.now, &[]);
+    let mut broken = good.clone();
+    broken[20] ^= 0x10;
+    terminal.peer.send(&broken);
+    assert_eq!(terminal.ask(&good).result, OK);
+    let noise = [0x99, 0x98, 0x97];
+    let beat = terminal.device.heartbeat(terminal.now);
+    assert_eq!(terminal.ask(&[&noise[..], &beat].concat()).result, OK);
+    let half = &terminal.device.heartbeat(terminal.now)[..15];
+    terminal.peer.send(half);
+    terminal.peer.finish();
+    let kept = wait_until("three pieces in quarantine", || {
+        let rows = site.rows("quarantine");
+        (rows.len() >= 3).then_some(rows)
+    });
+    let raw: Vec<_> = kept.iter().filter_map(|row| row["raw"].as_str()).collect();
+    assert_eq!(raw, [hex::encode(&broken), hex::encode(noise), hex::encode(half)]);
+}
+
+#[test]
+fn what_nobody_speaks_is_kept_and_the_connection_closed() {
+    let site = Site::usual();
+    let mut peer = Peer::tcp(site.meters());
+    peer.send(&[0xAA; 200]);
+    assert_eq!(peer.until_closed(), [0; 0]);
+    let rows = wait_until("a row in quarantine", || Some(site.rows("quarantine")).filter(|rows| !rows.is_empty()));
+    assert_eq!((&rows[0]["fault"], &rows[0]["raw"]), (&json!("foreign"), &json!("aa".repeat(200))));
+}
+
+#[test]
+fn a_listener_speaks_only_its_own_adapters() {
+    let mut settings = Settings::usual();
+    settings.listeners = vec![Listener::tcp("meters", r#""usp""#), Listener::tcp("others", r#""qianwei_7xxx""#)];
+    let site = Site::with(&settings);
+    let mut stranger = QianweiMeter::on(Meter::plain("00000000123456789013"), Peer::tcp(site.meters()));
+    let frame = stranger.meter.report(stranger.now, qianwei_7xxx::device::ReportKind::Scheduled);
+    stranger.peer.send(&frame);
+    stranger.peer.finish();
+    let others = site.door("others").expect("a listener");
+    let mut known = QianweiMeter::on(Meter::plain("00000000123456789014"), Peer::tcp(others));
+    assert_eq!(known.report(), (0, false));
+    assert!(site.device("qianwei/00000000123456789013").is_none());
+    assert!(site.device("qianwei/00000000123456789014").is_some());
+}
