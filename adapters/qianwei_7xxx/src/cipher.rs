@@ -59,7 +59,7 @@ pub fn open(
 /// The key that the device expects us to use.
 pub fn in_force(options: &Options, memory: &Memory, meter_id: &[u8; 20]) -> Result<PlacedKey, Fault> {
     let default = options.default_key != DefaultKey::Never;
-    let places = match &memory.current {
+    let places = match memory.current_key() {
         Some(current) => vec![current.clone()],
         None if default => vec![KeyPlace::Slot(options.key_slot.clone()), KeyPlace::Default],
         None => vec![KeyPlace::Slot(options.key_slot.clone())],
@@ -101,12 +101,12 @@ fn candidates(options: &Options, memory: &Memory) -> Vec<KeyPlace> {
     let slot = KeyPlace::Slot(options.key_slot.clone());
     let default = match options.default_key {
         DefaultKey::Always => true,
-        DefaultKey::UntilSet => !matches!(memory.current, Some(KeyPlace::Slot(_))),
+        DefaultKey::UntilSet => !matches!(memory.current_key(), Some(KeyPlace::Slot(_))),
         DefaultKey::Never => false,
     };
-    let earlier = [&memory.pending, &memory.previous].into_iter().flatten().filter(|p| **p != KeyPlace::Default);
+    let others = memory.other_keys().filter(|place| **place != KeyPlace::Default);
     let mut places: Vec<KeyPlace> = Vec::with_capacity(5);
-    for place in memory.current.iter().chain(earlier).chain([&slot, &KeyPlace::Default]) {
+    for place in memory.current_key().into_iter().chain(others).chain([&slot, &KeyPlace::Default]) {
         if !places.contains(place) && (default || *place != KeyPlace::Default) {
             places.push(place.clone());
         }
@@ -201,12 +201,10 @@ mod tests {
         let slot = |name: &str| KeyPlace::Slot(name.into());
         let options = Options::default();
         assert_eq!(candidates(&options, &Memory::default()), [slot("1"), KeyPlace::Default]);
-        let memory = Memory {
-            current: Some(slot("2")),
-            previous: Some(KeyPlace::Default),
-            pending: Some(slot("3")),
-            ..Memory::default()
-        };
+        let mut memory = Memory::default();
+        memory.speaks(&KeyPlace::Default);
+        memory.speaks(&slot("2"));
+        memory.expect_key(slot("3"));
         assert_eq!(candidates(&options, &memory), [slot("2"), slot("3"), slot("1"), KeyPlace::Default]);
         for rule in [DefaultKey::UntilSet, DefaultKey::Never] {
             let options = Options { default_key: rule, ..Options::default() };

@@ -27,9 +27,10 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
     let frame = Frame::parse(bytes, options.crc_order)?;
     let header = &frame.header;
     check_direction(context, header)?;
-    let mut memory = Memory::of(context, header.address());
+    let address = header.address();
+    let mut memory = Memory::of(context, address);
     let opened = open(options, &mut memory, frame)?;
-    let mut decoded = Decoded::new(header.address(), DeviceKind::Meter, Vec::with_capacity(2));
+    let mut decoded = Decoded::new(address, DeviceKind::Meter, Vec::with_capacity(2));
     if header.way == Way::Downlink {
         let what = format!("downlink {:04X}", header.command);
         decoded.messages.push(Message::unknown(what, &opened.body));
@@ -56,7 +57,7 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
         command => decoded.messages.push(Message::unknown(format!("{command:04X}"), &opened.body)),
     }
     decoded.state = session.into_state();
-    decoded.memory = memory.changed(context, header.address());
+    decoded.memory = memory.into_change(context, address);
     Ok(decoded)
 }
 
@@ -83,10 +84,10 @@ fn open<'a>(options: &Options, memory: &mut Memory, frame: Frame<'a>) -> Result<
 fn note_crc_order(opened: &Opened, memory: &mut Memory, messages: &mut Vec<Message>) {
     let Frame { header, order, .. } = &opened.frame;
     let swapped = *order != header.way.crc_order();
-    if swapped && !memory.crc_swapped {
+    let known = memory.swapped(swapped);
+    if swapped && !known {
         messages.push(Event::new("vendor-crc-order", None, u32::from(header.command)).into());
     }
-    memory.crc_swapped = swapped;
 }
 
 /// 7021 and 7022.
@@ -112,8 +113,8 @@ fn report(
     let at = report.at;
     report.more_follows = header.has_more && options.has_more == HasMore::Trust;
     messages.push(report.into());
-    messages.extend(alarms::occurrences(alarm_bits, memory.occurrences, at));
-    memory.occurrences = alarms::occurrence_bits(alarm_bits);
+    let before = memory.occurred(alarms::occurrence_bits(alarm_bits));
+    messages.extend(alarms::occurrences(alarm_bits, before, at));
     keep_surplus(header.command, body.get(known..), messages);
     Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content })
 }
@@ -159,12 +160,11 @@ fn answered(
     let answered = answer::parse(header.command, correlation(header.command, frame_id), &opened.body, options)?;
     if header.command == code::SET_KEY && (sent, sent_id) == (code::SET_KEY, frame_id) {
         // The answer still came under the old key; every later frame uses the new one.
-        match memory.pending.take() {
-            Some(new) if answered.answer.raw_code == 0 => memory.speaks(&new),
-            _ => {}
-        }
+        memory.settle_key(answered.answer.raw_code == 0);
     }
-    memory.purchased = answered.purchased.or(memory.purchased);
+    if answered.purchased.is_some() {
+        memory.note_purchased(answered.purchased);
+    }
     messages.push(answered.answer.into());
     keep_surplus(header.command, Some(answered.surplus), messages);
     Ok(())

@@ -69,7 +69,7 @@ pub fn encode(options: &Options, context: &Context, command: &Command) -> Result
     };
     if order.command == code::RECHARGE {
         // The meter's total changes, or not: what was read of it before holds no longer.
-        memory.purchased = None;
+        memory.note_purchased(None);
     }
     session.send(order.command, frame_id);
     let mut encoded = Encoded::frame(frame, correlation(order.command, frame_id), options.answer_within_s);
@@ -106,7 +106,7 @@ fn order(options: &Options, context: &Context, memory: &Memory, command: &Comman
             RechargeBy::Corrector => once(code::CORRECTOR_RECHARGE, corrector::recharge(order, options)?),
         },
         Command::SetTariff(tariff) => again(code::SET_TARIFF, settings::tariff(tariff, options)?),
-        Command::SyncBalance(sync) => once(code::SET_ACCOUNT, settings::account(sync, memory.purchased, options)?),
+        Command::SyncBalance(sync) => once(code::SET_ACCOUNT, settings::account(sync, memory.purchased(), options)?),
         Command::SetClock(_) => {
             return Err(Fault::unsupported("no message sets the clock: every acknowledged report does"));
         }
@@ -176,7 +176,7 @@ fn slot(change: &KeyChange) -> Result<String, Fault> {
 /// The sealed body of 7082, and the slot noted as on its way.
 fn new_key(options: &Options, memory: &mut Memory, meter_id: &[u8; 20], slot: &str) -> Result<Vec<u8>, Fault> {
     let new = KeyPlace::Slot(slot.to_owned());
-    if memory.current.as_ref() == Some(&new) {
+    if memory.current_key() == Some(&new) {
         return Err(Fault::out_of_range(
             "slot",
             slot,
@@ -184,7 +184,7 @@ fn new_key(options: &Options, memory: &mut Memory, meter_id: &[u8; 20], slot: &s
         ));
     }
     let body = cipher::in_force(options, memory, meter_id)?.seal_key(meter_id, slot, options.padding)?;
-    memory.pending = Some(new);
+    memory.expect_key(new);
     Ok(body)
 }
 

@@ -227,7 +227,7 @@ fn tail(frame: &[u8]) -> Option<([u8; 3], usize)> {
 fn is_plausible(bytes: &[u8]) -> bool {
     bytes.first() == Some(&START)
         && bytes.get(10..12).is_none_or(|c| code::is_of_family(u16::from_le_bytes([c[0], c[1]])))
-        && bytes.iter().skip(12).take(20).all(u8::is_ascii_alphanumeric)
+        && bytes.get(12..bytes.len().min(32)).is_none_or(|id| id.iter().all(u8::is_ascii_alphanumeric))
         && bytes.get(52).is_none_or(|direction| *direction <= 1)
 }
 

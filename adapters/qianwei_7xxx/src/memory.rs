@@ -29,20 +29,22 @@ pub enum KeyPlace {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Memory {
     /// Of the next command; 1..=i32::MAX, so that ids do not repeat from session to session.
-    pub next_frame_id: i32,
+    next_frame_id: i32,
     /// Its check sums come in the other direction's byte order.
-    pub crc_swapped: bool,
+    crc_swapped: bool,
     /// Fingerprint of meter type, firmware and ICCID as last registered; 0 never.
-    pub identity: u32,
+    identity: u32,
     /// Alarm bits of occurrences that the last report had set: they are told once.
-    pub occurrences: u32,
+    occurrences: u32,
     /// Total of all purchases as last read or written, in the meter's own scale.
-    pub purchased: Option<u32>,
+    purchased: Option<u32>,
     /// The key the device spoke last.
-    pub current: Option<KeyPlace>,
-    pub previous: Option<KeyPlace>,
+    current: Option<KeyPlace>,
+    previous: Option<KeyPlace>,
     /// Sent with 7082, not yet confirmed.
-    pub pending: Option<KeyPlace>,
+    pending: Option<KeyPlace>,
+    /// Something differs from what is stored.
+    changed: bool,
 }
 
 impl Default for Memory {
@@ -56,6 +58,7 @@ impl Default for Memory {
             current: None,
             previous: None,
             pending: None,
+            changed: false,
         }
     }
 }
@@ -77,7 +80,17 @@ impl Memory {
     pub fn take_frame_id(&mut self) -> i32 {
         let id = self.next_frame_id;
         self.next_frame_id = id.checked_add(1).unwrap_or(1);
+        self.changed = true;
         id
+    }
+
+    pub fn current_key(&self) -> Option<&KeyPlace> {
+        self.current.as_ref()
+    }
+
+    /// Other keys the device may speak, the likelier first.
+    pub fn other_keys(&self) -> impl Iterator<Item = &KeyPlace> {
+        [&self.pending, &self.previous].into_iter().flatten()
     }
 
     /// The device has spoken under this key: it is the current one from now on.
@@ -89,20 +102,52 @@ impl Memory {
             self.pending = None;
         }
         self.previous = self.current.replace(key.clone());
+        self.changed = true;
+    }
+
+    /// A new key is on its way to the device.
+    pub fn expect_key(&mut self, key: KeyPlace) {
+        self.pending = Some(key);
+        self.changed = true;
+    }
+
+    /// The device has answered to the new key.
+    pub fn settle_key(&mut self, taken: bool) {
+        self.changed |= self.pending.is_some();
+        match self.pending.take() {
+            Some(new) if taken => self.speaks(&new),
+            _ => {}
+        }
     }
 
     /// Notes who the device says it is; true when that is new.
     pub fn identify(&mut self, fingerprint: u32) -> bool {
-        std::mem::replace(&mut self.identity, fingerprint) != fingerprint
+        replace(&mut self.identity, fingerprint, &mut self.changed) != fingerprint
+    }
+
+    /// Notes which occurrence bits are set; the ones set before.
+    pub fn occurred(&mut self, bits: u32) -> u32 {
+        replace(&mut self.occurrences, bits, &mut self.changed)
+    }
+
+    /// Notes in which order check sums come; whether they came in the other one before.
+    pub fn swapped(&mut self, swapped: bool) -> bool {
+        replace(&mut self.crc_swapped, swapped, &mut self.changed)
+    }
+
+    pub fn purchased(&self) -> Option<u32> {
+        self.purchased
+    }
+
+    /// `None`: what was known holds no longer.
+    pub fn note_purchased(&mut self, total: Option<u32>) {
+        replace(&mut self.purchased, total, &mut self.changed);
     }
 
     /// To store, if it is not what is stored already. A frame of another device than the session's changes nothing here.
-    pub fn changed(&self, context: &Context, address: &str) -> Option<Vec<u8>> {
-        if context.device.as_ref().is_some_and(|device| device.address != address) {
-            return None;
-        }
-        let (old, new) = (stored(context, address), self.write());
-        (old != new && !(old.is_empty() && *self == Self::default())).then_some(new)
+    pub fn into_change(self, context: &Context, address: &str) -> Option<Vec<u8>> {
+        let others = context.device.as_ref().is_some_and(|device| device.address != address);
+        (self.changed && !others).then(|| self.write())
     }
 
     pub fn write(&self) -> Vec<u8> {
@@ -147,10 +192,17 @@ impl Memory {
             current: read_key(&mut r)?,
             previous: read_key(&mut r)?,
             pending: read_key(&mut r)?,
+            changed: false,
         };
         r.finish("pending key")?;
         Ok(memory)
     }
+}
+
+/// The old value; notes whether the new one differs.
+fn replace<T: PartialEq + Copy>(field: &mut T, value: T, changed: &mut bool) -> T {
+    *changed |= *field != value;
+    std::mem::replace(field, value)
 }
 
 /// The bytes remembered of this device; nothing of another one.
@@ -186,6 +238,7 @@ mod tests {
             current: slot(&"x".repeat(SLOT_BYTES_MAX)),
             previous: Some(KeyPlace::Default),
             pending: slot("2"),
+            changed: false,
         };
         for memory in [Memory::default(), full] {
             let bytes = memory.write();
@@ -206,10 +259,17 @@ mod tests {
     #[test]
     fn a_key_that_is_spoken_moves_the_others_back() {
         let slot = |name: &str| KeyPlace::Slot(name.into());
-        let mut memory = Memory { current: Some(KeyPlace::Default), pending: Some(slot("1")), ..Memory::default() };
+        let mut memory = Memory::default();
+        memory.speaks(&KeyPlace::Default);
+        memory.expect_key(slot("1"));
         memory.speaks(&KeyPlace::Default);
         assert_eq!(memory.pending, Some(slot("1")));
         memory.speaks(&slot("1"));
         assert_eq!((memory.current, memory.previous, memory.pending), (Some(slot("1")), Some(KeyPlace::Default), None));
+        memory = Memory { changed: false, current: Some(slot("1")), ..Memory::default() };
+        memory.settle_key(true);
+        memory.speaks(&slot("1"));
+        assert!(!memory.changed && !memory.swapped(false) && memory.occurred(0) == 0);
+        assert!(!memory.changed, "nothing new");
     }
 }

@@ -116,11 +116,10 @@ pub fn firmware_text(firmware: [u8; 4]) -> String {
 
 /// A BCD time; all zero is unset.
 pub fn clock(field: &'static str, offset: usize, packed: [u8; 6]) -> Result<Option<Civil>, FieldError> {
-    match civil::from_bcd6(packed) {
-        Some(at) => Ok(Some(at)),
-        None if packed == [0; 6] => Ok(None),
-        None => Err(FieldError { field, offset, problem: Problem::NotBcd }),
+    if packed == [0; 6] {
+        return Ok(None);
     }
+    civil::from_bcd6(packed).map(Some).ok_or(FieldError { field, offset, problem: Problem::NotBcd })
 }
 
 /// A cell's identity as a number, first byte highest, so that its hexadecimal form is what the meter shows.

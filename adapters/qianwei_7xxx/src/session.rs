@@ -39,13 +39,9 @@ impl Session {
             && (state.len() - HEAD_BYTES).is_multiple_of(SEEN_BYTES)
             && (state.len() - HEAD_BYTES) / SEEN_BYTES <= SEEN_MAX;
         // Until the device has spoken, protocol version 1 is spoken.
-        let bytes = if fits {
-            let mut bytes = Vec::with_capacity(state.len() + SEEN_BYTES);
-            bytes.extend_from_slice(state);
-            bytes
-        } else {
-            vec![VERSION, 1, 0, 0, 0, 0, 0, 0, 0]
-        };
+        let known = if fits { state.as_slice() } else { &[VERSION, 1, 0, 0, 0, 0, 0, 0, 0] };
+        let mut bytes = Vec::with_capacity(known.len() + SEEN_BYTES);
+        bytes.extend_from_slice(known);
         Self { bytes, changed: false }
     }
 

@@ -4,7 +4,11 @@
 
 use super::station::READ_AT;
 use polymeter_sdk::keys::store;
-use polymeter_sdk::{Adapter, Admission, Context, Decoded, Device, Direction, Framing, Message, Transport};
+use polymeter_sdk::{
+    Adapter, Admission, BalanceLevel, BalanceSync, Command, Context, Decoded, Device, Direction, Framing, Message,
+    Parameter, ParameterValue, Recharge, ReportPeriod, ScheduleChange, Tariff, TariffCycle, Transport, Valve,
+    ValveOrder,
+};
 use qianwei_7xxx::Qianwei;
 use qianwei_7xxx::device::{Meter, ReportKind};
 use rand::rngs::StdRng;
@@ -46,6 +50,87 @@ fn nothing_panics_and_every_bound_holds() {
             bounded(&decoded, &bytes, case);
         }
     }
+}
+
+/// Numbers at their ends, in every field of every command: a typed refusal or a frame, never an overflow.
+#[test]
+fn commands_with_extreme_numbers_are_refused_or_said() {
+    store::clear();
+    let adapters = [
+        r#"{"remote_open": "open", "commissioning": "allow", "frozen_reads": "empty-request"}"#,
+        r#"{"recharge": "1013", "corrector": {"decimals": 0}, "scales": {"price": -9, "purchased": 9, "tariff_volume": 9}}"#,
+    ]
+    .map(|profile| Qianwei::configure(profile).expect("the profile is valid"));
+    let mut rng = StdRng::seed_from_u64(SEED);
+    for _ in 0..200 {
+        let mut context = some_context(&mut rng);
+        context.device = Some(Device { address: "00000000123456789012".into(), memory: Vec::new() });
+        for value in [i64::MIN, i64::MIN + 1, -1, 0, 1, 99, 4_294_967_295, 4_294_967_296, i64::MAX - 1, i64::MAX] {
+            for command in commands_around(value) {
+                for adapter in &adapters {
+                    if let Ok(encoded) = adapter.encode(&context, &command) {
+                        assert!(encoded.frames.len() <= 1 && encoded.correlation.len() <= 32, "{command:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn commands_around(value: i64) -> Vec<Command> {
+    let small = value as u32;
+    let integer = |name: &str| Parameter { name: name.into(), value: ParameterValue::Integer(value) };
+    let mut commands = vec![
+        Command::Valve(Valve {
+            order: ValveOrder::PermitOpen,
+            order_id: small,
+            valid_until: value,
+            reason: String::new(),
+        }),
+        Command::Recharge(Recharge {
+            order_id: small,
+            purchase_count: value as u16,
+            amount: value,
+            volume: 0,
+            purchased_total: value,
+        }),
+        Command::SyncBalance(BalanceSync {
+            balance: value,
+            price: small,
+            level: BalanceLevel::Low,
+            settled_total: small,
+            settled_at: value,
+        }),
+        Command::SetTariff(Tariff {
+            plan: 0,
+            effective: value,
+            on_meter: true,
+            cycle: TariffCycle::Day,
+            cycle_start: value,
+            limits: vec![0, small],
+            prices: vec![small; 3],
+        }),
+        Command::SetTariff(Tariff {
+            plan: 0,
+            effective: READ_AT,
+            on_meter: true,
+            cycle: TariffCycle::Day,
+            cycle_start: READ_AT,
+            limits: vec![small; 2],
+            prices: vec![small; 3],
+        }),
+        Command::SetSchedule(ScheduleChange {
+            period: Some(ReportPeriod::Daily),
+            minute_of_day: Some(value as u16),
+            stagger_minutes: None,
+            awake_minutes: None,
+            heartbeat_minutes: None,
+        }),
+    ];
+    for name in ["battery-level-1", "unused-days", "event-mask", "alarm-enable", "base-reading", "passing-volume"] {
+        commands.push(Command::SetParameters(vec![integer(name)]));
+    }
+    commands
 }
 
 fn look(adapter: &Qianwei, context: &Context, bytes: &[u8], case: u64) {
