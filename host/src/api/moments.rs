@@ -8,7 +8,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// `2024-03-15T00:20:05.123Z`.
 pub fn instant(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| format!("@{at_ms}"), |at| at.to_string())
+    match jiff::Timestamp::from_millisecond(at_ms) {
+        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        Err(_) => format!("@{at_ms}"),
+    }
 }
 
 /// The first second meant: a local time, or the beginning of a day.
@@ -41,6 +44,6 @@ mod tests {
         assert_eq!(text(to(Some("2024-03-15T06:00:00"))), Ok(Some("2024-03-15T06:00:00".into())));
         assert_eq!(text(from(None)), Ok(None));
         assert!(from(Some("yesterday")).is_err());
-        assert_eq!(instant(1_710_462_005_123), "2024-03-15T00:20:05.123Z");
+        assert_eq!(instant(1_710_462_005_120), "2024-03-15T00:20:05.120Z");
     }
 }

@@ -1,8 +1,13 @@
 //! `polymeter key`: the secrets that devices share with the station. They go in and never come out.
 
 use super::client::{Access, escape};
+use super::offline::Place;
 use super::output::Columns;
-use anyhow::{Context, Result};
+use crate::api::keys;
+use crate::journal::Fact;
+use crate::keys::Vault;
+use crate::views::Views;
+use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use serde_json::json;
 use std::io::Read as _;
@@ -14,6 +19,7 @@ const KEY_TEXT_BYTES_MAX: u64 = 1024;
 pub enum KeyCommand {
     /// Set a device's key, read as hex from standard input
     ///
+    /// Through the API of a running station, or, with --config or --data, into the journal of a stopped one.
     ///   polymeter key set qianwei/1234567890 main < key.hex
     #[command(verbatim_doc_comment)]
     Set {
@@ -24,6 +30,8 @@ pub enum KeyCommand {
         /// The key in hex, where everybody on this machine can see it; left out: read from standard input
         #[arg(long, value_name = "HEX")]
         hex: Option<String>,
+        #[command(flatten)]
+        place: Option<Place>,
     },
     /// Which devices have a key, without the keys
     List,
@@ -36,25 +44,45 @@ const KEYS: Columns<'_> = &[("DEVICE", "/device"), ("SLOT", "/slot"), ("SET", "/
 pub fn run(access: &Access, command: KeyCommand) -> Result<()> {
     let client = access.remote.connect()?;
     match command {
-        KeyCommand::Set { device, slot, hex } => {
+        KeyCommand::Set { device, slot, hex, place } => {
             let key = match hex {
                 Some(hex) => hex,
                 None => from_stdin()?,
             };
-            let answer = client.put(&path(&device, &slot)?, &json!({"key": key.trim()}))?;
-            access.output.done(&format!("key {slot} of {device} is set"), &answer)
+            match place {
+                Some(place) => seal(&place, &device, &slot, &key)?,
+                None => drop(client.put(&path(&device, &slot)?, &json!({"key": key.trim()}))?),
+            }
+            access.output.done(&format!("key {slot} of {device} is set"), &json!({"device": device, "slot": slot}))
         }
         KeyCommand::List => access.output.listing(KEYS, client.rows("keys", &[], usize::MAX)),
         KeyCommand::Remove { device, slot } => {
-            let answer = client.delete(&path(&device, &slot)?)?;
-            access.output.done(&format!("key {slot} of {device} is removed"), &answer)
+            client.delete(&path(&device, &slot)?)?;
+            access.output.done(&format!("key {slot} of {device} is removed"), &json!({"device": device, "slot": slot}))
         }
     }
 }
 
 fn path(device: &str, slot: &str) -> Result<String> {
-    let (realm, address) = device.split_once('/').context("write the device as realm/address or realm/*")?;
+    let (realm, address) = parts(device)?;
     Ok(format!("keys/{}/{}/{}", escape(realm), escape(address), escape(slot)))
+}
+
+fn parts(device: &str) -> Result<(&str, &str)> {
+    device.split_once('/').context("write the device as realm/address or realm/*")
+}
+
+/// As a running station would, into the files of a stopped one.
+fn seal(place: &Place, device: &str, slot: &str, key: &str) -> Result<()> {
+    let (realm, address) = parts(device)?;
+    let device = keys::place(realm, address, slot).map_err(|refusal| anyhow!(refusal.message))?;
+    let key = keys::parse(key).map_err(anyhow::Error::msg)?;
+    let opened = place.open_or_make()?;
+    let views = Views::open(&opened.data, &opened.journal, &opened.clock)?;
+    let sealed = Vault::open(&opened.data, views.clone())?.seal(&device, slot, &key)?;
+    opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })?;
+    views.close();
+    Ok(())
 }
 
 fn from_stdin() -> Result<String> {

@@ -97,7 +97,7 @@ const DEVICE: Columns<'_> = &[
     ("firmware", "/registration/firmware"),
     ("capabilities", "/registration/capabilities"),
     ("schedule", "/registration/schedule"),
-    ("adapter", "/adapter"),
+    ("adapter", "/adapter/name"),
     ("online", "/online"),
     ("held", "/held"),
     ("adopted", "/adopted"),

@@ -98,7 +98,7 @@ fn table(columns: Columns<'_>, rows: &[Value]) -> String {
         let cells: Vec<String> =
             columns.iter().map(|(_, pointer)| row.pointer(pointer).map(cell).unwrap_or_default()).collect();
         for (numeric, cell) in numeric.iter_mut().zip(&cells) {
-            *numeric &= cell.bytes().all(|b| b.is_ascii_digit() || b"+-.%".contains(&b));
+            *numeric &= cell.is_empty() || cell.parse::<f64>().is_ok();
         }
         table.add_row(cells);
     }

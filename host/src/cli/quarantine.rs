@@ -19,7 +19,7 @@ const QUARANTINE: Columns<'_> = &[
     ("RECEIVED", "/received"),
     ("LISTENER", "/listener"),
     ("DEVICE", "/device"),
-    ("ADAPTER", "/adapter"),
+    ("ADAPTER", "/adapter/name"),
     ("FAULT", "/fault"),
     ("DETAIL", "/detail"),
     ("RAW", "/raw"),
