@@ -17,9 +17,12 @@ const MASTER_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const FILE: &str = "master.key";
 
+/// Seals device keys; enough for a station that is not running.
+pub struct Seal(Aes256Gcm);
+
 /// Opens and seals device keys.
 pub struct Vault {
-    cipher: Aes256Gcm,
+    seal: Seal,
     views: Views,
     defaults_seen: Mutex<FxHashSet<DeviceKey>>,
 }
@@ -45,11 +48,10 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-impl Vault {
+impl Seal {
     /// Reads the master key of a data directory, or makes one.
-    pub fn open(data: &Path, views: Views) -> Result<Self, VaultError> {
-        let cipher = Aes256Gcm::new(&master_key(&data.join(FILE))?.into());
-        Ok(Self { cipher, views, defaults_seen: Mutex::default() })
+    pub fn open(data: &Path) -> Result<Self, VaultError> {
+        Ok(Self(Aes256Gcm::new(&master_key(&data.join(FILE))?.into())))
     }
 
     /// Seals a key for the journal. Bound to device and slot, so that it cannot be moved to another.
@@ -58,8 +60,19 @@ impl Vault {
         getrandom::fill(&mut nonce).map_err(VaultError::Random)?;
         let aad = place(device, slot);
         let payload = Payload { msg: key, aad: aad.as_bytes() };
-        let sealed = self.cipher.encrypt(&nonce.into(), payload).map_err(|_| VaultError::Seal)?;
+        let sealed = self.0.encrypt(&nonce.into(), payload).map_err(|_| VaultError::Seal)?;
         Ok(HexBytes([nonce.as_slice(), &sealed].concat()))
+    }
+}
+
+impl Vault {
+    pub fn open(data: &Path, views: Views) -> Result<Self, VaultError> {
+        Ok(Self { seal: Seal::open(data)?, views, defaults_seen: Mutex::default() })
+    }
+
+    /// As `Seal::seal`.
+    pub fn seal(&self, device: &str, slot: &str, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
+        self.seal.seal(device, slot, key)
     }
 
     /// Devices of this run that were spoken to under a key derived from their number.
@@ -83,7 +96,7 @@ impl Vault {
         let (nonce, text) = sealed.0.split_at_checked(NONCE_BYTES)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         let aad = place(device, slot);
-        let opened = self.cipher.decrypt(&nonce.into(), Payload { msg: text, aad: aad.as_bytes() });
+        let opened = self.seal.0.decrypt(&nonce.into(), Payload { msg: text, aad: aad.as_bytes() });
         if opened.is_err() {
             tracing::error!(device, slot, "a sealed key does not open: {FILE} is not the one it was sealed under");
         }

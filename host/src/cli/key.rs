@@ -5,8 +5,7 @@ use super::offline::Place;
 use super::output::Columns;
 use crate::api::keys;
 use crate::journal::Fact;
-use crate::keys::Vault;
-use crate::views::Views;
+use crate::keys::Seal;
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use serde_json::json;
@@ -78,11 +77,8 @@ fn seal(place: &Place, device: &str, slot: &str, key: &str) -> Result<()> {
     let device = keys::place(realm, address, slot).map_err(|refusal| anyhow!(refusal.message))?;
     let key = keys::parse(key).map_err(anyhow::Error::msg)?;
     let opened = place.open_or_make()?;
-    let views = Views::open(&opened.data, &opened.journal, &opened.clock)?;
-    let sealed = Vault::open(&opened.data, views.clone())?.seal(&device, slot, &key)?;
-    opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })?;
-    views.close();
-    Ok(())
+    let sealed = Seal::open(&opened.data)?.seal(&device, slot, &key)?;
+    opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })
 }
 
 fn from_stdin() -> Result<String> {

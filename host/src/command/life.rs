@@ -17,6 +17,8 @@ pub struct Live {
     pub expires_ms: i64,
     pub attempts: u8,
     pub state: State,
+    /// Its next step is decided and being written: until that is done or given up, nobody decides another.
+    pub taken: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +38,7 @@ pub enum State {
 impl Live {
     /// A command before its `Requested` step is durable.
     pub fn new(id: u64, device: DeviceKey, command: Command, expires_ms: i64) -> Self {
-        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed }
+        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed, taken: false }
     }
 
     /// A command as the commands view has it after a restart.
@@ -46,6 +48,7 @@ impl Live {
 
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
+        self.taken = false;
         self.state = match step {
             CommandStep::Requested { .. } | CommandStep::TimedOut { .. } => State::Queued,
             CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
@@ -96,6 +99,11 @@ impl Live {
             }),
             None => None,
         }
+    }
+
+    /// Waits, and nobody is about to do something with it.
+    pub fn is_free(&self) -> bool {
+        self.state == State::Queued && !self.taken
     }
 
     pub fn is_expired(&self, now_ms: i64) -> bool {

@@ -109,10 +109,12 @@ impl Desk {
         inner.of(device).iter().filter(|c| c.state == State::Queued && !c.is_expired(now_ms)).count() as u32
     }
 
-    /// The oldest command that may be sent now.
+    /// Takes the oldest command that may be sent now: it is the caller's until its next step is applied, or `put_back`.
     pub fn next(&self, device: &DeviceKey, now_ms: i64, clock: &Clock) -> Option<Outgoing> {
-        let inner = self.lock();
-        let live = inner.of(device).iter().find(|c| c.state == State::Queued && !c.is_expired(now_ms))?;
+        let mut inner = self.lock();
+        let waiting = inner.by_device.get_mut(device)?;
+        let live = waiting.iter_mut().find(|c| c.is_free() && !c.is_expired(now_ms))?;
+        live.taken = true;
         let mut command = live.command.clone();
         if let Command::SetClock { to: to @ None } = &mut command {
             *to = Some(clock.civil(now_ms));
@@ -167,21 +169,33 @@ impl Desk {
         facts.collect()
     }
 
-    /// Commands whose time is over.
+    /// Takes the commands whose time is over.
     pub fn expired(&self, now_ms: i64) -> Vec<CommandFact> {
-        let inner = self.lock();
-        let all = inner.by_device.values().flatten().filter(|c| c.is_expired(now_ms));
-        all.map(|c| CommandFact { id: c.id, device: c.device.clone(), step: CommandStep::Expired }).collect()
+        let mut inner = self.lock();
+        let all = inner.by_device.values_mut().flatten().filter(|c| c.is_free() && c.is_expired(now_ms));
+        let expire = |c: &mut Live| {
+            c.taken = true;
+            CommandFact { id: c.id, device: c.device.clone(), step: CommandStep::Expired }
+        };
+        all.map(expire).collect()
     }
 
-    /// Takes back a command that has not been sent.
+    /// Takes a command that has not been sent, to be cancelled. One that a session is about to send is not free any more.
     pub fn cancel(&self, id: u64, by: &str) -> Result<CommandFact, Refusal> {
         let mut inner = self.lock();
         match inner.find(id) {
-            Some(live) if live.state == State::Queued => {
+            Some(live) if live.is_free() => {
+                live.taken = true;
                 Ok(CommandFact { id, device: live.device.clone(), step: CommandStep::Cancelled { by: by.into() } })
             }
             _ => Err(Refusal::NotWaiting(id)),
+        }
+    }
+
+    /// Gives a taken command back whose step could not be made durable.
+    pub fn put_back(&self, id: u64) {
+        if let Some(live) = self.lock().find(id) {
+            live.taken = false;
         }
     }
 
@@ -331,6 +345,23 @@ mod tests {
             desk.apply(fact);
         }
         assert_eq!(desk.next(&device, 0, &clock()).map(|o| (o.id, o.attempt)), Some((read, 2)));
+    }
+
+    #[test]
+    fn a_command_that_is_being_sent_cannot_be_cancelled_meanwhile_nor_the_reverse() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let id = ask(&desk, Command::Read { scope: ReadScope::Current });
+        assert_eq!(desk.next(&device, 0, &clock()).map(|o| o.id), Some(id));
+        assert_eq!(desk.cancel(id, "ops"), Err(Refusal::NotWaiting(id)));
+        assert!(desk.expired(i64::MAX).is_empty());
+        assert!(desk.next(&device, 0, &clock()).is_none());
+        // The journal refused the sending.
+        desk.put_back(id);
+        let cancelled = desk.cancel(id, "ops").expect("free again");
+        assert!(desk.next(&device, 0, &clock()).is_none(), "it does not leave while its cancellation is written");
+        desk.apply(&cancelled);
+        assert_eq!(desk.unfinished(), 0);
     }
 
     #[test]

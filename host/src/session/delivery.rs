@@ -58,7 +58,10 @@ impl Conversation {
             steps.push(CommandFact { id: outgoing.id, device: present.device.clone(), step });
         }
         let facts = steps.iter().cloned().map(Fact::Command).collect();
-        let seq = self.services.commit(facts).await.map_err(|_| Closing::StoreFailing)?;
+        let Ok(seq) = self.services.commit(facts).await else {
+            self.services.desk.put_back(outgoing.id);
+            return Err(Closing::StoreFailing);
+        };
         self.services.settle(&steps);
         if let Some(state) = encoded.state {
             self.state = state;

@@ -90,9 +90,12 @@ impl Services {
         if steps.is_empty() {
             return Ok(());
         }
-        self.commit(steps.iter().cloned().map(Fact::Command).collect()).await?;
-        self.settle(&steps);
-        Ok(())
+        let written = self.commit(steps.iter().cloned().map(Fact::Command).collect()).await;
+        match written {
+            Ok(_) => self.settle(&steps),
+            Err(_) => steps.iter().for_each(|step| self.desk.put_back(step.id)),
+        }
+        written.map(drop)
     }
 
     /// Folds steps that are durable.

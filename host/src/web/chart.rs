@@ -74,11 +74,11 @@ fn bar(html: &mut Html, minute: &Minute, x: f64, width: f64, y: &dyn Fn(u64) -> 
     html.raw("</g>");
 }
 
-/// The least of 2, 4, 10, 20, 40, 100 … that is not below the highest bar: its half is whole, too.
+/// The least of 2, 4, 6, 8, 10, 20, 40 … that is not below the highest bar: its half is whole, too.
 fn ceiling(most: u64) -> u64 {
     let mut decade = 1_u64;
     loop {
-        for step in [2, 4, 10] {
+        for step in [2, 4, 6, 8, 10] {
             let top = decade.saturating_mul(step);
             if top >= most {
                 return top;
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn scales_end_in_round_numbers() {
-        for (most, top) in [(0, 2), (2, 2), (3, 4), (5, 10), (11, 20), (37, 40), (41, 100), (12_345, 20_000)] {
+        for (most, top) in [(0, 2), (2, 2), (3, 4), (5, 6), (9, 10), (11, 20), (37, 40), (41, 60), (12_345, 20_000)] {
             assert_eq!(ceiling(most), top, "{most}");
         }
         assert!(ceiling(u64::MAX) > 0);

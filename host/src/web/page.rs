@@ -13,8 +13,6 @@ const MARK: &str = "<svg viewBox=\"0 0 34 34\" fill=\"none\" stroke=\"currentCol
     <circle cx=\"17\" cy=\"17\" r=\"14.5\" stroke-width=\"2.5\"/>\
     <path d=\"M17 17 24.5 10.5\" stroke-width=\"2.5\" stroke-linecap=\"round\"/><circle cx=\"17\" cy=\"17\" r=\"2.6\" fill=\"currentColor\" stroke=\"none\"/>\
     <path d=\"M6.5 21.5h.01M8 11h.01M17 6.3h.01M27.5 21.5h.01\" stroke-width=\"2.2\" stroke-linecap=\"round\"/></svg>";
-/// Registers of a report that fit into its row.
-const REGISTERS_SHOWN: usize = 2;
 
 pub fn render(overview: &Overview, nonce: &str) -> String {
     let mut html = Html::default();
@@ -120,7 +118,9 @@ fn latest(html: &mut Html, overview: &Overview) {
         return;
     }
     html.raw("<table><thead><tr><th class=\"fit\">Received</th><th>Device</th><th class=\"fit wide\">Report</th>");
-    html.raw("<th class=\"value\">Reading</th><th class=\"fit\">Valve</th></tr></thead><tbody>");
+    html.raw(
+        "<th class=\"wide\">Reading</th><th class=\"value\"></th><th class=\"fit\">Valve</th></tr></thead><tbody>",
+    );
     for report in &overview.latest {
         html.raw("<tr>").element("td", "fit dim", report.received_local.get(11..).unwrap_or_default());
         html.raw("<td>").element("code", "", &report.device);
@@ -131,9 +131,8 @@ fn latest(html: &mut Html, overview: &Overview) {
         }
         let (cause, zh) = words::cause(report.cause);
         html.raw("</td><td class=\"fit wide\">").text(cause).raw(" ").element("span", "zh", zh).raw("</td>");
-        html.raw("<td class=\"value\">");
-        registers(html, &report.registers, report.values);
-        html.raw("</td><td class=\"fit\">");
+        reading(html, &report.registers, report.values);
+        html.raw("<td class=\"fit\">");
         if let Some(state) = report.valve.as_ref().and_then(|v| v.get("state")).and_then(Value::as_str) {
             let (text, zh, tone) = words::valve(state);
             pill(html, tone, text, zh);
@@ -143,22 +142,23 @@ fn latest(html: &mut Html, overview: &Overview) {
     html.raw("</tbody></table></section>");
 }
 
-/// The first values, what they are, and how many more there are.
-fn registers(html: &mut Html, registers: &[Value], values: u64) {
+/// The most telling value, what it is, and how many more there are.
+fn reading(html: &mut Html, registers: &[Value], values: u64) {
     let word = |register: &Value, key: &str| register.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    for register in registers.iter().take(REGISTERS_SHOWN) {
-        let (quantity, zh) = (word(register, "quantity"), word(register, "unit"));
-        let (name, name_zh) = words::quantity(&quantity);
-        html.raw("<div><span class=\"faint wide\">").text(name).raw(" ").element("span", "zh", name_zh).raw("</span> ");
-        html.element("b", "", &word(register, "value"))
-            .raw(" ")
-            .element("span", "unit", words::unit(&zh))
-            .raw("</div>");
+    let told = |quantity: &&str| registers.iter().find(|r| word(r, "quantity") == **quantity);
+    let Some(register) = words::TELLING.iter().find_map(|quantity| told(&quantity)).or(registers.first()) else {
+        html.raw("<td class=\"wide\"></td><td class=\"value faint\">");
+        html.text(&format!("{} stored values", grouped(values))).raw("</td>");
+        return;
+    };
+    let quantity = word(register, "quantity");
+    let (name, zh) = words::quantity(&quantity);
+    html.raw("<td class=\"wide dim\">").text(name).raw(" ").element("span", "zh", zh);
+    if values > 1 {
+        html.raw(" ").element("span", "faint", &format!("+{}", grouped(values - 1)));
     }
-    let shown = registers.len().min(REGISTERS_SHOWN) as u64;
-    if values > shown {
-        html.element("div", "faint", &format!("and {} more", grouped(values - shown)));
-    }
+    html.raw("</td><td class=\"value\">").element("b", "", &word(register, "value")).raw(" ");
+    html.element("span", "unit", words::unit(&word(register, "unit"))).raw("</td>");
 }
 
 fn adapters(html: &mut Html, overview: &Overview) {

@@ -33,6 +33,9 @@ pub fn unit(name: &str) -> &str {
     }
 }
 
+/// What a report is best known by, the most telling first.
+pub const TELLING: [&str; 5] = ["standard-volume", "working-volume", "volume", "energy", "balance"];
+
 /// A quantity for people, by the contract's name.
 pub fn quantity(name: &str) -> (&str, &str) {
     match name {
