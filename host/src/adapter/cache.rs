@@ -55,7 +55,7 @@ impl Cache {
     }
 }
 
-/// The one place of `unsafe` in this project.
+/// The one place of `unsafe` in the station; the other one of the project is the guests' heap, in the SDK.
 #[allow(unsafe_code)]
 fn revive(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `deserialize` runs whatever machine code it is given, so the code must come from `Component::serialize`. It

@@ -19,6 +19,10 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;
 
 pub use entry::{

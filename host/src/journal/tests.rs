@@ -7,12 +7,12 @@ use std::time::Duration;
 
 const DAY_MS: i64 = 86_400_000;
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options { identity: Identity { station: "north".into(), epoch: 7 }, now_ms: 0 }
 }
 
 /// An entry that says its number.
-fn entry(number: u64, at_ms: i64) -> Entry {
+pub(super) fn entry(number: u64, at_ms: i64) -> Entry {
     let device = DeviceKey::new("usp", &format!("{number:014}")).expect("a device");
     Entry { at_ms, fact: Fact::DeviceAdopted { device, by: "test".into() } }
 }
@@ -34,7 +34,7 @@ impl Drop for Scratch {
     }
 }
 
-fn all(reader: &Reader) -> Vec<(Seq, Entry)> {
+pub(super) fn all(reader: &Reader) -> Vec<(Seq, Entry)> {
     let mut out: Vec<(Seq, Entry)> = Vec::new();
     loop {
         let from = Seq(out.last().map_or(reader.first_seq().0, |(seq, _)| seq.0 + 1));

@@ -41,16 +41,39 @@ struct Arrival<'a> {
     adapter: &'a str,
 }
 
+/// Calls a macro with every table of every view.
+macro_rules! with_all_tables {
+    ($call:ident) => {
+        $call!(devices::IDS, devices::KEYS, devices::ADDRESSES, devices::ROWS, devices::FACTS);
+        $call!(devices::MARKS, devices::MARK_COUNTS, devices::ADAPTER_REFS, devices::ADOPTED);
+        $call!(readings::READINGS, events::EVENTS, events::LOG, frames::FRAMES, frames::HELD, latest::LATEST);
+        $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
+        $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
+        $call!(credentials::KEYS, credentials::TOKENS);
+    };
+}
+
 pub(super) fn create_tables(txn: &WriteTransaction) -> Result<()> {
     macro_rules! create {
-        ($($table:expr),+ $(,)?) => { $(txn.open_table($table).map_err(ViewError::store)?;)+ };
+        ($($table:expr),+) => { $(txn.open_table($table).map_err(ViewError::store)?;)+ };
     }
-    create!(devices::IDS, devices::KEYS, devices::ADDRESSES, devices::ROWS, devices::FACTS);
-    create!(devices::MARKS, devices::MARK_COUNTS, devices::ADAPTER_REFS, devices::ADOPTED);
-    create!(readings::READINGS, events::EVENTS, events::LOG, frames::FRAMES, frames::HELD, latest::LATEST);
-    create!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
-    create!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
-    create!(credentials::KEYS, credentials::TOKENS);
+    with_all_tables!(create);
+    Ok(())
+}
+
+/// Every row of every table as text.
+#[cfg(test)]
+pub(super) fn for_each_row(snapshot: &Snapshot, take: &mut dyn FnMut(String)) -> Result<()> {
+    use redb::{ReadableTable, TableHandle};
+    macro_rules! each {
+        ($($table:expr),+) => { $(
+            for row in snapshot.table($table)?.iter().map_err(ViewError::store)? {
+                let (key, value) = row.map_err(ViewError::store)?;
+                take(format!("{} {:?} {:?}", $table.name(), key.value(), value.value()));
+            }
+        )+ };
+    }
+    with_all_tables!(each);
     Ok(())
 }
 

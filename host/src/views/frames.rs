@@ -11,13 +11,14 @@ use super::readings::key as day_key;
 use super::store::{Result, Snapshot, ViewError};
 use crate::model::{Day, DeviceKey, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "frames";
 pub(super) const FRAMES: TableDefinition<u64, &[u8]> = TableDefinition::new("frames");
 pub(super) const HELD: TableDefinition<(u32, u64), ()> = TableDefinition::new("held_frames");
 
 /// Days that one call looks back.
-const SCAN_DAYS_MAX: i32 = 4_000;
+const SCAN_DAYS_MAX: i32 = 25_000;
 
 /// Frames of a device before a place, newest first. The days of reception to look at are given by the caller.
 pub(super) fn list(
@@ -48,8 +49,8 @@ pub(super) fn list(
 #[derive(Default)]
 pub(super) struct Fold {
     new: Vec<(u64, u64)>,
-    /// Kept aside, and false: applied now and no longer kept.
-    held: Vec<(u32, u64, bool)>,
+    /// Device and frame: kept aside, or (false) no longer. Says more than the table.
+    held: BTreeMap<(u32, u64), bool>,
 }
 
 impl Fold {
@@ -58,20 +59,21 @@ impl Fold {
     }
 
     pub fn hold(&mut self, device: u32, seq: Seq) {
-        self.held.push((device, seq.0, true));
+        self.held.insert((device, seq.0), true);
     }
 
     /// The frames kept aside of a device, oldest first; they are not kept any longer.
     pub fn release(&mut self, snapshot: &Snapshot, device: u32) -> Result<Vec<Seq>> {
+        let all = (device, 0)..=(device, u64::MAX);
+        for row in snapshot.table(HELD)?.range(all.clone()).map_err(ViewError::store)? {
+            self.held.entry(row.map_err(ViewError::store)?.0.value()).or_insert(true);
+        }
         let mut seqs = Vec::new();
-        for row in snapshot.table(HELD)?.range((device, 0)..=(device, u64::MAX)).map_err(ViewError::store)? {
-            seqs.push(row.map_err(ViewError::store)?.0.value().1);
+        for ((_, seq), kept) in self.held.range_mut(all).filter(|(_, kept)| **kept) {
+            *kept = false;
+            seqs.push(Seq(*seq));
         }
-        seqs.extend(self.held.iter().filter(|(id, _, kept)| *id == device && *kept).map(|(_, seq, _)| *seq));
-        for seq in &seqs {
-            self.held.push((device, *seq, false));
-        }
-        Ok(seqs.into_iter().map(Seq).collect())
+        Ok(seqs)
     }
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
@@ -93,11 +95,11 @@ impl Fold {
         }
         self.new.clear();
         let mut held = txn.open_table(HELD).map_err(ViewError::store)?;
-        for (device, seq, kept) in self.held.drain(..) {
+        for (place, kept) in std::mem::take(&mut self.held) {
             if kept {
-                held.insert((device, seq), ()).map_err(ViewError::store)?;
+                held.insert(place, ()).map_err(ViewError::store)?;
             } else {
-                held.remove((device, seq)).map_err(ViewError::store)?;
+                held.remove(place).map_err(ViewError::store)?;
             }
         }
         Ok(())

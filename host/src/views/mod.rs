@@ -24,6 +24,8 @@ mod readings;
 mod store;
 
 #[cfg(test)]
+mod rebuild_tests;
+#[cfg(test)]
 mod tests;
 
 pub use adapters::{AdapterEvent, AdapterRow};

@@ -19,7 +19,7 @@ pub(super) const VIEW: &str = "readings";
 pub(super) const READINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("readings");
 
 /// Days that one call looks at; a page may come back short and go on.
-const SCAN_DAYS_MAX: i64 = 4_000;
+const SCAN_DAYS_MAX: i64 = 25_000;
 /// Superseded values kept of one place; the oldest go first.
 const SUPERSEDED_MAX: usize = 8;
 const DAY_S: i64 = 86_400;

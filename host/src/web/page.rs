@@ -145,8 +145,8 @@ fn latest(html: &mut Html, overview: &Overview) {
 /// The most telling value, what it is, and how many more there are.
 fn reading(html: &mut Html, registers: &[Value], values: u64) {
     let word = |register: &Value, key: &str| register.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let told = |quantity: &&str| registers.iter().find(|r| word(r, "quantity") == **quantity);
-    let Some(register) = words::TELLING.iter().find_map(|quantity| told(&quantity)).or(registers.first()) else {
+    let told = |quantity| registers.iter().find(|r| word(r, "quantity") == quantity);
+    let Some(register) = words::TELLING.into_iter().find_map(told).or(registers.first()) else {
         html.raw("<td class=\"wide\"></td><td class=\"value faint\">");
         html.text(&format!("{} stored values", grouped(values))).raw("</td>");
         return;

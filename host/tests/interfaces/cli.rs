@@ -1,6 +1,6 @@
 //! The command line against a running station, and on the files of a stopped one.
 
-use crate::served::{Served, daily, frame, fresh_dir, registration, token, write_configuration};
+use crate::served::{Served, daily, device, frame, fresh_dir, registration, token, write_configuration};
 use polymeter::journal::Role;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
@@ -157,7 +157,12 @@ fn a_first_token_needs_nothing_but_the_directory() {
     let made = { made }.output().expect("runs");
     let secret = text(&made.stdout).trim().to_owned();
     assert!(secret.starts_with("pmt_"), "{}", text(&made.stderr));
+    let key = "00112233445566778899aabbccddeeff";
+    let set = ["key", "set", "usp/1", "main", "--hex", key, "--data", data.to_str().expect("text")];
+    assert!(polymeter(&set).output().expect("runs").status.success());
     let served = Served::in_dir(dir, "loopback");
+    let opened = polymeter::adapter::KeyStore::key(&*served.station().services().vault, &device("1"), "main");
+    assert_eq!(opened.map(hex::encode).as_deref(), Some(key));
     let (status, shown) = served.ask("GET", "journal", Some(&secret), None);
     assert_eq!((status, &shown["station"]), (200, &json!("north")), "the station has given its journal its name");
 }

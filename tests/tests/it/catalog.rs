@@ -119,7 +119,7 @@ fn compiled_code_is_kept_and_never_believed() {
     let scratch = Scratch::new();
     scratch.write("adapters/a.wasm", &version("a", "1.0.0"));
     assert_eq!(scan(&open(&scratch)), ["a 1.0.0 activated"]);
-    let code = |name: &String| name.ends_with(".code");
+    let code = |name: &String| std::path::Path::new(name).extension().is_some_and(|e| e == "code");
     let kept: Vec<_> = scratch.names("cache").into_iter().filter(code).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
     let file = format!("cache/{}", kept[0]);

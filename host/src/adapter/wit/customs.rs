@@ -15,6 +15,7 @@ use crate::model::{
     Message, Outcome, Parameter, ParameterValue, Quality, Quantity, Register, Registration, Relayed, Report,
     ReportCause, ReportPeriod, Role, Sample, Schedule, Series, Unit, ValveState, ValveStatus,
 };
+use std::mem::take;
 
 /// What in an answer broke the contract, in words for the adapter's author.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub(in crate::adapter) fn framing(raw: codec::Framing, received: usize) -> Check
     }
 }
 
-pub(in crate::adapter) fn decoded(raw: codec::Decoded) -> Checked<Decoded> {
+pub(in crate::adapter) fn decoded(mut raw: codec::Decoded) -> Checked<Decoded> {
     let mut customs = Customs::default();
     if raw.messages.len() > MESSAGES_MAX {
         return Err(Violation(format!("{} messages, at most {MESSAGES_MAX}", raw.messages.len())));
@@ -67,7 +68,7 @@ pub(in crate::adapter) fn decoded(raw: codec::Decoded) -> Checked<Decoded> {
         }),
     };
     let mut messages = Vec::with_capacity(raw.messages.len());
-    for (index, message) in raw.messages.into_iter().enumerate() {
+    for (index, message) in raw.messages.iter_mut().enumerate() {
         messages.push(customs.message(message).map_err(|v| v.inside("message", index))?);
     }
     Ok(Decoded {
@@ -122,7 +123,7 @@ impl Violation {
     }
 }
 
-/// What is left of the allowances of one answer.
+/// What is left of the allowances of one answer. Large values are checked where they lie and emptied, not moved about.
 struct Customs {
     bytes_left: usize,
     values_left: usize,
@@ -135,83 +136,86 @@ impl Default for Customs {
 }
 
 impl Customs {
-    fn message(&mut self, raw: types::Message) -> Checked<Message> {
+    fn message(&mut self, raw: &mut types::Message) -> Checked<Message> {
         Ok(match raw {
             types::Message::Report(report) => Message::Report(self.report(report)?),
             types::Message::Heartbeat(beat) => Message::Heartbeat(Heartbeat {
                 clock: maybe_time("heartbeat.clock", beat.clock)?,
-                valve: self.maybe_valve(beat.valve)?,
+                valve: self.maybe_valve(beat.valve.take())?,
             }),
             types::Message::Registration(registration) => Message::Registration(self.registration(registration)?),
             types::Message::Event(event) => Message::Event(Event {
-                subject: self.maybe_address("event.subject", event.subject)?,
-                code: self.code("event.code", event.code)?,
+                subject: self.maybe_address("event.subject", event.subject.take())?,
+                code: self.code("event.code", take(&mut event.code))?,
                 cleared: event.cleared,
                 at: maybe_time("event.at", event.at)?,
                 value: event.value,
                 raw_code: event.raw_code,
             }),
             types::Message::Answer(answer) => Message::Answer(crate::model::Answer {
-                correlation: self.bytes("answer.correlation", answer.correlation, CORRELATION_BYTES_MAX)?.into(),
+                correlation: self
+                    .bytes("answer.correlation", take(&mut answer.correlation), CORRELATION_BYTES_MAX)?
+                    .into(),
                 outcome: by_position!(answer.outcome, Outcome),
-                reason: self.code_or_empty("answer.reason", answer.reason)?,
+                reason: self.code_or_empty("answer.reason", take(&mut answer.reason))?,
                 raw_code: answer.raw_code,
-                body: self.answer_body(answer.body)?,
+                body: self.answer_body(&mut answer.body)?,
                 more_follows: answer.more_follows,
             }),
             types::Message::Relayed(relayed) => Message::Relayed(Relayed {
-                target: self.address_or_empty("relayed.target", relayed.target)?,
-                protocol: self.code("relayed.protocol", relayed.protocol)?,
+                target: self.address_or_empty("relayed.target", take(&mut relayed.target))?,
+                protocol: self.code("relayed.protocol", take(&mut relayed.protocol))?,
                 channel: relayed.channel,
-                payload: self.bytes("relayed.payload", relayed.payload, FRAME_BYTES_MAX)?.into(),
+                payload: self.bytes("relayed.payload", take(&mut relayed.payload), FRAME_BYTES_MAX)?.into(),
                 correlation: self
-                    .maybe_bytes("relayed.correlation", relayed.correlation, CORRELATION_BYTES_MAX)?
+                    .maybe_bytes("relayed.correlation", relayed.correlation.take(), CORRELATION_BYTES_MAX)?
                     .map(HexBytes),
             }),
             types::Message::EndOfSession => Message::EndOfSession,
             types::Message::Unknown(unknown) => Message::Unknown {
-                what: self.text("unknown.what", unknown.what)?,
-                bytes: self.bytes("unknown.bytes", unknown.bytes, FRAME_BYTES_MAX)?.into(),
+                what: self.text("unknown.what", take(&mut unknown.what))?,
+                bytes: self.bytes("unknown.bytes", take(&mut unknown.bytes), FRAME_BYTES_MAX)?.into(),
             },
         })
     }
 
-    fn report(&mut self, raw: types::Report) -> Checked<Report> {
+    fn report(&mut self, raw: &mut types::Report) -> Checked<Report> {
         self.count(raw.registers.len())?;
-        let mut registers = Vec::with_capacity(raw.registers.len());
-        for (index, register) in raw.registers.into_iter().enumerate() {
-            registers.push(self::register(&register).map_err(|v| v.inside("register", index))?);
-        }
+        // Collected in place: both kinds of register have the same size, so no list is allocated anew.
+        let registers = take(&mut raw.registers).into_iter().enumerate();
+        let registers = registers.map(|(index, raw)| register(&raw).map_err(|v| v.inside("register", index)));
+        let registers = registers.collect::<Checked<_>>()?;
         let mut series = Vec::with_capacity(raw.series.len().min(VALUES_MAX));
-        for (index, one) in raw.series.into_iter().enumerate() {
+        for (index, one) in raw.series.iter_mut().enumerate() {
             series.push(self.series(one).map_err(|v| v.inside("series", index))?);
         }
         let mut alarms = Vec::with_capacity(raw.alarms.len().min(VALUES_MAX));
-        for alarm in raw.alarms {
+        for alarm in take(&mut raw.alarms) {
             alarms.push(self.code("report.alarms", alarm)?);
         }
         Ok(Report {
-            subject: self.maybe_address("report.subject", raw.subject)?,
+            subject: self.maybe_address("report.subject", raw.subject.take())?,
             cause: by_position!(raw.cause, ReportCause),
             at: maybe_time("report.at", raw.at)?,
             registers,
             series,
-            valve: self.maybe_valve(raw.valve)?,
+            valve: self.maybe_valve(raw.valve.take())?,
             alarms,
             raw_status: raw.raw_status,
             more_follows: raw.more_follows,
         })
     }
 
-    fn series(&mut self, raw: types::Series) -> Checked<Series> {
+    fn series(&mut self, raw: &mut types::Series) -> Checked<Series> {
         // The series itself counts, so that empty ones are not free.
         self.count(raw.samples.len() + 1)?;
-        let mut samples = Vec::with_capacity(raw.samples.len());
-        for sample in raw.samples {
-            scaled(raw.unit, raw.exponent, sample.mantissa)?;
-            samples.push(Sample { at: time("sample.at", sample.at)?, mantissa: sample.mantissa });
-        }
         exponent(raw.exponent)?;
+        let (unit, scale) = (raw.unit, raw.exponent);
+        let samples = take(&mut raw.samples).into_iter().map(|sample| {
+            scaled(unit, scale, sample.mantissa)?;
+            Ok(Sample { at: time("sample.at", sample.at)?, mantissa: sample.mantissa })
+        });
+        let samples = samples.collect::<Checked<_>>()?;
         Ok(Series {
             quantity: by_position!(raw.quantity, Quantity),
             unit: by_position!(raw.unit, Unit),
@@ -225,43 +229,48 @@ impl Customs {
         })
     }
 
-    fn registration(&mut self, raw: types::Registration) -> Checked<Registration> {
+    fn registration(&mut self, raw: &mut types::Registration) -> Checked<Registration> {
         Ok(Registration {
             kind: by_position!(raw.kind, DeviceKind),
-            manufacturer: self.text("registration.manufacturer", raw.manufacturer)?,
-            model: self.text("registration.model", raw.model)?,
-            hardware: self.text("registration.hardware", raw.hardware)?,
-            firmware: self.text("registration.firmware", raw.firmware)?,
-            iccid: self.text("registration.iccid", raw.iccid)?,
-            imei: self.text("registration.imei", raw.imei)?,
+            manufacturer: self.text("registration.manufacturer", take(&mut raw.manufacturer))?,
+            model: self.text("registration.model", take(&mut raw.model))?,
+            hardware: self.text("registration.hardware", take(&mut raw.hardware))?,
+            firmware: self.text("registration.firmware", take(&mut raw.firmware))?,
+            iccid: self.text("registration.iccid", take(&mut raw.iccid))?,
+            imei: self.text("registration.imei", take(&mut raw.imei))?,
             capabilities: capabilities(raw.capabilities),
-            schedule: raw.schedule.map(schedule).transpose()?,
+            schedule: raw.schedule.as_ref().map(schedule).transpose()?,
             key_version: raw.key_version,
             clock: maybe_time("registration.clock", raw.clock)?,
         })
     }
 
-    fn answer_body(&mut self, raw: types::AnswerBody) -> Checked<AnswerBody> {
+    fn answer_body(&mut self, raw: &mut types::AnswerBody) -> Checked<AnswerBody> {
         Ok(match raw {
             types::AnswerBody::None => AnswerBody::None,
             types::AnswerBody::Report(report) => AnswerBody::Report(self.report(report)?),
-            types::AnswerBody::Valve(status) => AnswerBody::Valve(self.valve(status)?),
-            types::AnswerBody::Clock(at) => AnswerBody::Clock(time("answer.clock", at)?),
+            types::AnswerBody::Valve(status) => AnswerBody::Valve(self.valve(status.clone())?),
+            types::AnswerBody::Clock(at) => AnswerBody::Clock(time("answer.clock", *at)?),
             types::AnswerBody::Schedule(raw) => AnswerBody::Schedule(schedule(raw)?),
             types::AnswerBody::Parameters(list) => {
                 self.count(list.len())?;
-                AnswerBody::Parameters(list.into_iter().map(|p| self.parameter(p)).collect::<Checked<_>>()?)
+                AnswerBody::Parameters(take(list).into_iter().map(|p| self.parameter(p)).collect::<Checked<_>>()?)
             }
             types::AnswerBody::Archive(page) => {
                 self.count(page.entries.len())?;
                 AnswerBody::Archive {
                     total: page.total,
-                    entries: page.entries.into_iter().map(|e| self.archive_entry(e)).collect::<Checked<_>>()?,
+                    entries: take(&mut page.entries)
+                        .into_iter()
+                        .map(|e| self.archive_entry(e))
+                        .collect::<Checked<_>>()?,
                 }
             }
-            types::AnswerBody::FirmwareNext(block) => AnswerBody::FirmwareNext(block),
-            types::AnswerBody::Balance(cents) => AnswerBody::Balance(cents),
-            types::AnswerBody::Raw(bytes) => AnswerBody::Raw(self.bytes("answer.raw", bytes, FRAME_BYTES_MAX)?.into()),
+            types::AnswerBody::FirmwareNext(block) => AnswerBody::FirmwareNext(*block),
+            types::AnswerBody::Balance(cents) => AnswerBody::Balance(*cents),
+            types::AnswerBody::Raw(bytes) => {
+                AnswerBody::Raw(self.bytes("answer.raw", take(bytes), FRAME_BYTES_MAX)?.into())
+            }
         })
     }
 
@@ -400,7 +409,7 @@ fn register(raw: &types::Register) -> Checked<Register> {
     })
 }
 
-fn schedule(raw: types::Schedule) -> Checked<Schedule> {
+fn schedule(raw: &types::Schedule) -> Checked<Schedule> {
     if raw.minute_of_day >= 24 * 60 {
         return Err(Violation(format!("schedule.minute-of-day is {}, a day has 1440", raw.minute_of_day)));
     }

@@ -1,0 +1,270 @@
+//! A directory in memory that fails and crashes as a seed says: for tests.
+//!
+//! A crash keeps what was synced and loses any part of what was not: whole writes, or the end of one, in any
+//! combination. That is more than most disks do and as much as redb promises to survive.
+
+use super::storage::{Backend, Storage};
+use redb::StorageBackend;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A small generator of numbers; the same seed gives the same numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed(u64);
+
+impl Seed {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// 0 to `below` - 1.
+    pub fn below(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % below.max(1)
+    }
+}
+
+/// The directory; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Names and what they stand for, so that an open file outlives its renaming.
+    names: BTreeMap<String, usize>,
+    contents: Vec<Content>,
+    /// Writing operations left before `then` begins; `None`: for ever.
+    left: Option<u64>,
+    then: Trouble,
+    trouble: Trouble,
+    writes: u64,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Trouble {
+    #[default]
+    None,
+    /// Writes and growth fail, reads do not.
+    Full,
+    /// Nothing works any more.
+    Dead,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    /// Since the last sync, oldest first.
+    unsynced: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { at: usize, old: Vec<u8>, new: Vec<u8> },
+    Length { old: usize, cut: Vec<u8>, new: usize },
+}
+
+impl Disk {
+    /// After so many more writing operations the trouble begins.
+    pub fn after(&self, operations: u64, then: Trouble) {
+        let mut state = self.lock();
+        (state.left, state.then) = (Some(operations), then);
+    }
+
+    pub fn is_in_trouble(&self) -> bool {
+        self.lock().trouble != Trouble::None
+    }
+
+    /// All is well again.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        (state.left, state.trouble) = (None, Trouble::None);
+    }
+
+    /// What a machine finds after the power came back.
+    pub fn after_crash(&self, seed: &mut Seed) -> Self {
+        let state = self.lock();
+        let (names, mut contents) = (state.names.clone(), state.contents.clone());
+        for content in &mut contents {
+            content.crash(seed);
+        }
+        Self(Arc::new(Mutex::new(State { names, contents, ..State::default() })))
+    }
+
+    /// Changes a byte wherever these bytes lie; tells how often that was.
+    pub fn damage(&self, needle: &[u8]) -> usize {
+        let mut count = 0;
+        for content in &mut self.lock().contents {
+            let places: Vec<_> =
+                content.bytes.windows(needle.len()).enumerate().filter(|(_, w)| *w == needle).collect();
+            let places: Vec<usize> = places.into_iter().map(|(at, _)| at).collect();
+            for at in &places {
+                content.bytes[*at] ^= 0x40;
+            }
+            count += places.len();
+        }
+        count
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check_read(&self) -> io::Result<()> {
+        if self.trouble == Trouble::Dead { Err(io::Error::other("the disk is dead")) } else { Ok(()) }
+    }
+
+    fn check_write(&mut self) -> io::Result<()> {
+        self.writes += 1;
+        match self.left {
+            Some(0) => self.trouble = self.then,
+            Some(left) => self.left = Some(left - 1),
+            None => {}
+        }
+        match self.trouble {
+            Trouble::None => Ok(()),
+            Trouble::Full => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Trouble::Dead => Err(io::Error::other("the disk is dead")),
+        }
+    }
+
+    fn number(&self, name: &str) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+}
+
+impl Content {
+    fn crash(&mut self, seed: &mut Seed) {
+        let changes = std::mem::take(&mut self.unsynced);
+        for change in changes.iter().rev() {
+            match change {
+                Change::Write { at, old, .. } => self.bytes[*at..*at + old.len()].copy_from_slice(old),
+                Change::Length { old, cut, .. } => {
+                    self.bytes.resize(*old - cut.len(), 0);
+                    self.bytes.extend_from_slice(cut);
+                }
+            }
+        }
+        for change in changes {
+            match change {
+                Change::Write { at, new, .. } => {
+                    let kept = match seed.below(3) {
+                        0 => 0,
+                        1 => new.len(),
+                        _ => seed.below(new.len() as u64 + 1) as usize,
+                    };
+                    let end = (at + kept).min(self.bytes.len());
+                    if at < end {
+                        self.bytes[at..end].copy_from_slice(&new[..end - at]);
+                    }
+                }
+                Change::Length { new, .. } => {
+                    if seed.below(2) == 0 {
+                        self.bytes.resize(new, 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let state = self.lock();
+        state.check_read()?;
+        let length = |number: &usize| state.contents[*number].bytes.len() as u64;
+        Ok(state.names.iter().map(|(name, number)| (name.clone(), length(number))).collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Backend> {
+        let mut state = self.lock();
+        state.check_write()?;
+        let number = state.contents.len();
+        state.contents.push(Content::default());
+        state.names.insert(name.to_owned(), number);
+        Ok(Backend::new(OpenFile { disk: self.clone(), number }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Backend> {
+        let state = self.lock();
+        state.check_read()?;
+        Ok(Backend::new(OpenFile { disk: self.clone(), number: state.number(name)? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.check_write()?;
+        let number = state.number(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), number);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.check_write()?;
+        if let Some(number) = state.names.remove(name) {
+            state.contents[number] = Content::default();
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    disk: Disk,
+    number: usize,
+}
+
+impl StorageBackend for OpenFile {
+    fn len(&self) -> io::Result<u64> {
+        let state = self.disk.lock();
+        state.check_read()?;
+        Ok(state.contents[self.number].bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.disk.lock();
+        state.check_read()?;
+        let bytes = state.contents[self.number].bytes.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        state.check_write()?;
+        let content = &mut state.contents[self.number];
+        let (old, new) = (content.bytes.len(), len as usize);
+        let cut = if new < old { content.bytes[new..].to_vec() } else { Vec::new() };
+        content.bytes.resize(new, 0);
+        content.unsynced.push(Change::Length { old, cut, new });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        state.check_write()?;
+        state.contents[self.number].unsynced.clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        state.check_write()?;
+        let content = &mut state.contents[self.number];
+        let (at, end) = (offset as usize, offset as usize + data.len());
+        if end > content.bytes.len() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let old = content.bytes[at..end].to_vec();
+        content.bytes[at..end].copy_from_slice(data);
+        content.unsynced.push(Change::Write { at, old, new: data.to_vec() });
+        Ok(())
+    }
+}
