@@ -200,3 +200,109 @@ fn aead<A: Aead>(aead: &A, nonce: &[u8], payload: Payload<'_, '_>, way: Way) -> 
         Way::Decrypt => aead.decrypt(nonce, payload).map_err(|_| KeyError::NotAuthentic),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(cipher: Cipher, hex: &str) -> Key {
+        Key { cipher, bytes: bytes(hex).try_into().expect("16 bytes") }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex::decode(hex).expect("hex")
+    }
+
+    /// Mode, key, initialisation, associated, plain, sealed: FIPS-197, GB/T 32907, SP 800-38A F.2.1 and F.5.1, RFC 3610 #1,
+    /// and case 4 of the GCM specification.
+    #[test]
+    fn published_cases_both_ways() {
+        let aes = Cipher::Aes128;
+        for (cipher, mode, k, iv, aad, plain, sealed) in [
+            (
+                aes,
+                Mode::Ecb,
+                "000102030405060708090a0b0c0d0e0f",
+                "",
+                "",
+                "00112233445566778899aabbccddeeff",
+                "69c4e0d86a7b0430d8cdb78070b4c55a",
+            ),
+            (
+                Cipher::Sm4,
+                Mode::Ecb,
+                "0123456789abcdeffedcba9876543210",
+                "",
+                "",
+                "0123456789abcdeffedcba9876543210",
+                "681edf34d206965e86b3e94f536e4246",
+            ),
+            (
+                aes,
+                Mode::Cbc,
+                "2b7e151628aed2a6abf7158809cf4f3c",
+                "000102030405060708090a0b0c0d0e0f",
+                "",
+                "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51",
+                "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2",
+            ),
+            (
+                aes,
+                Mode::Ctr,
+                "2b7e151628aed2a6abf7158809cf4f3c",
+                "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
+                "",
+                "6bc1bee22e409f96e93d7e117393172aae2d8a57",
+                "874d6191b620e3261bef6864990db6ce9806f66b",
+            ),
+            (
+                aes,
+                Mode::Ccm,
+                "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf",
+                "00000003020100a0a1a2a3a4a5",
+                "0001020304050607",
+                "08090a0b0c0d0e0f101112131415161718191a1b1c1d1e",
+                "588c979a61c663d2f066d0c2c0f989806d5f6b61dac38417e8d12cfdf926e0",
+            ),
+            (
+                aes,
+                Mode::Gcm,
+                "feffe9928665731c6d6a8f9467308308",
+                "cafebabefacedbaddecaf888",
+                "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+                "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+                "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e0915bc94fbc3221a5db94fae95ae7121a47",
+            ),
+        ] {
+            let k = key(cipher, k);
+            let (iv, aad, plain, sealed) = (bytes(iv), bytes(aad), bytes(plain), bytes(sealed));
+            assert_eq!(k.encrypt(mode, &iv, &aad, &plain), Ok(sealed.clone()), "{mode:?}");
+            assert_eq!(k.decrypt(mode, &iv, &aad, &sealed), Ok(plain), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_the_stations() {
+        let k = key(Cipher::Sm4, "0123456789abcdeffedcba9876543210");
+        assert_eq!(k.encrypt(Mode::Ecb, &[], &[], &[0; 15]), Err(KeyError::BadLength));
+        assert_eq!(k.encrypt(Mode::Cbc, &[0; 15], &[], &[0; 16]), Err(KeyError::BadLength));
+        assert_eq!(k.encrypt(Mode::Ccm, &[0; 14], &[], &[]), Err(KeyError::BadLength));
+        assert_eq!(k.encrypt(Mode::Gcm, &[0; 16], &[], &[]), Err(KeyError::BadLength));
+        assert_eq!(k.decrypt(Mode::Ccm, &[0; 13], &[], &[0; 20]), Err(KeyError::NotAuthentic));
+        assert_eq!(k.decrypt(Mode::Gcm, &[0; 12], &[], &[0; 3]), Err(KeyError::NotAuthentic));
+        assert!(matches!(k.derive(Derivation::Block, &[0; 17]), Err(KeyError::BadLength)));
+        assert!(matches!(Key::open("1", "none such", Cipher::Sm4), Err(KeyError::Absent)));
+    }
+
+    #[test]
+    fn cmac_of_rfc_4493() {
+        let k = key(Cipher::Aes128, "2b7e151628aed2a6abf7158809cf4f3c");
+        assert_eq!(hex::encode(k.mac(&[])), "bb1d6929e95937287fa37d129b756746");
+        assert_eq!(hex::encode(k.mac(&bytes("6bc1bee22e409f96e93d7e117393172a"))), "070a16b46b4d4144f79bdd9dd04a287c");
+        let other = key(Cipher::Aes128, "00000000000000000000000000000000");
+        assert_eq!(k.wrap(&other), k.encrypt(Mode::Ecb, &[], &[], &[0; 16]).expect("one block"));
+        assert!(
+            k.derive(Derivation::Cmac, &[]).is_ok_and(|d| hex::encode(d.bytes) == "bb1d6929e95937287fa37d129b756746")
+        );
+    }
+}
