@@ -60,10 +60,14 @@ impl Live {
                     session: *session,
                 }
             }
-            CommandStep::Answered { outcome: Outcome::Accepted, .. } | CommandStep::Unconfirmed { .. } => {
+            // Only a valve shows later what became of its order; anything else is left to people.
+            CommandStep::Answered { outcome: Outcome::Accepted, .. } | CommandStep::Unconfirmed { .. }
+                if matches!(self.command, Command::Valve(_)) =>
+            {
                 State::Unconfirmed
             }
             CommandStep::Answered { .. }
+            | CommandStep::Unconfirmed { .. }
             | CommandStep::Confirmed { .. }
             | CommandStep::Failed { .. }
             | CommandStep::Expired
@@ -166,6 +170,25 @@ mod tests {
         }
         command.apply(&sent(limits::COMMAND_ATTEMPTS_MAX, false));
         assert!(matches!(command.give_up(), CommandStep::Failed { .. }));
+    }
+
+    #[test]
+    fn what_could_do_harm_twice_is_not_repeated_blindly_and_blocks_nothing() {
+        let relay = Command::Relay {
+            target: "1".into(),
+            protocol: "raw".into(),
+            channel: 0,
+            timeout_s: 5,
+            payload: HexBytes(vec![1]),
+        };
+        for command in [relay, Command::SetParameters(vec![])] {
+            let mut command = live(command);
+            command.apply(&sent(1, false));
+            let step = command.give_up();
+            assert!(matches!(step, CommandStep::Unconfirmed { .. }));
+            command.apply(&step);
+            assert_eq!(command.state, State::Over);
+        }
     }
 
     #[test]

@@ -191,9 +191,19 @@ impl Command {
         }
     }
 
-    /// Whether executing it twice could do harm: move a valve, book money, lose a key. Such a command is never repeated
-    /// unless the adapter says that the device recognises the repetition.
+    /// Whether executing it twice could do harm: move a valve, book money, change a reading or lose a key. Such a command is
+    /// never repeated unless the adapter says that the device recognises the repetition. A relayed payload may be anything.
     pub fn is_consequential(&self) -> bool {
-        matches!(self, Self::Valve(_) | Self::Recharge { .. } | Self::SetKey { .. } | Self::FirmwareActivate { .. })
+        matches!(
+            self,
+            Self::Valve(_)
+                | Self::Recharge { .. }
+                | Self::SyncBalance { .. }
+                | Self::SetTariff(_)
+                | Self::SetParameters(_)
+                | Self::SetKey { .. }
+                | Self::FirmwareActivate { .. }
+                | Self::Relay { .. }
+        )
     }
 }

@@ -16,7 +16,7 @@ use crate::journal::{self, Journal};
 use crate::keys::Vault;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::Seq;
+use crate::model::{Command, Seq};
 use crate::session::registry::Registry;
 use crate::session::{Door, Services};
 use crate::views::{CommandRow, CommandState, Views};
@@ -189,7 +189,7 @@ fn await_views(views: &Views, last: Seq) -> anyhow::Result<()> {
 fn restored(row: CommandRow) -> Option<Live> {
     let state = match (row.state, row.sent) {
         (CommandState::Queued, _) => State::Queued,
-        (CommandState::Unconfirmed, _) => State::Unconfirmed,
+        (CommandState::Unconfirmed, _) if matches!(row.command, Some(Command::Valve(_))) => State::Unconfirmed,
         (CommandState::Sent, Some(sent)) => State::InFlight {
             correlation: sent.correlation.0,
             repeatable: sent.repeatable,
