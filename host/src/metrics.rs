@@ -8,19 +8,23 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::Arc;
 
 type Labels = Vec<(&'static str, String)>;
+/// What is counted for every frame or session is counted without making a text.
+type Fixed = [(&'static str, &'static str); 1];
+type Shared = [(&'static str, Arc<str>); 1];
 
 /// What the station counts.
 #[derive(Clone, Default)]
 pub struct Metrics {
     sessions_open: Gauge,
     sessions_opened: Counter,
-    sessions_closed: Family<Labels, Counter>,
+    sessions_closed: Family<Fixed, Counter>,
     connections_refused: Family<Labels, Counter>,
-    frames: Family<Labels, Counter>,
+    frames: Family<(Shared, Fixed), Counter>,
     faults: Family<Labels, Counter>,
-    commands: Family<Labels, Counter>,
+    commands: Family<Fixed, Counter>,
 }
 
 /// What is read off other parts at the moment of a scrape.
@@ -49,7 +53,7 @@ impl Metrics {
 
     pub fn session_closed(&self, why: Closing) {
         self.sessions_open.dec();
-        self.sessions_closed.get_or_create(&vec![("reason", why.name().into())]).inc();
+        self.sessions_closed.get_or_create(&[("reason", why.name())]).inc();
     }
 
     pub fn sessions_open(&self) -> u64 {
@@ -61,9 +65,9 @@ impl Metrics {
         self.connections_refused.get_or_create(&vec![("listener", listener.into())]).inc();
     }
 
-    pub fn frame(&self, adapter: &str, duplicate: bool) {
+    pub fn frame(&self, adapter: &Arc<str>, duplicate: bool) {
         let kind = if duplicate { "duplicate" } else { "new" };
-        self.frames.get_or_create(&vec![("adapter", adapter.into()), ("kind", kind.into())]).inc();
+        self.frames.get_or_create(&([("adapter", adapter.clone())], [("kind", kind)])).inc();
     }
 
     pub fn fault(&self, adapter: &str, kind: FaultKind) {
@@ -71,7 +75,7 @@ impl Metrics {
     }
 
     pub fn command_step(&self, step: &CommandStep) {
-        self.commands.get_or_create(&vec![("step", step.name().into())]).inc();
+        self.commands.get_or_create(&[("step", step.name())]).inc();
     }
 
     /// The exposition in OpenMetrics text.
@@ -113,7 +117,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.session_opened();
         metrics.session_closed(Closing::CommandWait);
-        metrics.frame("usp", false);
+        metrics.frame(&"usp".into(), false);
         metrics.fault("usp", FaultKind::NotAuthentic);
         let text = metrics.expose(&Snapshot { journal_last_seq: 7, ..Snapshot::default() });
         for line in [

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -24,38 +24,50 @@ const RATIO: Option<Bound> = Some(Bound::RatioAtLeast(0.6));
 const SESSIONS_PER_SOURCE: u32 = 10_000;
 
 pub fn short_sessions(table: &mut Table) -> anyhow::Result<()> {
-    let null = rate(&Process::null()?, "short", "prefixed", SESSIONS)?;
-    let station = rate(&Process::station(&fresh_dir("short")?)?, "short", "usp", SESSIONS)?;
-    table.row("a null station, short sessions", null, "sessions/s", None, None);
-    table.row("a station, short sessions (3004, 3043, views)", station, "sessions/s", Some(station / null), RATIO);
-    Ok(())
+    compare(table, "a", ["short sessions", " (3004, 3043, views)"], "sessions/s", "short", SESSIONS)
 }
 
 pub fn open_connections(table: &mut Table) -> anyhow::Result<()> {
-    for (kind, name) in [("heartbeats", "3003"), ("reports", "3043")] {
-        let frames = CONNECTIONS * FRAMES_EACH;
-        let null = rate(&Process::null()?, kind, "prefixed", frames)?;
-        let station = rate(&Process::station(&fresh_dir(kind)?)?, kind, "usp", frames)?;
-        table.row(format!("b null station, {kind} ({name}) on 1,000 connections"), null, "frames/s", None, None);
-        table.row(
-            format!("b station, {kind} ({name}) on 1,000 connections"),
-            station,
-            "frames/s",
-            Some(station / null),
-            RATIO,
-        );
-    }
+    let frames = CONNECTIONS * FRAMES_EACH;
+    compare(table, "b", ["heartbeats", " (3003) on 1,000 connections"], "frames/s", "heartbeats", frames)?;
+    compare(table, "b", ["reports", " (3043, views) on 1,000 connections"], "frames/s", "reports", frames)
+}
+
+/// What a station did with a load.
+struct Measured {
+    per_second: f64,
+    /// Processor time of the station's process for one unit; says more than the rate when something else runs on the machine.
+    cpu_us: f64,
+}
+
+fn compare(
+    table: &mut Table,
+    part: &str,
+    [what, how]: [&str; 2],
+    unit: &'static str,
+    kind: &str,
+    count: u32,
+) -> anyhow::Result<()> {
+    let null = measure(&Process::null()?, kind, "prefixed", count)?;
+    let station = measure(&Process::station(&fresh_dir(kind)?)?, kind, "usp", count)?;
+    let ratio = station.per_second / null.per_second;
+    table.row(format!("{part} null station, {what}"), null.per_second, unit, None, None);
+    table.row(format!("{part} station, {what}{how}"), station.per_second, unit, Some(ratio), RATIO);
+    table.row(format!("{part} null station, {what}, its processor time"), null.cpu_us, "us each", None, None);
+    table.row(format!("{part} station, {what}, its processor time"), station.cpu_us, "us each", None, None);
     Ok(())
 }
 
 /// One warm-up pass, one measured.
-fn rate(process: &Process, kind: &str, framing: &str, count: u32) -> anyhow::Result<f64> {
+fn measure(process: &Process, kind: &str, framing: &str, count: u32) -> anyhow::Result<Measured> {
     client(process, kind, framing, 0)?;
     process.await_views()?;
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), process.processor_time()?);
     client(process, kind, framing, 1)?;
     process.await_views()?;
-    Ok(f64::from(count) / started.elapsed().as_secs_f64())
+    let cpu = process.processor_time()?.saturating_sub(cpu);
+    let each = |time: Duration| time.as_secs_f64() / f64::from(count);
+    Ok(Measured { per_second: 1.0 / each(started.elapsed()), cpu_us: each(cpu) * 1e6 })
 }
 
 fn client(process: &Process, kind: &str, framing: &str, pass: u32) -> anyhow::Result<()> {

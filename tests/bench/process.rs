@@ -83,6 +83,15 @@ impl Process {
         Ok(())
     }
 
+    /// Processor time used so far, of all its threads.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // After the name in parentheses: state, ten more, then user and system time in hundredths of a second.
+        let fields = stat.rsplit(')').next().context("stat")?.split_whitespace().skip(11).take(2);
+        let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
     /// Resident memory, bytes.
     pub fn resident(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;

@@ -23,6 +23,7 @@ pub struct Adapter {
     pub digest: Digest,
     /// `name@version`, for log lines.
     label: Arc<str>,
+    name: Arc<str>,
     realm: Arc<str>,
     pub(super) serial: u64,
     pub(super) pre: BindingsPre<Host>,
@@ -78,6 +79,11 @@ impl Adapter {
         &self.manifest.name
     }
 
+    /// The same, for those who keep it.
+    pub fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub fn version(&self) -> &str {
         &self.manifest.version
     }
@@ -130,6 +136,7 @@ impl Adapter {
     ) -> Self {
         Self {
             label: format!("{}@{}", manifest.name, manifest.version).into(),
+            name: manifest.name.as_str().into(),
             realm: manifest.realm.as_str().into(),
             manifest,
             digest,

@@ -9,9 +9,12 @@ pub use datagram::{Datagrams, Inbound};
 
 use crate::limits;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use tokio::io::AsyncWriteExt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A peer's bytes, both ways.
@@ -38,19 +41,9 @@ impl Link {
     /// Waits for bytes and appends them to the buffer, at most `READ_BYTES_MAX` at a time. Cancel-safe.
     pub async fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<Received> {
         match self {
-            Self::Stream(stream) => loop {
-                stream.readable().await?;
-                let read = SCRATCH.with_borrow_mut(|scratch| {
-                    let n = stream.try_read(scratch)?;
-                    buffer.extend_from_slice(&scratch[..n]);
-                    Ok::<_, io::Error>(n)
-                });
-                match read {
-                    Ok(0) => return Ok(Received::Closed),
-                    Ok(n) => return Ok(Received::Bytes(n)),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Err(e),
-                }
+            Self::Stream(stream) => match poll_fn(|cx| poll_read(stream, cx, buffer)).await? {
+                0 => Ok(Received::Closed),
+                n => Ok(Received::Bytes(n)),
             },
             Self::Datagram(inbound) => inbound.receive(buffer).await,
         }
@@ -85,17 +78,13 @@ impl Link {
             return;
         }
         let drain = async {
-            let mut rest = 0;
-            loop {
-                if stream.readable().await.is_err() {
-                    return;
-                }
-                let read = SCRATCH.with_borrow_mut(|scratch| stream.try_read(scratch));
-                match read {
-                    Ok(n) if n > 0 && rest < limits::NOISE_BYTES_MAX => rest += n,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            let (mut rest, mut ignored) = (0, Vec::new());
+            while rest < limits::NOISE_BYTES_MAX {
+                match poll_fn(|cx| poll_read(stream, cx, &mut ignored)).await {
+                    Ok(n) if n > 0 => rest += n,
                     _ => return,
                 }
+                ignored.clear();
             }
         };
         let _ = tokio::time::timeout(limits::LINGER, drain).await;
@@ -104,6 +93,17 @@ impl Link {
     pub fn is_datagram(&self) -> bool {
         matches!(self, Self::Datagram(_))
     }
+}
+
+/// Reads through the thread's scratch. A read that did not fill it has emptied the socket, and tokio then waits for the
+/// next event instead of asking the kernel once more.
+fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::new(scratch);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
 }
 
 /// Binds a stream listener with the backlog that a fleet at midnight needs.

@@ -10,8 +10,10 @@ use crate::limits;
 use crate::link::{Link, Received};
 use crate::model::{Command, DeviceKey, Digest, EndReason, SessionId};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 /// One peer's conversation, from its first byte to its end.
 pub(super) struct Conversation {
@@ -22,6 +24,7 @@ pub(super) struct Conversation {
     pub link: Link,
     pub bell: Arc<Doorbell>,
     pub machine: Machine,
+    alarm: Alarm,
     /// Received, not yet cut.
     pub buffer: Vec<u8>,
     /// Skipped bytes that await their entry.
@@ -39,6 +42,30 @@ pub(super) struct Conversation {
     pub out: Vec<u8>,
 }
 
+/// Wakes the session at its deadline. Deadlines move with every frame, nearly always away, so one that has been set is
+/// left alone: it may ring early, and is then set anew.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    at_ms: i64,
+}
+
+impl Alarm {
+    fn new(at_ms: i64, now_ms: i64) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(until(at_ms, now_ms))), at_ms }
+    }
+
+    fn set(&mut self, at_ms: i64, now_ms: i64) {
+        if at_ms < self.at_ms || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(Instant::now() + until(at_ms, now_ms));
+            self.at_ms = at_ms;
+        }
+    }
+}
+
+fn until(at_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis((at_ms - now_ms).max(1) as u64)
+}
+
 /// The device at the other end.
 pub(super) struct Present {
     pub device: DeviceKey,
@@ -50,7 +77,9 @@ pub(super) struct Present {
 
 /// Serves one peer until its session ends, and says why it did.
 pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: String, bell: Arc<Doorbell>) -> Closing {
-    let machine = Machine::new(services.clock.now_ms(), door.command_wait);
+    let now_ms = services.clock.now_ms();
+    let machine = Machine::new(now_ms, door.command_wait);
+    let alarm = Alarm::new(machine.deadline_ms(), now_ms);
     let id = SessionId(services.next_session());
     services.metrics.session_opened();
     let mut conversation = Box::new(Conversation {
@@ -61,6 +90,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         link,
         bell,
         machine,
+        alarm,
         buffer: Vec::new(),
         noise: Vec::new(),
         noise_total: 0,
@@ -79,7 +109,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
 enum Woken {
     Received(std::io::Result<Received>),
     Ring(Ring),
-    Deadline,
+    Alarm,
 }
 
 impl Conversation {
@@ -93,7 +123,8 @@ impl Conversation {
                 Woken::Ring(Ring::Command) => self.feed(Input::CommandWaiting).await,
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
-                Woken::Deadline => self.feed(Input::Tick).await,
+                Woken::Alarm if self.services.clock.now_ms() < self.machine.deadline_ms() => continue,
+                Woken::Alarm => self.feed(Input::Tick).await,
             };
             let done = match done {
                 Ok(()) => self.flush().await,
@@ -110,13 +141,12 @@ impl Conversation {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES {
             self.buffer = Vec::new();
         }
-        let left_ms = self.machine.deadline_ms() - self.services.clock.now_ms();
-        let sleep = tokio::time::sleep(Duration::from_millis(left_ms.max(1) as u64));
+        self.alarm.set(self.machine.deadline_ms(), self.services.clock.now_ms());
         tokio::select! {
             biased;
             received = self.link.receive(&mut self.buffer) => Woken::Received(received),
             ring = self.bell.wait() => Woken::Ring(ring),
-            () = sleep => Woken::Deadline,
+            () = &mut self.alarm.sleep => Woken::Alarm,
         }
     }
 
@@ -192,6 +222,9 @@ impl Conversation {
             Goodbye::NotAuthorised => EndReason::NotAuthorised,
         };
         // A protocol without such a frame simply ends.
+        if !self.speaks("end-session") {
+            return Ok(());
+        }
         if let Ok(encoded) = self.encode(&Command::EndSession { reason }) {
             self.remember(&encoded).await?;
             self.out.extend(encoded.frames.concat());

@@ -95,6 +95,12 @@ impl Conversation {
         self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)
     }
 
+    /// Whether the adapter in force claims to encode this command.
+    pub(super) fn speaks(&self, command: &str) -> bool {
+        let active = self.sticky.and_then(|index| self.services.catalog.active(&self.door.adapters[index].adapter));
+        active.is_some_and(|adapter| adapter.manifest.commands.iter().any(|c| c == command))
+    }
+
     /// Encodes with the adapter in force.
     pub(super) fn encode(&self, command: &Command) -> Result<Encoded, Fault> {
         let none = |detail: &str| Fault { kind: FaultKind::Unsupported, detail: detail.into(), reply: None };

@@ -31,7 +31,7 @@ impl Conversation {
         entries.extend(steps.iter().cloned().map(Fact::Command));
         let seq = self.commit(entries).await?;
         self.services.settle(&steps);
-        self.services.metrics.frame(with.adapter.name(), duplicate);
+        self.services.metrics.frame(with.adapter.shared_name(), duplicate);
         // 4. Only now does the session move on.
         if let Some(state) = state {
             self.state = state;
