@@ -67,7 +67,6 @@ fn write(database: &Database, waiting: &Receiver<Row>) -> anyhow::Result<()> {
         batch.extend(waiting.try_iter().take(COMMIT_ROWS_MAX - 1));
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(ROWS)?;
             for (row, _) in &batch {

@@ -64,11 +64,13 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        let bound = match self.bound {
-            None => Value::Null,
-            Some(Bound::ValueAtMost(most)) => json!({"at_most": most}),
-            Some(Bound::RatioAtLeast(least)) => json!({"ratio_at_least": least}),
+        let (bound, of) = match self.bound {
+            None => (Value::Null, Value::Null),
+            Some(Bound::ValueAtMost(most)) => (json!(most), json!("value at most")),
+            Some(Bound::RatioAtLeast(least)) => (json!(least), json!("ratio at least")),
         };
-        json!({"name": self.name, "value": self.value, "unit": self.unit, "ratio": self.ratio, "bound": bound})
+        json!({
+            "name": self.name, "value": self.value, "unit": self.unit, "ratio": self.ratio, "bound": bound, "bound_is": of,
+        })
     }
 }

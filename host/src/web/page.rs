@@ -69,7 +69,10 @@ fn tiles(html: &mut Html, overview: &Overview) {
         (part, all) if part.saturating_mul(100) < all => "under 1 % of the fleet".to_owned(),
         (part, all) => format!("{} % of the fleet", part.saturating_mul(100) / all),
     };
-    let sessions = format!("{} sessions open", grouped(overview.status.sessions_open));
+    let sessions = match overview.status.sessions_open {
+        1 => "1 session open".to_owned(),
+        some => format!("{} sessions open", grouped(some)),
+    };
     let strangers = if fleet.held == 0 { "" } else { "unknown, not let in yet" };
     let unconfirmed = match commands.unconfirmed {
         0 => "all accounted for".to_owned(),

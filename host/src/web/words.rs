@@ -67,6 +67,7 @@ pub fn cause(name: &str) -> (&str, &str) {
         "on-demand" => ("on demand", "召测"),
         "manual" => ("manual", "手动"),
         "alarm" => ("alarm", "报警"),
+        "other" => ("other", "其他"),
         other => (other, ""),
     }
 }
