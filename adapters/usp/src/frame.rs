@@ -187,34 +187,95 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Finds `68 01`, a length, `16` and a fitting CRC; anything else is skipped to where a frame may start (§B).
+/// Finds `68 01`, a header that can be one, a length, `16` and a fitting CRC; anything else is skipped to where a frame may
+/// start (§B). Bytes among which none can start are another protocol's: `68` begins many of them.
 pub fn framing(received: &[u8]) -> Framing {
-    if received.first() != Some(&START) || received.get(1).is_some_and(|version| *version != VERSION) {
-        return next_start(received);
-    }
-    let Some(length) = received.get(16..HEADER_BYTES) else {
-        return Framing::Incomplete((FRAME_BYTES_MIN - received.len()) as u32);
-    };
-    let body_bytes = usize::from(u16::from_le_bytes([length[0], length[1]]));
-    if body_bytes > BODY_BYTES_MAX {
-        return next_start(received);
-    }
-    let total = FRAME_BYTES_MIN + body_bytes;
-    let Some(frame) = received.get(..total) else {
-        return Framing::Incomplete((total - received.len()) as u32);
-    };
-    match Frame::parse(frame) {
-        Err(fault) if fault.detail.starts_with("CRC") => next_start(received),
-        _ => Framing::Frame(total as u32),
+    match (0..received.len()).find(|at| may_start(&received[*at..])) {
+        None if received.is_empty() => Framing::Incomplete(FRAME_BYTES_MIN as u32),
+        None => Framing::Foreign,
+        Some(0) => cut(received),
+        Some(noise) => Framing::Skip(noise as u32),
     }
 }
 
-/// As many bytes as the shortest frame has, and no start byte among them: another protocol's.
-fn next_start(received: &[u8]) -> Framing {
-    let start = received.iter().skip(1).position(|b| *b == START);
-    match start {
-        Some(distance) => Framing::Skip(distance as u32 + 1),
-        None if received.first() != Some(&START) && received.len() >= FRAME_BYTES_MIN => Framing::Foreign,
-        None => Framing::Skip(received.len() as u32),
+/// What begins with a possible header.
+fn cut(received: &[u8]) -> Framing {
+    let Some(length) = received.get(16..HEADER_BYTES) else {
+        return Framing::Incomplete((FRAME_BYTES_MIN - received.len()) as u32);
+    };
+    let total = FRAME_BYTES_MIN + usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let Some(frame) = received.get(..total) else {
+        return Framing::Incomplete((total - received.len()) as u32);
+    };
+    let (covered, tail) = frame.split_at(total - 3);
+    let [low, high] = checksum::crc16_modbus(covered).to_le_bytes();
+    if tail == [low, high, END] {
+        return Framing::Frame(total as u32);
+    }
+    // A header of ours with a sum that does not fit: damaged, not foreign.
+    let next = (1..received.len()).find(|at| may_start(&received[*at..]));
+    Framing::Skip(next.unwrap_or(received.len()) as u32)
+}
+
+/// Whether a frame can start with these bytes, as far as they go. Flags and security byte are not looked at: a whole frame with
+/// wrong ones is damaged or against the rules, but ours.
+fn may_start(bytes: &[u8]) -> bool {
+    let within = |from: usize, to: usize| bytes.get(from..bytes.len().min(to)).unwrap_or_default();
+    bytes.first() == Some(&START)
+        && bytes.get(1).is_none_or(|version| *version == VERSION)
+        && within(2, 4).iter().all(|b| bcd::byte(*b).is_some())
+        && bytes.get(4).is_none_or(|terminal| Terminal::from_byte(*terminal).is_some())
+        && within(5, 12).iter().all(|b| bcd::byte(*b).is_some())
+        && bytes.get(16..18).is_none_or(|n| usize::from(u16::from_le_bytes([n[0], n[1]])) <= BODY_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame() -> Vec<u8> {
+        let header = Header {
+            message: message::HEARTBEAT,
+            terminal: Terminal::Meter,
+            address: [0x50, 0, 0x12, 0x34, 0x56, 0x78, 0x10],
+            sequence: 1,
+            flags: flags::REPORT,
+            security: 0,
+        };
+        header.frame(&[0x24, 3, 0x15, 0x12, 0, 0, 20, 1])
+    }
+
+    #[test]
+    fn other_protocols_are_foreign_as_soon_as_it_shows() {
+        for (what, bytes) in [
+            ("CJ/T 188, preambles", &[0xFE, 0xFE, 0xFE][..]),
+            ("CJ/T 188, gas meter", &[0x68, 0x30]),
+            ("CJ/T 188, heat meter, whole", &[0x68, 0x20, 0x0A, 0x7B, 0, 0, 0, 0, 0, 0, 0x81, 0x16]),
+            ("DL/T 645", &[0x68, 0x10, 0x32, 0x54, 0x76, 0x98, 0x00, 0x68, 0x11]),
+            ("M-Bus", &[0x68, 0x4D, 0x4D, 0x68, 0x08]),
+            ("message not BCD", &[0x68, 0x01, 0x3A]),
+            ("no such terminal", &[0x68, 0x01, 0x30, 0x43, 0x04]),
+            ("address not BCD", &[0x68, 0x01, 0x30, 0x43, 0x01, 0xAB]),
+            ("text", b"GET / HTTP/1.1\r\n"),
+        ] {
+            assert_eq!(framing(bytes), Framing::Foreign, "{what}");
+        }
+        assert_eq!(framing(&[0xFE, 0xFE, 0x68]), Framing::Skip(2), "the start may follow");
+        assert_eq!(framing(&[0x68]), Framing::Incomplete(20));
+        assert_eq!(framing(&[]), Framing::Incomplete(21));
+    }
+
+    #[test]
+    fn noise_and_damage_are_skipped_to_the_next_start() {
+        let frame = frame();
+        assert_eq!(framing(&frame), Framing::Frame(frame.len() as u32));
+        assert_eq!(framing(&[&[0xFE, 0x68, 0x10][..], &frame].concat()), Framing::Skip(3));
+        let mut damaged = frame.clone();
+        damaged[20] ^= 1;
+        assert_eq!(framing(&damaged), Framing::Skip(frame.len() as u32), "damaged, but not foreign");
+        assert_eq!(framing(&[damaged, frame.clone()].concat()), Framing::Skip(frame.len() as u32));
+        let mut long = frame;
+        long[16..18].copy_from_slice(&1025_u16.to_le_bytes());
+        assert_eq!(framing(&long), Framing::Foreign);
     }
 }

@@ -1,7 +1,8 @@
 //! Received bytes to frames: which adapter, and where a frame ends.
 //!
 //! Until one adapter has cut a frame, every adapter of the listener is asked in order, and a whole frame of a later one
-//! beats "incomplete" of an earlier one. From then on the connection is that adapter's.
+//! beats "incomplete" of an earlier one. From then on the connection is that adapter's, and what it calls foreign is noise
+//! between its frames.
 
 use super::{Door, Services};
 use crate::adapter::{Adapter, Fault, Framing};
@@ -46,6 +47,7 @@ pub(super) fn cut(services: &Services, door: &Door, sticky: Option<usize>, buffe
             Ok(Framing::Frame(bytes)) => return Cut::Frame { bytes, with: Chosen { index, adapter } },
             Ok(Framing::Incomplete(_)) => best.incomplete = true,
             Ok(Framing::Skip(n)) => best.skip = Some(best.skip.map_or(n, |least| least.min(n))),
+            Ok(Framing::Foreign) if sticky.is_some() => best.skip = Some(buffer.len()),
             Ok(Framing::Foreign) => {}
             Err(fault) => best.fault = best.fault.take().or(Some((Chosen { index, adapter }, fault))),
         }
