@@ -1,17 +1,17 @@
-//! A frame's way in: open it, read it, decide whether it may be said now, answer it (USP/1 §B, §D, §G).
+//! A frame's way in: read it, decide whether it may be said now, answer it (USP/1 §B, §G). Whether it is believed at all is
+//! decided in `opening`.
 
-use crate::frame::{Frame, Header, flags, message};
+use crate::frame::{Frame, flags, message};
 use crate::memory::Memory;
 use crate::names::result;
+use crate::opening::{Known, Opened, Opening};
 use crate::profile::{Preferred, Profile};
-use crate::security::{Keys, Suite};
+use crate::reply::Station;
 use crate::session::Session;
 use crate::uplink::registration::{self, Facts};
 use crate::{downlink, uplink};
 use polymeter_sdk::bytes::FieldError;
-use polymeter_sdk::keys::KeyError;
-use polymeter_sdk::{Admission, AnswerBody, Context, Decoded, Direction, Fault, Message, Outcome, Sender, civil};
-use std::borrow::Cow;
+use polymeter_sdk::{Admission, AnswerBody, Context, Decoded, Direction, Fault, Message, Outcome, Sender, log};
 
 /// The numbered story of a frame.
 pub fn decode(profile: Profile, context: &Context, bytes: &[u8]) -> Result<Decoded, Fault> {
@@ -33,129 +33,130 @@ pub fn decode(profile: Profile, context: &Context, bytes: &[u8]) -> Result<Decod
         }
     };
     // 2. What is known of it.
-    let (memory_bytes, state_bytes) = (context.device.as_ref().map_or(&[][..], |d| &d.memory), &context.state);
-    let mut memory = Memory::read(memory_bytes)?;
-    let mut session = Session::read(state_bytes)?;
+    let known = Known::of(context);
+    let mut memory = known.memory;
+    let mut session = Session::read(&context.state)?;
     // 3. A repetition is answered as before, and says nothing new.
     if let Some(reply) = session.repeated(header, frame.crc) {
         let reply = (!reply.is_empty()).then(|| reply.to_vec());
         return Ok(Decoded { sender: Some(sender), reply, duplicate: true, ..Decoded::empty() });
     }
-    // 4. Open it: the tag, the counter, and whether plain is good enough.
-    let opened = open(profile, context, &mut memory, &frame, &sender.address, is_answer)?;
+    // 4. What every reply will say.
+    let station = if is_answer { None } else { Some(Station::of(context)?) };
+    // 5. Open it: the tag, the counter, and whether plain is good enough.
+    let open = Opening { profile, frame: &frame, address: &sender.address, station: station.as_ref(), known: &known };
+    let opened = open.open(&mut memory)?;
     memory.terminal = header.terminal as u8;
-    // 5. What it means, and what to say to it.
-    let mut decoded = Decoded { sender: Some(sender), ..Decoded::empty() };
-    if is_answer {
-        decoded.messages = answer(&frame, &opened.body, &mut memory)?;
-    } else {
-        let (messages, result) = report(profile, context, &frame, &opened, &mut memory, &mut session)?;
-        decoded.messages = messages;
-        decoded.reply = Some(reply(context, header, opened.keys.as_ref(), &mut memory, result)?);
+    // 6. What it means, and what to say to it.
+    let mut decoded = Decoded { duplicate: opened.again, ..Decoded::empty() };
+    match &station {
+        None if opened.again => {}
+        None => decoded.messages = answer(&frame, &opened.body, &mut memory)?,
+        Some(station) => {
+            let code = if opened.again {
+                again(&frame, &opened, &mut session);
+                turned_away(context).unwrap_or(result::OK)
+            } else {
+                let (messages, code) = report(&open, context, &opened, &mut memory, &mut session)?;
+                decoded.messages = messages;
+                code
+            };
+            decoded.reply = Some(station.reply(header, opened.keys.as_ref(), &mut memory, code)?);
+        }
     }
-    // 6. Remember: nothing is remembered of a first look.
+    decoded.sender = Some(sender);
+    // 7. Remember: nothing is remembered of a first look, and what the station turns away has not been accepted.
     if context.admission != Admission::Undecided {
         session.remember(header, frame.crc, decoded.reply.as_deref().unwrap_or_default());
         decoded.state = Some(session.bytes());
+        if context.admission == Admission::Refused {
+            let nonce = memory.nonce;
+            memory = known.memory;
+            memory.nonce = nonce;
+        }
         let memory = memory.bytes();
-        decoded.memory = (memory != memory_bytes).then_some(memory);
+        decoded.memory = (memory != known.bytes).then_some(memory);
     }
     Ok(decoded)
 }
 
-/// A plain body, and the keys that opened it.
-struct Opened<'a> {
-    body: Cow<'a, [u8]>,
-    keys: Option<Keys>,
-}
-
-fn open<'a>(
-    profile: Profile,
-    context: &Context,
-    memory: &mut Memory,
-    frame: &Frame<'a>,
-    address: &str,
-    is_answer: bool,
-) -> Result<Opened<'a>, Fault> {
-    let refuse = |detail: &str| {
-        let fault = Fault::not_authentic(detail);
-        if is_answer { fault } else { fault.with_reply(plain_reply(context, &frame.header, result::SECURITY)) }
-    };
-    let Some(suite) = Suite::from_byte(frame.header.security)? else {
-        // A plain answer to a secured command is believed only when it says that security failed.
-        if is_answer && memory.suite().is_some() && frame.body.first() != Some(&result::SECURITY) {
-            return Err(refuse("a plain answer of a terminal that has a key"));
-        }
-        if !is_answer && memory.secures && !profile.plain_reports {
-            return Err(refuse("a plain report of a terminal that secured its reports before"));
-        }
-        return Ok(Opened { body: Cow::Borrowed(frame.body), keys: None });
-    };
-    let unsealed = Keys::open(address, suite).and_then(|keys| keys.unseal(frame).map(|unsealed| (keys, unsealed)));
-    let (keys, (nonce, body)) = unsealed.map_err(|error| {
-        refuse(match error {
-            KeyError::NotAuthentic | KeyError::BadLength => "the tag does not match",
-            KeyError::Absent => "no key of this version for this terminal",
-            KeyError::Denied => "the terminal is not assigned to this adapter",
-        })
-    })?;
-    if !memory.accept(suite, nonce) {
-        return Err(refuse("the nonce was used before"));
+/// A report that an earlier session has accepted. It is not applied again, but a registration does begin this session.
+fn again<'a>(frame: &Frame<'a>, opened: &Opened<'a>, session: &mut Session<'_>) {
+    if frame.header.message == message::REGISTRATION
+        && let Ok((_, facts)) = registration::read(&frame.header, &opened.body)
+    {
+        session.restart(facts.always_online);
     }
-    memory.secures |= !is_answer;
-    memory.used_key(suite);
-    Ok(Opened { body: Cow::Owned(body), keys: Some(keys) })
 }
 
 /// A report's messages and the result code it deserves. Whatever the code, what it says is kept.
 fn report(
-    profile: Profile,
+    open: &Opening<'_, '_>,
     context: &Context,
-    frame: &Frame<'_>,
     opened: &Opened<'_>,
     memory: &mut Memory,
     session: &mut Session<'_>,
 ) -> Result<(Vec<Message>, u8), Fault> {
-    let header = &frame.header;
+    let header = &open.frame.header;
     // A malformed body is refused in plain words; a sealed refusal would cost a nonce that nobody could remember.
-    let malformed = |error: FieldError| match opened.keys {
-        Some(_) => Fault::from(error),
-        None => Fault::from(error).with_reply(plain_reply(context, header, result::MALFORMED)),
+    let malformed = |error: FieldError| match (&opened.keys, open.station) {
+        (None, Some(station)) => Fault::from(error).with_reply(station.plain_reply(header, result::MALFORMED)),
+        _ => Fault::from(error),
     };
-    let messages = if header.message == message::REGISTRATION {
+    let sealed = opened.keys.is_some();
+    let (messages, facts) = if header.message == message::REGISTRATION {
         let (messages, facts) = registration::read(header, &opened.body).map_err(malformed)?;
-        register(profile, memory, session, facts);
-        messages
+        (messages, Some(facts))
     } else {
         let Some(messages) = uplink::read(header, &opened.body).map_err(malformed)? else {
             let unknown = Message::unknown(format!("message {:04x}", header.message), &opened.body);
             return Ok((vec![unknown], result::UNKNOWN_MESSAGE));
         };
-        messages
+        (messages, None)
     };
+    if open.known.lost && sealed {
+        open.check_fresh(&messages, context.now)?;
+    }
+    if let Some(facts) = facts {
+        session.restart(facts.always_online);
+        learn_key(open.profile, memory, facts, sealed);
+    }
     let more = header.flags & flags::MORE != 0;
     let in_order = match header.message {
         message::REGISTRATION => true,
         _ if !session.registered => false,
         message::HEARTBEAT => session.always_online,
-        message::DAILY | message::HISTORY => session.admit_report(header.message, more),
+        message::DAILY | message::HISTORY => {
+            session.admit_report(header.message, more, || uplink::newest_day(header, &opened.body))
+        }
         _ => true,
     };
-    let code = match context.admission {
-        Admission::Refused => result::NOT_ALLOWED,
-        Admission::Busy => result::BUSY,
-        _ if !in_order => result::NOT_ALLOWED,
-        Admission::Undecided | Admission::Welcome | Admission::Held => result::OK,
-    };
-    Ok((messages, code))
+    let ordinary = if in_order { result::OK } else { result::NOT_ALLOWED };
+    Ok((messages, turned_away(context).unwrap_or(ordinary)))
 }
 
-/// The session starts anew, and the key version is the one the terminal names.
-fn register(profile: Profile, memory: &mut Memory, session: &mut Session<'_>, facts: Facts) {
-    session.restart(facts.always_online);
-    if facts.key_version != memory.key_version {
-        let algorithm = if facts.key_version == memory.pending_key.0 { memory.pending_key.1 } else { 0 };
-        memory.adopt_key(facts.key_version, algorithm);
+/// What to say to a terminal that has no business here, or not now.
+fn turned_away(context: &Context) -> Option<u8> {
+    match context.admission {
+        Admission::Refused => Some(result::NOT_ALLOWED),
+        Admission::Busy => Some(result::BUSY),
+        Admission::Undecided | Admission::Welcome | Admission::Held => None,
+    }
+}
+
+/// What a registration tells of the key in force, and of the ciphers that the terminal has.
+fn learn_key(profile: Profile, memory: &mut Memory, facts: Facts, sealed: bool) {
+    let (version, algorithm, _) = memory.pending_key;
+    if sealed {
+        // Under seal even the former key may vouch for the next one; the tag has told all the rest.
+        if version > 0 && facts.key_version == version {
+            memory.adopt_key(version, algorithm);
+        }
+    } else if !memory.claim_key(facts.key_version) {
+        log::warn(&format!(
+            "a plain registration names key version {}; version {} stays in force",
+            facts.key_version, memory.key_version
+        ));
     }
     if memory.algorithm == 0 {
         memory.algorithm = match (facts.aes128, facts.sm4, profile.cipher) {
@@ -183,33 +184,6 @@ fn answer(frame: &Frame<'_>, body: &[u8], memory: &mut Memory) -> Result<Vec<Mes
         }
     }
     Ok(messages)
-}
-
-/// Result u8, T6 station clock, pending u8; secured as the report was.
-fn reply(
-    context: &Context,
-    to: &Header,
-    keys: Option<&Keys>,
-    memory: &mut Memory,
-    result: u8,
-) -> Result<Vec<u8>, Fault> {
-    match keys {
-        None => Ok(plain_reply(context, to, result)),
-        Some(keys) => {
-            let header = Header { flags: flags::REPLY, security: keys.suite.byte(), ..*to };
-            Ok(header.frame(&keys.seal(&header, memory.next_nonce()?, &reply_body(context, result))?))
-        }
-    }
-}
-
-fn plain_reply(context: &Context, to: &Header, result: u8) -> Vec<u8> {
-    Header { flags: flags::REPLY, security: 0, ..*to }.frame(&reply_body(context, result))
-}
-
-fn reply_body(context: &Context, result: u8) -> [u8; 8] {
-    let [year, month, day, hour, minute, second] = civil::to_bcd6(context.now).unwrap_or_default();
-    let pending = u8::try_from(context.pending).unwrap_or(u8::MAX);
-    [result, year, month, day, hour, minute, second, pending]
 }
 
 /// The station's own frame, seen on its way down: named and kept.

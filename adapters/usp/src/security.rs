@@ -34,6 +34,13 @@ impl Suite {
     }
 }
 
+/// What tells a sealed frame from every other under the same key: its nonce, and the tag's first bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Seal {
+    pub nonce: u32,
+    pub tag: [u8; 4],
+}
+
 /// 1 AES-128, 2 SM4.
 pub const fn algorithm_code(cipher: Cipher) -> u8 {
     match cipher {
@@ -50,12 +57,21 @@ pub struct Keys {
     authentication: Key,
 }
 
+/// Where the station keeps the key of a version.
+pub const fn slot(version: u8) -> &'static str {
+    const SLOTS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
+    SLOTS[(version & 15) as usize]
+}
+
+/// Whether the station keeps a key for this terminal other than the factory's.
+pub fn has_own_key(address: &str) -> bool {
+    (1..=15).any(|version| Key::open(address, slot(version), Cipher::Aes128).is_ok())
+}
+
 impl Keys {
     /// From the host's store: the slot is the key version in decimal.
     pub fn open(address: &str, suite: Suite) -> Result<Self, KeyError> {
-        const SLOTS: [&str; 16] =
-            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
-        Self::from_root(Key::open(address, SLOTS[usize::from(suite.version & 15)], suite.cipher)?, suite)
+        Self::from_root(Key::open(address, slot(suite.version), suite.cipher)?, suite)
     }
 
     pub fn from_root(root: Key, suite: Suite) -> Result<Self, KeyError> {
@@ -78,8 +94,8 @@ impl Keys {
         Ok(covered)
     }
 
-    /// Nonce and plain body. The tag is verified first.
-    pub fn unseal(&self, frame: &Frame<'_>) -> Result<(u32, Vec<u8>), KeyError> {
+    /// The seal and the plain body. The tag is verified first.
+    pub fn unseal(&self, frame: &Frame<'_>) -> Result<(Seal, Vec<u8>), KeyError> {
         let (nonce, rest) = frame.body.split_first_chunk::<NONCE_BYTES>().ok_or(KeyError::BadLength)?;
         let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(KeyError::BadLength)?;
         let mut covered = Vec::with_capacity(HEADER_BYTES + frame.body.len());
@@ -90,7 +106,8 @@ impl Keys {
             return Err(KeyError::NotAuthentic);
         }
         let plain = self.encryption.decrypt(Mode::Ctr, &counter(&frame.header, *nonce), &[], ciphertext)?;
-        Ok((u32::from_le_bytes(*nonce), plain))
+        let seal = Seal { nonce: u32::from_le_bytes(*nonce), tag: [tag[0], tag[1], tag[2], tag[3]] };
+        Ok((seal, plain))
     }
 
     /// A new key as 4013 carries it: wrapped under this suite's key, and its check value.

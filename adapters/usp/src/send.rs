@@ -12,8 +12,17 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
     let Some(device) = &context.device else {
         return Err(Fault::unsupported("USP/1 addresses every frame; the device is not known yet"));
     };
-    let mut memory = Memory::read(&device.memory)?;
-    let order = downlink::order(profile, &memory, &device.address, command)?;
+    let mut memory = match (Memory::read(&device.memory), command) {
+        (Ok(memory), _) => memory,
+        // 4002 needs neither key nor counter.
+        (Err(_), Command::EndSession(_)) => Memory::anew(context.now),
+        (Err(error), _) => {
+            return Err(Fault::not_authentic(format!(
+                "what is remembered of the terminal cannot be read ({error}); its next report starts it anew, order again then"
+            )));
+        }
+    };
+    let order = downlink::order(profile, context, &memory, &device.address, command)?;
     let farewell = order.message == message::END_SESSION;
     // Once a terminal has a key of its own, everything but 4002 is sealed; a first key travels under the factory key.
     let suite = if farewell { None } else { memory.suite().or(order.new_key.map(|key| key.carrier)) };
@@ -30,6 +39,9 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
         None => order.body,
         Some(suite) => Keys::open(&device.address, suite)?.seal(&header, memory.next_nonce()?, &order.body)?,
     };
+    if !farewell {
+        memory.ask(header.sequence, header.security);
+    }
     if let Some(key) = order.new_key {
         memory.pending_key = (key.version, key.algorithm, key.check);
     }

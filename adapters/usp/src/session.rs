@@ -3,7 +3,9 @@
 use crate::frame::{Header, message};
 use polymeter_sdk::bytes::{FieldError, Reader};
 
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
+/// Before the day of the report was kept; still read, so that sessions outlive a change of version.
+const FORMER_LAYOUT: u8 = 1;
 /// How many answered frames a receiver remembers.
 const ANSWERED_MAX: usize = 16;
 
@@ -16,6 +18,8 @@ pub struct Session<'a> {
     pub reported: bool,
     /// Message number of a report whose parts are still coming; 0 none.
     pub reporting: u16,
+    /// Day (since 1970) of the newest reading in the last report that was this communication's; see `admit_report`.
+    pub reported_day: i32,
     /// Oldest first.
     answered: Vec<Answered<'a>>,
 }
@@ -32,17 +36,18 @@ struct Answered<'a> {
 
 impl<'a> Session<'a> {
     // | Off | Size | Field                                                          |
-    // |   0 |    1 | layout, 1                                                      |
+    // |   0 |    1 | layout, 2                                                      |
     // |   1 |    1 | bit 0 registered, bit 1 always online, bit 2 reported          |
     // |   2 |    2 | message number of a report in parts, 0 none                    |
-    // |   4 |      | up to 16 of: message 2, sequence 2, crc 2, length 1, reply     |
+    // |   4 |    4 | day of the newest reading reported (LE); not in layout 1       |
+    // |   8 |      | up to 16 of: message 2, sequence 2, crc 2, length 1, reply     |
     pub fn read(bytes: &'a [u8]) -> Result<Self, FieldError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let mut r = Reader::new(bytes);
         let layout = r.u8("state layout")?;
-        if layout != LAYOUT {
+        if layout != LAYOUT && layout != FORMER_LAYOUT {
             return Err(FieldError::invalid("state layout", 0, i64::from(layout)));
         }
         let flags = r.u8("state flags")?;
@@ -51,6 +56,7 @@ impl<'a> Session<'a> {
             always_online: flags & 2 != 0,
             reported: flags & 4 != 0,
             reporting: r.u16_le("report in parts")?,
+            reported_day: if layout == LAYOUT { r.i32_le("reported day")? } else { 0 },
             answered: Vec::with_capacity(ANSWERED_MAX + 1),
         };
         while !r.is_empty() {
@@ -63,10 +69,11 @@ impl<'a> Session<'a> {
 
     pub fn bytes(&self) -> Vec<u8> {
         let size = self.answered.iter().map(|a| 7 + a.reply.len()).sum::<usize>();
-        let mut out = Vec::with_capacity(4 + size);
+        let mut out = Vec::with_capacity(8 + size);
         let flags = u8::from(self.registered) | u8::from(self.always_online) << 1 | u8::from(self.reported) << 2;
         out.extend_from_slice(&[LAYOUT, flags]);
         out.extend_from_slice(&self.reporting.to_le_bytes());
+        out.extend_from_slice(&self.reported_day.to_le_bytes());
         for a in &self.answered {
             out.extend_from_slice(&a.message.to_le_bytes());
             out.extend_from_slice(&a.sequence.to_le_bytes());
@@ -98,14 +105,22 @@ impl<'a> Session<'a> {
         self.answered.push(Answered { message, sequence, crc, reply });
     }
 
-    /// Whether a 3043 or 3046 is this communication's one report, and notes it.
-    pub fn admit_report(&mut self, number: u16, more: bool) -> bool {
+    /// Whether a 3043 or 3046 is this communication's one report, and notes it. `newest_day` is that of its newest reading.
+    ///
+    /// A terminal that is always online registers once a connection and reports on it day after day: each report with a newer
+    /// reading than the last is a new communication's (§A 3, §G 1). Two for the same day are one too many there too.
+    pub fn admit_report(&mut self, number: u16, more: bool, newest_day: impl FnOnce() -> Option<i32>) -> bool {
         debug_assert!(number == message::DAILY || number == message::HISTORY);
+        let day = if self.always_online { newest_day().unwrap_or(0) } else { 0 };
+        if self.always_online && self.reported && day > self.reported_day {
+            self.reported = false;
+        }
         if self.reported || (self.reporting != 0 && self.reporting != number) {
             return false;
         }
         self.reported = !more;
         self.reporting = if more { number } else { 0 };
+        self.reported_day = day;
         true
     }
 }
@@ -146,9 +161,31 @@ mod tests {
     #[test]
     fn one_report_a_communication() {
         let mut session = Session::default();
-        assert!(session.admit_report(message::HISTORY, true));
-        assert!(!session.admit_report(message::DAILY, false));
-        assert!(session.admit_report(message::HISTORY, false));
-        assert!(!session.admit_report(message::HISTORY, false));
+        let mut admit = |number, more| session.admit_report(number, more, || Some(9));
+        assert!(admit(message::HISTORY, true));
+        assert!(!admit(message::DAILY, false));
+        assert!(admit(message::HISTORY, false));
+        assert!(!admit(message::HISTORY, false));
+    }
+
+    #[test]
+    fn an_always_online_terminal_has_one_report_a_day() {
+        let mut session = Session::default();
+        session.restart(true);
+        let mut admit = |number, more, day| session.admit_report(number, more, || Some(day));
+        assert!(admit(message::DAILY, false, 19_000));
+        assert!(!admit(message::DAILY, false, 19_000), "the same day");
+        assert!(!admit(message::HISTORY, false, 19_000), "one of the two");
+        assert!(admit(message::DAILY, false, 19_001));
+        assert!(!admit(message::DAILY, false, 18_990), "an older one is no new communication");
+        assert!(admit(message::HISTORY, true, 19_010) && admit(message::HISTORY, false, 19_020));
+        assert!(!admit(message::DAILY, false, 19_020));
+    }
+
+    #[test]
+    fn the_former_layout_is_read() {
+        let session = Session::read(&[1, 7, 0x46, 0x30]).expect("readable");
+        assert!(session.registered && session.always_online && session.reported);
+        assert_eq!((session.reporting, session.reported_day), (message::HISTORY, 0));
     }
 }

@@ -3,7 +3,7 @@
 use polymeter_sdk::keys::store;
 use polymeter_sdk::{
     Adapter, Admission, Answer, AnswerBody, ArchiveEntry, ArchiveRange, BalanceLevel, BalanceSync, Civil, Command,
-    Context, Decoded, Device as Known, Direction, EndReason, FaultKind, FirmwareActivation, FirmwareBlock,
+    Context, Decoded, Device as Known, Direction, EndReason, Fault, FaultKind, FirmwareActivation, FirmwareBlock,
     FirmwareImage, Framing, History, Interval, KeyChange, KeyCipher, Message, Outcome, Parameter, ParameterValue,
     ReadScope, Recharge, Relay, ReportPeriod, ScheduleChange, Tariff, TariffCycle, Transport, Valve, ValveOrder,
     ValveState, checksum, civil,
@@ -56,6 +56,12 @@ impl Desk {
         self.state = decoded.state.clone().unwrap_or(std::mem::take(&mut self.state));
         self.memory = decoded.memory.clone().unwrap_or(std::mem::take(&mut self.memory));
         decoded
+    }
+
+    fn refused(&self, frame: &[u8]) -> Fault {
+        let fault = self.adapter.decode(&self.context(), frame).expect_err("not to be believed");
+        assert_eq!(fault.kind, FaultKind::NotAuthentic, "{}", fault.detail);
+        fault
     }
 
     fn ask(&mut self, command: &Command) -> Vec<u8> {
@@ -170,10 +176,15 @@ fn valve_orders_are_done_once_and_the_user_opens() {
         desk.done(&mut device, &valve(ValveOrder::PermitOpen, 8));
         assert_ne!(device.status.valve, 1, "a permit moves nothing");
         assert!(device.open_locally());
-        let Command::Valve(mut late) = valve(ValveOrder::CloseTemporary, 9) else { unreachable!() };
-        late.valid_until = now() - 1;
-        let expired = desk.order(&mut device, &Command::Valve(late));
+        // In time by the station's clock, too late by the terminal's.
+        device.drift_s = 3601;
+        let expired = desk.order(&mut device, &valve(ValveOrder::CloseTemporary, 9));
         assert_eq!(expired.first().map(|a| a.outcome), Some(Outcome::Expired));
+        device.drift_s = 0;
+        desk.now = now() + 3601;
+        let late = desk.adapter.encode(&desk.context(), &valve(ValveOrder::CloseTemporary, 9));
+        assert_eq!(late.map_err(|fault| fault.kind), Err(FaultKind::OutOfRange), "too late by the station's");
+        desk.now = now();
         device.valve_stuck = true;
         let stuck = desk.order(&mut device, &valve(ValveOrder::CloseTemporary, 10));
         assert_eq!(stuck.first().map(|a| (a.outcome, a.reason.as_str())), Some((Outcome::Failed, "valve-failure")));
@@ -211,6 +222,10 @@ fn keys_change_without_a_gap() {
     desk.done(&mut device, &change("1", 1, KeyCipher::Aes128));
     assert_eq!(device.key_version(), 1);
     desk.done(&mut device, &Command::Read(ReadScope::Current));
+    for (slot, version) in [("1", 1), ("0", 2), ("2", 3)] {
+        let refused = desk.adapter.encode(&desk.context(), &change(slot, version, KeyCipher::Sm4));
+        assert_eq!(refused.map_err(|fault| fault.kind), Err(FaultKind::OutOfRange), "slot {slot} version {version}");
+    }
     desk.done(&mut device, &change("2", 2, KeyCipher::Sm4));
     desk.done(&mut device, &Command::SetClock(desk.now));
     desk.register(&mut device);
@@ -218,9 +233,9 @@ fn keys_change_without_a_gap() {
     assert_eq!(daily[15], 0x22, "SM4, version 2");
     assert_eq!(desk.report(&mut device, &daily).1.result, 0);
     // The answer to a key change is lost: the next registration tells which key is in force.
-    let frame = desk.ask(&change("1", 3, KeyCipher::Aes128));
-    device.hear(desk.now, &frame).expect("executed");
     store::insert("3", K1);
+    let frame = desk.ask(&change("3", 3, KeyCipher::Aes128));
+    device.hear(desk.now, &frame).expect("executed");
     desk.register(&mut device);
     desk.done(&mut device, &Command::Read(ReadScope::Current));
 }
@@ -235,20 +250,174 @@ fn forgery_and_replay_are_refused() {
     desk.hear(&daily);
     // A recording played in a later session: the counter has moved on.
     desk.state.clear();
-    let replayed = desk.adapter.decode(&desk.context(), &registration).expect_err("a replay");
-    assert_eq!(replayed.kind, FaultKind::NotAuthentic);
+    let replayed = desk.refused(&registration);
     let answer = device.hear(desk.now, &replayed.reply.expect("result 07"));
     assert!(matches!(answer, Ok(Heard::Reply(Reply { result: 7, .. }))), "{answer:?}");
     // Somebody without the key pretends to be the meter.
     let mut impostor = Device::meter("50001234567810");
     let plain = impostor.registration(desk.now);
-    let refused = desk.adapter.decode(&desk.context(), &plain).expect_err("plain after sealed");
-    assert_eq!(refused.kind, FaultKind::NotAuthentic);
+    desk.refused(&plain);
     // A plain order is no order for a terminal with a key.
     let mut bare = Desk::of(&device);
     let order = bare.ask(&valve(ValveOrder::CloseForced, 1));
     assert!(matches!(device.hear(bare.now, &order), Ok(Heard::Command { result: 7, .. })));
     assert_eq!(device.status.valve, 1);
+}
+
+#[test]
+fn recordings_of_former_keys_are_refused_round_and_round() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    desk.register(&mut device);
+    let mut recordings = vec![device.daily(desk.now, &[])];
+    desk.hear(&recordings[0]);
+    for version in 2..=4_u8 {
+        store::insert(&version.to_string(), [version; 16]);
+        let change = KeyChange { slot: version.to_string(), version, cipher: KeyCipher::Aes128 };
+        desk.done(&mut device, &Command::SetKey(change));
+        // On its way out, the former key is still heard until the new one has proven itself.
+        desk.register(&mut device);
+        let daily = device.daily(desk.now, &[]);
+        desk.hear(&daily);
+        recordings.push(daily);
+    }
+    recordings.pop();
+    for _ in 0..3 {
+        for recording in &recordings {
+            desk.state.clear();
+            desk.refused(recording);
+        }
+    }
+}
+
+#[test]
+fn a_lost_acknowledgement_costs_no_report_and_counts_none_twice() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    desk.register(&mut device);
+    let daily = device.daily(desk.now, &[]);
+    assert_eq!(desk.hear(&daily).messages.len(), 1);
+    // The acknowledgement is lost; the terminal connects anew and says the very same once more.
+    desk.register(&mut device);
+    let again = desk.hear(&daily);
+    assert!(again.duplicate && again.messages.is_empty());
+    let reply = device.hear(desk.now, &again.reply.expect("acknowledged"));
+    assert!(matches!(reply, Ok(Heard::Reply(Reply { result: 0, .. }))), "{reply:?}");
+    // So with a registration, which does begin the session.
+    let registration = device.registration(desk.now);
+    desk.state.clear();
+    assert!(!desk.hear(&registration).duplicate);
+    desk.state.clear();
+    assert!(desk.hear(&registration).duplicate);
+    desk.now += civil::DAY;
+    let daily = device.daily(desk.now, &[]);
+    assert_eq!(desk.report(&mut device, &daily).1.result, 0);
+}
+
+#[test]
+fn what_is_turned_away_was_not_accepted() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    let registration = device.registration(desk.now);
+    let stranger = Context { admission: Admission::Refused, pending: 3, ..desk.context() };
+    let refused = desk.adapter.decode(&stranger, &registration).expect("a good frame");
+    desk.memory = refused.memory.expect("a nonce was used for the reply");
+    let reply = device.hear(desk.now, &refused.reply.expect("answered"));
+    assert!(matches!(reply, Ok(Heard::Reply(Reply { result: 5, pending: 0, .. }))), "{reply:?}");
+    // Adopted meanwhile.
+    let decoded = desk.hear(&registration);
+    assert!(!decoded.duplicate && !decoded.messages.is_empty());
+}
+
+#[test]
+fn a_plain_registration_cannot_make_orders_go_out_plain() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    desk.adapter = Usp::configure(r#"{"plain_reports": true}"#).expect("valid");
+    device.plain_reports = true;
+    desk.register(&mut device);
+    assert_eq!(desk.ask(&Command::Read(ReadScope::Current))[15], 0x11, "believed: nothing was known");
+    let mut impostor = Device::meter("50001234567810");
+    desk.register(&mut impostor);
+    assert_eq!(desk.ask(&Command::Read(ReadScope::Current))[15], 0x11);
+    // Proven by an answer's tag, no claim moves it, neither down nor up.
+    desk.register(&mut device);
+    desk.done(&mut device, &Command::Read(ReadScope::Current));
+    impostor.set_key(Suite { cipher: Cipher::Aes128, version: 9 }, K2);
+    impostor.plain_reports = true;
+    desk.register(&mut impostor);
+    assert_eq!(desk.ask(&Command::Read(ReadScope::Current))[15], 0x11);
+}
+
+#[test]
+fn an_answer_is_believed_only_under_the_key_of_its_command() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    desk.register(&mut device);
+    let order = desk.ask(&valve(ValveOrder::CloseForced, 1));
+    desk.done(&mut device, &Command::SetKey(KeyChange { slot: "2".into(), version: 2, cipher: KeyCipher::Aes128 }));
+    // The order's answer comes late, and under the new key: whoever sent it did not have the order.
+    let mut forger = keyed(Cipher::Aes128);
+    forger.set_key(Suite { cipher: Cipher::Aes128, version: 2 }, K2);
+    forger.restore(device.counters());
+    let question = Device::question(&order).expect("a whole frame");
+    desk.refused(&forger.answer(question, Some(Suite { cipher: Cipher::Aes128, version: 2 }), &[0, 1, 0, 0, 0, 3, 2]));
+    desk.refused(&forger.answer(question, None, &[0, 1, 0, 0, 0, 3, 2]));
+    let honest = forger.answer(question, Some(Suite { cipher: Cipher::Aes128, version: 1 }), &[0, 1, 0, 0, 0, 3, 2]);
+    assert_eq!(desk.hear(&honest).messages.len(), 1);
+}
+
+#[test]
+fn an_always_online_terminal_reports_every_day_on_one_connection() {
+    let mut device = Device::concentrator("50009900000001");
+    let mut desk = Desk::of(&device);
+    desk.register(&mut device);
+    for _ in 0..3 {
+        let daily = device.daily(desk.now, &[]);
+        assert_eq!(desk.report(&mut device, &daily).1.result, 0);
+        let second = device.daily(desk.now, &[]);
+        assert_eq!(desk.report(&mut device, &second).1.result, 5, "one a communication");
+        desk.now += civil::DAY;
+    }
+}
+
+#[test]
+fn what_cannot_be_remembered_is_learned_anew_from_fresh_reports_only() {
+    let mut device = keyed(Cipher::Aes128);
+    let mut desk = Desk::of(&device);
+    let old = device.registration(desk.now - 3600);
+    desk.memory = vec![0xEE; 45];
+    let fault = desk.refused(&old);
+    assert!(fault.detail.contains("remembered"), "{}", fault.detail);
+    let plain = Device::meter("50001234567810").registration(desk.now);
+    desk.refused(&plain);
+    let blind = desk.adapter.encode(&desk.context(), &valve(ValveOrder::CloseForced, 1));
+    assert_eq!(blind.map_err(|fault| fault.kind), Err(FaultKind::NotAuthentic));
+    assert_eq!(
+        desk.adapter.encode(&desk.context(), &Command::EndSession(EndReason::Busy)).map(|e| e.frames.len()),
+        Ok(1)
+    );
+    desk.register(&mut device);
+    desk.done(&mut device, &valve(ValveOrder::CloseForced, 1));
+    // A terminal without a key, of which the station knows none either, has nothing that could be played again.
+    let mut device = Device::meter("50001234567810");
+    store::clear();
+    (desk.memory, desk.state) = (vec![0xEE; 45], Vec::new());
+    desk.register(&mut device);
+}
+
+#[test]
+fn a_clock_that_cannot_be_written_is_not_sent_as_zeros() {
+    for mut device in [Device::meter("50001234567810"), keyed(Cipher::Aes128)] {
+        let desk = Desk::of(&device);
+        let frame = device.registration(desk.now);
+        for year in [1999, 2100] {
+            let context = Context { now: civil::date(year, 6, 1).expect("exists"), ..desk.context() };
+            let fault = desk.adapter.decode(&context, &frame).expect_err("no such clock");
+            assert_eq!((fault.kind, fault.reply), (FaultKind::OutOfRange, None));
+            assert!(fault.detail.contains("clock"), "{}", fault.detail);
+        }
+    }
 }
 
 #[test]

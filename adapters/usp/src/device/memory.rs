@@ -39,10 +39,10 @@ impl KeyRing {
     pub fn open(&mut self, address: &str, frame: &Frame<'_>) -> Result<(Option<Suite>, Vec<u8>), Fault> {
         let Some(suite) = Suite::from_byte(frame.header.security)? else { return Ok((None, frame.body.to_vec())) };
         let keys = self.keys(address, suite).ok_or_else(|| Fault::not_authentic("no such key"))?;
-        let (nonce, body) = keys.unseal(frame)?;
+        let (seal, body) = keys.unseal(frame)?;
         let held = [&mut self.current, &mut self.previous].into_iter().flatten().find(|held| held.0 == suite);
         match held {
-            Some(held) if nonce > held.2 => held.2 = nonce,
+            Some(held) if seal.nonce > held.2 => held.2 = seal.nonce,
             _ => return Err(Fault::not_authentic("nonce used before")),
         }
         if self.current.is_some_and(|held| held.0 == suite) {

@@ -261,6 +261,15 @@ impl Device {
         self.frame(number, self.sequence, flags, suite, body)
     }
 
+    /// What an answer to this command has to name: message number and sequence. `None`: not a whole frame.
+    pub fn question(command: &[u8]) -> Option<(u16, u16)> {
+        Frame::parse(command).ok().map(|frame| (frame.header.message, frame.header.sequence))
+    }
+    /// An answer of the caller's own making.
+    pub fn answer(&mut self, (message, sequence): (u16, u16), suite: Option<Suite>, body: &[u8]) -> Vec<u8> {
+        self.frame(message, sequence, flags::ANSWER, suite, body)
+    }
+
     /// What the station said. The frame must be whole (`framing`).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{Order, Rest};
 use crate::frame::message;
 use crate::memory::Memory;
 use crate::profile::{Preferred, Profile};
-use crate::security::{Keys, Suite, algorithm_code};
+use crate::security::{self, Keys, Suite, algorithm_code};
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::keys::{Cipher, Key};
 use polymeter_sdk::{AnswerBody, Fault, KeyChange, KeyCipher};
@@ -27,6 +27,15 @@ pub struct KeyOnItsWay {
 pub fn order(profile: Profile, memory: &Memory, address: &str, change: &KeyChange) -> Result<Order, Fault> {
     if !(1..=15).contains(&change.version) {
         return Err(Fault::out_of_range("version", change.version, "1..=15"));
+    }
+    if change.slot != security::slot(change.version) {
+        let allowed = format!("`{}`: a terminal's key lies in the slot of its version", change.version);
+        return Err(Fault::out_of_range("slot", format!("`{}`", change.slot), &allowed));
+    }
+    // A version that comes back would bring its recorded frames back too.
+    let in_force = memory.suite().map_or(memory.key_version, |suite| suite.version);
+    if change.version <= in_force {
+        return Err(Fault::out_of_range("version", change.version, &format!("above {in_force}, the version in force")));
     }
     let cipher = match change.cipher {
         KeyCipher::Aes128 => Cipher::Aes128,

@@ -17,7 +17,7 @@ use crate::memory::Memory;
 use crate::names;
 use crate::profile::Profile;
 use polymeter_sdk::bytes::{FieldError, Reader};
-use polymeter_sdk::{Answer, AnswerBody, Command, EndReason, Fault, Message, Outcome};
+use polymeter_sdk::{Answer, AnswerBody, Command, Context, EndReason, Fault, Message, Outcome};
 
 /// Longest wait for an ordinary answer (§G 3).
 const ANSWER_WITHIN_S: u16 = 30;
@@ -39,11 +39,17 @@ impl Order {
 }
 
 /// The body of a command, for this terminal.
-pub fn order(profile: Profile, memory: &Memory, address: &str, command: &Command) -> Result<Order, Fault> {
+pub fn order(
+    profile: Profile,
+    context: &Context,
+    memory: &Memory,
+    address: &str,
+    command: &Command,
+) -> Result<Order, Fault> {
     match command {
         Command::Read(scope) => Ok(read::now(*scope)),
         Command::ReadHistory(history) => read::frozen(history),
-        Command::Valve(valve) => valve::order(valve),
+        Command::Valve(valve) => valve::order(valve, context.now),
         Command::SetClock(to) => settings::clock(*to),
         Command::SetSchedule(change) => settings::schedule(change),
         Command::SetEndpoint(endpoint) => settings::endpoint(endpoint),

@@ -5,7 +5,7 @@ use crate::fields::clock_bytes;
 use crate::frame::message;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
-use polymeter_sdk::{AnswerBody, Fault, Outcome, Valve, ValveOrder, ValveState};
+use polymeter_sdk::{AnswerBody, Civil, Fault, Outcome, Valve, ValveOrder, ValveState, civil};
 
 /// A motor takes its time (§G 3).
 const ANSWER_WITHIN_S: u16 = 60;
@@ -15,7 +15,11 @@ const ANSWER_WITHIN_S: u16 = 60;
 // |   1 |    4 | order id                                                |
 // |   5 |    6 | T6, valid until                                         |
 // |  11 |    1 | reason, from the close reasons                          |
-pub fn order(valve: &Valve) -> Result<Order, Fault> {
+pub fn order(valve: &Valve, now: Civil) -> Result<Order, Fault> {
+    // The terminal would refuse it too (0D), but only if its clock is right.
+    if now > valve.valid_until {
+        return Err(Fault::out_of_range("valid_until", civil::text(valve.valid_until), "a time still to come"));
+    }
     // Without a reason of its own, a remote close says that it was one.
     let (order, default_reason) = match valve.order {
         ValveOrder::PermitOpen => (1, 0),

@@ -8,9 +8,10 @@ pub mod registration;
 mod sub_meters;
 mod transparent;
 
+use crate::fields::date;
 use crate::frame::{Header, flags, message};
-use polymeter_sdk::Message;
-use polymeter_sdk::bytes::FieldError;
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{Message, civil};
 
 /// Bodies start here; errors count from the frame's start.
 pub const BODY_AT: usize = crate::frame::HEADER_BYTES;
@@ -28,4 +29,16 @@ pub fn read(header: &Header, body: &[u8]) -> Result<Option<Vec<Message>>, FieldE
         message::TRANSPARENT => transparent::read(body)?,
         _ => return Ok(None),
     }))
+}
+
+/// Day (since 1970) of the newest reading of a 3043 or 3046.
+pub fn newest_day(header: &Header, body: &[u8]) -> Option<i32> {
+    let mut r = Reader::new(body);
+    let (date, more_days) = if header.message == message::DAILY {
+        (date(&mut r, "reading date").ok()?, 0)
+    } else {
+        r.take("period, format", 2).ok()?;
+        (date(&mut r, "oldest date").ok()?, i32::from(r.u8("reading count").ok()?) - 1)
+    };
+    i32::try_from(date.div_euclid(civil::DAY)).ok()?.checked_add(more_days)
 }
