@@ -20,7 +20,9 @@ pub fn recharge(recharge: &Recharge) -> Result<Order, Fault> {
     let volume: u32 = fit("volume", recharge.volume, "0..=4294967295 hundredths of a m³")?;
     body.extend_from_slice(&volume.to_le_bytes());
     body.extend_from_slice(&money("purchased_total", recharge.purchased_total)?.to_le_bytes());
-    Ok(Order::new(message::RECHARGE, body))
+    // Only of valve orders is it said that an id is executed once (§G 4). Money is not staked on a guess: the account, read
+    // with 4044, shows whether the purchase has arrived.
+    Ok(Order { repeatable: false, ..Order::new(message::RECHARGE, body) })
 }
 
 /// Order id u32, new balance i32, purchase count u16.
@@ -75,7 +77,8 @@ pub fn balance(sync: &BalanceSync) -> Result<Order, Fault> {
     body.push(level);
     body.extend_from_slice(&sync.settled_total.to_le_bytes());
     body.extend_from_slice(&clock_bytes("settled_at", sync.settled_at)?);
-    Ok(Order::new(message::BALANCE, body))
+    // What has flowed between two of them would be given back.
+    Ok(Order { repeatable: false, ..Order::new(message::BALANCE, body) })
 }
 
 /// Balance i32.
@@ -99,8 +102,9 @@ pub fn account_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     }
     registers.push(Register::new(Quantity::Price, Unit::YuanPerCubicMetre, i64::from(price), -4));
     if let Some(total) = settled_total {
-        let mut settled = Register::new(Quantity::WorkingVolume, Unit::CubicMetre, i64::from(total), -2);
-        settled.role = Role::Frozen;
+        // Which of the two totals was settled is not said; as the last settlement it is storage 1, beside the reading of now.
+        let settled = Register::new(Quantity::Volume, Unit::CubicMetre, i64::from(total), -2);
+        let mut settled = settled.with_role(Role::Frozen).with_storage(1);
         settled.at = settled_at;
         registers.push(settled);
     }

@@ -44,34 +44,50 @@ const KNOWN: [Known; 18] = [
     (0x0070, &[("hardware-firmware", Kind::Text(12))]),
 ];
 
+/// Numbers from here on are the vendor's.
+const VENDOR_FROM: u16 = 0x8000;
+/// Set again, it would take back what has flowed meanwhile.
+const BASE_READING: u16 = 0x0051;
+
 /// 4014: count, then so many of: id u16, length u8, value.
 pub fn set(list: &[Parameter]) -> Result<Order, Fault> {
     let mut body = vec![0];
-    let mut count = 0_u8;
     let mut done = Vec::new();
-    for parameter in list {
+    for (position, parameter) in list.iter().enumerate() {
+        if list[..position].iter().any(|earlier| earlier.name == parameter.name) {
+            return Err(twice(&parameter.name));
+        }
         let (id, parts) = find(&parameter.name)?;
         if done.contains(&id) {
-            continue;
+            match parts {
+                // The other part of one that is written already.
+                Some(_) => continue,
+                None => return Err(twice(&parameter.name)),
+            }
         }
         done.push(id);
-        count = count.checked_add(1).ok_or_else(|| Fault::out_of_range("parameters", list.len(), "1..=255"))?;
         body.extend_from_slice(&id.to_le_bytes());
         let length_at = body.len();
         body.push(0);
         match parts {
             Some(parts) => known_value(parts, list, &mut body)?,
-            None => vendor_value(parameter, &mut body)?,
+            None => vendor_value(id, parameter, &mut body)?,
         }
         let length = body.len() - length_at - 1;
         if let Some(byte) = body.get_mut(length_at) {
             *byte = fit(&parameter.name, length as i64, "0..=255 bytes")?;
         }
     }
-    if let Some(first) = body.first_mut() {
-        *first = count;
+    match u8::try_from(done.len()) {
+        Ok(count @ 1..) => body[0] = count,
+        _ => return Err(Fault::out_of_range("parameters", done.len(), "1..=255")),
     }
-    Ok(Order::new(message::SET_PARAMETERS, body))
+    let repeatable = !done.contains(&BASE_READING);
+    Ok(Order { repeatable, ..Order::new(message::SET_PARAMETERS, body) })
+}
+
+fn twice(name: &str) -> Fault {
+    Fault::out_of_range(name, "two values", "one value for one parameter")
 }
 
 /// 4015: count, then so many ids; none is all.
@@ -170,7 +186,16 @@ fn known_value(parts: Parts, list: &[Parameter], body: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn vendor_value(parameter: &Parameter, body: &mut Vec<u8>) -> Result<(), Fault> {
+/// By number only what is the vendor's own: of the others the protocol knows width, unit, and whether they may be written.
+fn vendor_value(id: u16, parameter: &Parameter, body: &mut Vec<u8>) -> Result<(), Fault> {
+    if id < VENDOR_FROM {
+        let known = KNOWN.iter().find(|(known, _)| *known == id);
+        let names = known.map(|(_, parts)| parts.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" and "));
+        return Err(Fault::unsupported(match names {
+            Some(names) => format!("parameter `{}` is set by name: {names}", parameter.name),
+            None => format!("parameter `{}`: the vendor's own are 0x8000..0xffff", parameter.name),
+        }));
+    }
     match &parameter.value {
         ParameterValue::Bytes(bytes) => body.extend_from_slice(bytes),
         ParameterValue::Text(text) => body.extend_from_slice(text.as_bytes()),

@@ -84,6 +84,12 @@ pub fn endpoint(endpoint: &Endpoint) -> Result<Order, Fault> {
     if endpoint.index > 1 {
         return Err(Fault::out_of_range("index", endpoint.index, "0 (main) or 1 (backup)"));
     }
+    if endpoint.host.is_empty() {
+        return Err(Fault::out_of_range("host", "nothing", "an IPv4 address or a name"));
+    }
+    if endpoint.port == 0 {
+        return Err(Fault::out_of_range("port", 0, "1..=65535"));
+    }
     let transport = match endpoint.transport {
         EndpointTransport::Tcp => 0,
         EndpointTransport::Udp => 1,

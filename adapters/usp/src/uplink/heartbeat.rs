@@ -21,11 +21,9 @@ pub fn read(body: &[u8]) -> Result<Vec<Message>, FieldError> {
     let mut messages = Vec::with_capacity(2);
     messages.push(Heartbeat { clock, valve: Some(status) }.into());
     if csq != 99 {
-        // A heartbeat is no report: nothing ends with it.
         let signal = Register::new(Quantity::SignalCsq, Unit::None, i64::from(csq), 0);
         let mut report = Report::new(ReportCause::Other).with_registers(vec![signal]);
         report.at = clock;
-        report.more_follows = true;
         messages.push(report.into());
     }
     Ok(messages)

@@ -59,12 +59,11 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
     Ok((messages, facts))
 }
 
-/// The total is a reading too. The communication's own report is still to come.
+/// The total is a reading too.
 fn reading(total: u32, at: Option<i64>) -> Message {
     let register = Register::cumulative(Quantity::WorkingVolume, Unit::CubicMetre, i64::from(total), -2);
     let mut report = Report::new(ReportCause::Other).with_registers(vec![register]);
     report.at = at;
-    report.more_follows = true;
     report.into()
 }
 
