@@ -4,7 +4,7 @@ use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
 use super::machine::{Closing, FrameFacts, Input, Registered};
 use super::reference;
-use crate::adapter::{Admission, Context, Decoded, Direction, Fault, Transport};
+use crate::adapter::{Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
 use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::limits;
@@ -22,7 +22,7 @@ impl Conversation {
         };
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
-        let facts = self.frame_facts(&decoded);
+        let facts = self.frame_facts(with, &decoded);
         let valves = valve_states(&decoded);
         // 3. Durable, together with what it means for those commands.
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
@@ -132,13 +132,21 @@ impl Conversation {
         answers.filter_map(|answer| self.services.desk.answered(&present.device, answer)).collect()
     }
 
-    fn frame_facts(&self, decoded: &Decoded) -> FrameFacts {
+    fn frame_facts(&self, with: &Chosen, decoded: &Decoded) -> FrameFacts {
         let welcome = self.present.as_ref().filter(|p| p.admission == Admission::Welcome);
         let mut facts = FrameFacts {
             refused: self.is_refused(),
             pending: welcome.is_some_and(|p| self.pending(&p.device) > 0),
             ..FrameFacts::default()
         };
+        // Values that come along with a heartbeat, or with a registration that has to go before the reports, are no report of
+        // this communication: that is still to come.
+        let registers_first = with.adapter.manifest.session.registration == RegistrationRule::Required;
+        let beside = decoded.messages.iter().any(|m| match m {
+            Message::Heartbeat(_) => true,
+            Message::Registration(_) => registers_first,
+            _ => false,
+        });
         for message in &decoded.messages {
             match message {
                 Message::Registration(r) => {
@@ -149,7 +157,7 @@ impl Conversation {
                         heartbeat: r.schedule.as_ref().map_or(Duration::ZERO, |s| minutes(s.heartbeat_minutes)),
                     });
                 }
-                Message::Report(r) if r.subject.is_none() => facts.report_complete |= !r.more_follows,
+                Message::Report(r) if r.subject.is_none() => facts.report_complete |= !r.more_follows && !beside,
                 Message::EndOfSession => facts.end_of_session = true,
                 _ => {}
             }
@@ -223,8 +231,12 @@ impl Conversation {
     }
 }
 
-/// Valve states that this frame reports of its sender; an order's own answer is no independent evidence.
+/// Valve states that this frame reports of its sender; an order's own answer is no independent evidence, and what is said again
+/// may be older than the order.
 fn valve_states(decoded: &Decoded) -> Vec<ValveStatus> {
+    if decoded.duplicate {
+        return Vec::new();
+    }
     let states = decoded.messages.iter().filter_map(|m| match m {
         Message::Report(r) if r.subject.is_none() => r.valve.clone(),
         Message::Heartbeat(h) => h.valve.clone(),
