@@ -1,7 +1,7 @@
 //! What a meter answers to a command: a code, and for reads the data.
 //!
 //! ```text
-//! 0 code i16 (0 done) | 2 reserved 0000, or what was asked for
+//! 0 code i16 (0 done; 7024: taken) | 2 reserved 0000, or what was asked for
 //! ```
 //! The codes are not public; any but 0 counts as a failure and is passed on raw.
 
@@ -25,12 +25,17 @@ pub fn parse<'a>(
     options: &Options,
 ) -> Result<Answered<'a>, FieldError> {
     let mut r = Reader::at(body, 0);
-    let code = r.u16_le("answer code")?;
+    let said = r.u16_le("answer code")?;
     let rest = r.rest();
-    let outcome = if code == 0 { Outcome::Done } else { Outcome::Failed };
+    let outcome = match said {
+        // The order was taken. That the valve has moved shows in the state of a later report, and nowhere else.
+        0 if command == code::VALVE => Outcome::Accepted,
+        0 => Outcome::Done,
+        _ => Outcome::Failed,
+    };
     let mut answer = Answer::new(correlation, outcome);
-    answer.raw_code = u32::from(code);
-    if code != 0 {
+    answer.raw_code = u32::from(said);
+    if said != 0 {
         answer.reason = "vendor-error".into();
     }
     let mut answered = Answered { answer, surplus: &[], purchased: None };

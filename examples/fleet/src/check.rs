@@ -299,6 +299,8 @@ fn unexpected_end(order: &Order, row: &Value) -> Option<&'static str> {
         (true, "done") | (false, "failed" | "refused") => None,
         // Sent into a connection that was gone, and never again: the meter's own state has shown that it did not happen.
         (true, "failed") if order.is_valve && !order.numbered && why.contains("not executed") => None,
+        // Taken, but the next order came before a report could show that it was carried out.
+        (true, "failed") if order.is_valve && !order.numbered && why.contains("never confirmed") => None,
         (true, _) => Some("done"),
         (false, _) => Some("failed: the protocol cannot do it"),
     }

@@ -36,7 +36,7 @@ fn a_report_is_acknowledged_with_the_clock_and_a_waiting_command_follows() {
     assert_eq!(heard, Ok(Heard::Acknowledged { command: 0x7021, frame_id: 1, code: 0, clock, more: true }));
 
     station.pending = 0;
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done);
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
     assert_eq!(meter.state.valve, DeviceValve::ClosedTemporary);
     let decoded = station.hear(&meter.report(READ_AT, ReportKind::Alarm)).expect("a good report");
     let [Message::Report(report), Message::Event(event)] = &decoded.messages[..] else {
@@ -97,7 +97,7 @@ fn a_key_change_is_answered_under_the_old_key_and_holds_from_then_on() {
     assert_eq!(station.ask(&mut meter, &set_key("1")).outcome, Outcome::Done);
     assert_eq!(meter.key(), Some(NEW_KEY));
     // In the same session, and in the next.
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done);
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
     station.new_session();
     let decoded = station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the new key");
     assert!(matches!(meter.receive(&decoded.reply.expect("a reply")), Ok(Heard::Acknowledged { code: 0, .. })));
@@ -105,7 +105,7 @@ fn a_key_change_is_answered_under_the_old_key_and_holds_from_then_on() {
     let same = station.say(&set_key("1")).expect_err("the key in use cannot be replaced in place");
     assert_eq!(same.kind, FaultKind::OutOfRange);
     assert_eq!(station.ask(&mut meter, &set_key("2")).outcome, Outcome::Done);
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done);
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_key_change_whose_answer_is_lost_is_noticed_by_the_next_report() {
     meter.receive(&order.frames[0]).expect("the meter takes it");
     station.new_session();
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the new key");
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done, "commands use it as well");
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted, "commands use it as well");
 }
 
 #[test]
@@ -128,11 +128,11 @@ fn a_key_change_that_never_arrives_changes_nothing() {
     station.say(&set_key("1")).expect("a key change that gets lost");
     station.new_session();
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("still under the maker's key");
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done);
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
     meter.refuse_with = Some(5);
     assert_eq!(station.ask(&mut meter, &set_key("1")).outcome, Outcome::Failed);
     meter.refuse_with = None;
-    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Done, "a refused key is not used");
+    assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted, "a refused key is not used");
 }
 
 #[test]
