@@ -8,7 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Labels = Vec<(&'static str, String)>;
 /// What is counted for every frame or session is counted without making a text.
@@ -22,6 +23,8 @@ pub struct Metrics {
     sessions_opened: Counter,
     sessions_closed: Family<Fixed, Counter>,
     connections_refused: Family<Labels, Counter>,
+    /// Counted where datagrams are taken off the socket, by listener.
+    datagrams_dropped: Arc<Mutex<Vec<(String, Arc<AtomicU64>)>>>,
     frames: Family<(Shared, Fixed), Counter>,
     faults: Family<Labels, Counter>,
     commands: Family<Fixed, Counter>,
@@ -65,6 +68,11 @@ impl Metrics {
         self.connections_refused.get_or_create(&vec![("listener", listener.into())]).inc();
     }
 
+    /// Shows a listener's own count of datagrams that no session has seen.
+    pub fn follow_dropped(&self, listener: &str, dropped: Arc<AtomicU64>) {
+        self.datagrams_dropped.lock().unwrap_or_else(PoisonError::into_inner).push((listener.into(), dropped));
+    }
+
     pub fn frame(&self, adapter: &Arc<str>, duplicate: bool) {
         let kind = if duplicate { "duplicate" } else { "new" };
         self.frames.get_or_create(&([("adapter", adapter.clone())], [("kind", kind)])).inc();
@@ -78,6 +86,14 @@ impl Metrics {
         self.commands.get_or_create(&[("step", step.name())]).inc();
     }
 
+    fn dropped(&self) -> Family<Labels, Counter> {
+        let family = Family::<Labels, Counter>::default();
+        for (listener, dropped) in &*self.datagrams_dropped.lock().unwrap_or_else(PoisonError::into_inner) {
+            family.get_or_create(&vec![("listener", listener.clone())]).inc_by(dropped.load(Relaxed));
+        }
+        family
+    }
+
     /// The exposition in OpenMetrics text.
     pub fn expose(&self, now: &Snapshot) -> String {
         let mut registry = Registry::with_prefix("polymeter");
@@ -85,6 +101,7 @@ impl Metrics {
         registry.register("sessions_opened", "Sessions opened", self.sessions_opened.clone());
         registry.register("sessions_closed", "Sessions closed, by reason", self.sessions_closed.clone());
         registry.register("connections_refused", "Connections that found no room", self.connections_refused.clone());
+        registry.register("datagrams_dropped", "Datagrams that no session has seen", self.dropped());
         registry.register("frames", "Frames decoded and durable", self.frames.clone());
         registry.register("faults", "Pieces kept in quarantine", self.faults.clone());
         registry.register("command_steps", "Steps in the life of commands", self.commands.clone());
@@ -119,12 +136,14 @@ mod tests {
         metrics.session_closed(Closing::CommandWait);
         metrics.frame(&"usp".into(), false);
         metrics.fault("usp", FaultKind::NotAuthentic);
+        metrics.follow_dropped("nb", Arc::new(AtomicU64::new(3)));
         let text = metrics.expose(&Snapshot { journal_last_seq: 7, ..Snapshot::default() });
         for line in [
             "polymeter_sessions_opened_total 1",
             "polymeter_sessions_closed_total{reason=\"command-wait\"} 1",
             "polymeter_frames_total{adapter=\"usp\",kind=\"new\"} 1",
             "polymeter_faults_total{adapter=\"usp\",kind=\"not-authentic\"} 1",
+            "polymeter_datagrams_dropped_total{listener=\"nb\"} 3",
             "polymeter_journal_last_seq 7",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

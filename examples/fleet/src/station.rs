@@ -191,6 +191,11 @@ impl Station {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// The process; `None`: it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Address of a listener.
     pub fn door(&self, name: &str) -> Result<SocketAddr> {
         let place = self.place.as_ref().context("it has not been started")?;

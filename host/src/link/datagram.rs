@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -18,6 +19,7 @@ pub struct Inbound {
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     queue: mpsc::Receiver<Box<[u8]>>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// All peers of one socket.
@@ -26,8 +28,7 @@ pub struct Datagrams {
     socket: Arc<UdpSocket>,
     peers: FxHashMap<SocketAddr, mpsc::Sender<Box<[u8]>>>,
     scratch: Box<[u8]>,
-    /// Datagrams that found their queue full, or too many peers.
-    dropped: u64,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Inbound {
@@ -47,21 +48,32 @@ impl Inbound {
     }
 }
 
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        // From here on the next datagram opens a new session.
+        self.queue.close();
+        while self.queue.try_recv().is_ok() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Datagrams {
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = Arc::new(UdpSocket::bind(address).await?);
-        // One byte more than allowed, so that a longer datagram is seen to be longer.
-        let scratch = vec![0; limits::FRAME_BYTES_MAX + 1].into();
-        Ok(Self { socket, peers: FxHashMap::default(), scratch, dropped: 0 })
+        // What a datagram has beyond the largest frame is cut off; what remains cannot be a frame either.
+        let scratch = vec![0; limits::FRAME_BYTES_MAX].into();
+        Ok(Self { socket, peers: FxHashMap::default(), scratch, dropped: Arc::default() })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Datagrams dropped since the start: a device repeats what was not answered.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// Counts datagrams that were taken off the socket and seen by no session: their queue was full, there were too many
+    /// peers, or the session before had just ended. A device repeats what was not answered.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
     }
 
     /// Takes datagrams off the socket until one opens a new peer. Cancel-safe.
@@ -73,12 +85,12 @@ impl Datagrams {
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(e) => return Err(e),
             };
-            let datagram: Box<[u8]> = self.scratch[..n.min(limits::FRAME_BYTES_MAX)].into();
+            let datagram: Box<[u8]> = self.scratch[..n].into();
             let unsent = match self.peers.get(&peer) {
                 Some(queue) => match queue.try_send(datagram) {
                     Ok(()) => continue,
                     Err(TrySendError::Full(_)) => {
-                        self.dropped += 1;
+                        self.dropped.fetch_add(1, Ordering::Relaxed);
                         continue;
                     }
                     Err(TrySendError::Closed(datagram)) => datagram,
@@ -88,7 +100,7 @@ impl Datagrams {
             if self.peers.len() >= limits::DATAGRAM_PEERS_MAX {
                 self.peers.retain(|_, queue| !queue.is_closed());
                 if self.peers.len() >= limits::DATAGRAM_PEERS_MAX {
-                    self.dropped += 1;
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
             }
@@ -96,7 +108,8 @@ impl Datagrams {
             // The queue is empty and its receiver is in our hands.
             let _ = sender.try_send(unsent);
             self.peers.insert(peer, sender);
-            return Ok((Inbound { socket: self.socket.clone(), peer, queue }, peer));
+            let inbound = Inbound { socket: self.socket.clone(), peer, queue, dropped: self.dropped.clone() };
+            return Ok((inbound, peer));
         }
     }
 }

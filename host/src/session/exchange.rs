@@ -31,7 +31,11 @@ impl Conversation {
         entries.extend(steps.iter().cloned().map(Fact::Command));
         let seq = self.commit(entries).await?;
         self.services.settle(&steps);
-        self.services.metrics.frame(with.adapter.shared_name(), duplicate);
+        if self.is_refused() {
+            self.services.metrics.fault(with.adapter.name(), FaultKind::Refused);
+        } else {
+            self.services.metrics.frame(with.adapter.shared_name(), duplicate);
+        }
         // 4. Only now does the session move on.
         if let Some(state) = state {
             self.state = state;
@@ -216,10 +220,12 @@ impl Conversation {
     ) -> Result<(), Closing> {
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
-        self.services.metrics.fault(name, kind);
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
         let entry = self.entry(raw, with, outcome);
-        self.commit(vec![Fact::Frame(entry)]).await.map(drop)
+        self.commit(vec![Fact::Frame(entry)]).await?;
+        // Counted once it is kept: counter and quarantine tell the same.
+        self.services.metrics.fault(name, kind);
+        Ok(())
     }
 
     /// The position of the first fact.

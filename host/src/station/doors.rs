@@ -52,6 +52,7 @@ impl Doors {
             Transport::Udp => {
                 let socket = Datagrams::bind(listener.bind).await?;
                 let address = socket.local_addr()?;
+                services.metrics.follow_dropped(&door.name, socket.dropped());
                 self.tasks.spawn(entrance.datagrams(socket, stopped));
                 address
             }
