@@ -1,11 +1,12 @@
 //! The station as devices and users meet it: a real process, real sockets, the real adapters. One module a theme:
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
-//! connections, `power_cuts` under load, `damaged` bytes on every listener, and a whole simulated fleet
+//! connections, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, and a whole simulated fleet
 //! (`fleet_run`).
 
 mod commands;
 mod damaged;
 mod fleet_run;
+mod full_disk;
 mod hot_load;
 mod power_cuts;
 mod rules;

@@ -147,7 +147,7 @@ pub async fn send(
 
 /// An order's way in: checked, durable, then known to the desk and to the device's session.
 pub async fn place(services: &Services, order: Order) -> Result<u64, Refusal> {
-    let known = services.known(&order.device);
+    let known = services.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
     let fact = services.desk.propose(order, known, services.clock.now_ms(), &services.clock)?;
     if let Err(why) = services.commit(vec![Fact::Command(fact.clone())]).await {
         services.desk.withdraw(fact.id);

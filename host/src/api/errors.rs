@@ -31,6 +31,7 @@ pub enum Code {
     NotPossible,
     AdapterRejected,
     JournalFailing,
+    ViewsFailing,
     Internal,
 }
 
@@ -75,6 +76,12 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             S::SERVICE_UNAVAILABLE,
             "journal-failing",
             "The journal cannot be written; nothing was done",
+        ),
+        (
+            C::ViewsFailing,
+            S::SERVICE_UNAVAILABLE,
+            "views-failing",
+            "What the station knows cannot be read at the moment; nothing was done",
         ),
         (C::Internal, S::INTERNAL_SERVER_ERROR, "internal", "A fault of the station; its log says more"),
     ]
@@ -143,6 +150,11 @@ impl ApiError {
         )
     }
 
+    /// The views are being opened again, or their file cannot be read.
+    pub fn views(why: &dyn std::fmt::Display) -> Self {
+        Self::new(Code::ViewsFailing, format!("{why}. See /health, then try again"))
+    }
+
     /// The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
@@ -172,6 +184,7 @@ impl From<Refusal> for ApiError {
             Refusal::Invalid(_) => Code::NotPossible,
             Refusal::NotWaiting(_) => Code::NotWaiting,
             Refusal::Store(why) => return Self::journal(why),
+            Refusal::Unknowable(_) => return Self::views(&refusal),
         };
         Self::new(code, refusal.to_string())
     }

@@ -135,6 +135,7 @@ impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
         match &error {
             ViewError::Place(_) => Self::bad_request(error.to_string()),
+            ViewError::Store(_) | ViewError::Journal(_) => Self::views(&error),
             _ => Self::internal(&error),
         }
     }

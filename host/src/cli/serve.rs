@@ -29,6 +29,8 @@ pub fn run(args: &Serve) -> Result<()> {
         // Asked for before anything is opened, so that a signal during a long start is not missed.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A file that may not grow any more is then an error for whoever writes, as a full disk is, and not the end.
+        let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let shutdown = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}

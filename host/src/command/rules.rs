@@ -34,6 +34,8 @@ pub enum Refusal {
     NotWaiting(u64),
     #[error("the journal cannot be written ({0}); nothing was ordered")]
     Store(String),
+    #[error("what is known of the device cannot be read ({0}); nothing was ordered")]
+    Unknowable(String),
 }
 
 /// The time a command may wait, checked against its kind.

@@ -16,7 +16,7 @@ impl Conversation {
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         // 1. What does it say, and who says it?
         self.adopt_version(with);
-        let decoded = match self.decode_known(with, &frame).await {
+        let decoded = match self.decode_known(with, &frame).await? {
             Ok(decoded) => decoded,
             Err(fault) => return self.on_fault(with, frame, fault).await,
         };
@@ -69,20 +69,21 @@ impl Conversation {
     }
 
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
-    async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
-        let decoded = self.decode(with, frame)?;
-        let Some(sender) = &decoded.sender else { return Ok(decoded) };
+    async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Result<Decoded, Fault>, Closing> {
+        let decoded = match self.decode(with, frame) {
+            Ok(decoded) => decoded,
+            fault => return Ok(fault),
+        };
+        let Some(sender) = &decoded.sender else { return Ok(Ok(decoded)) };
         let same = |p: &Present| p.device.address() == sender.address && p.device.realm() == with.adapter.realm();
         if self.present.as_ref().is_some_and(same) {
-            return Ok(decoded);
+            return Ok(Ok(decoded));
         }
-        let device = DeviceKey::new(with.adapter.realm(), &sender.address).map_err(|e| Fault {
-            kind: FaultKind::Contract,
-            detail: e.to_string(),
-            reply: None,
-        })?;
-        self.greet(device).await;
-        self.decode(with, frame)
+        match DeviceKey::new(with.adapter.realm(), &sender.address) {
+            Ok(device) => self.greet(device).await?,
+            Err(e) => return Ok(Err(Fault { kind: FaultKind::Contract, detail: e.to_string(), reply: None })),
+        }
+        Ok(self.decode(with, frame))
     }
 
     fn decode(&self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
@@ -108,11 +109,15 @@ impl Conversation {
     }
 
     /// Decides about a device that has just said who it is, and takes its place.
-    async fn greet(&mut self, device: DeviceKey) {
+    async fn greet(&mut self, device: DeviceKey) -> Result<(), Closing> {
         self.present = None;
         self.state.clear();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
-        let row = self.services.device(&device);
+        // Without its row a device would be a stranger whose memory is empty: better it comes again.
+        let row = self.services.views.device(&device).map_err(|error| {
+            tracing::warn!(%device, %error, "not served: the views cannot be read");
+            Closing::StoreFailing
+        })?;
         let admission = match (&row, self.door.unknown) {
             (Some(row), Unknown::Refuse) if !row.adopted => Admission::Refused,
             (Some(row), _) if row.held => Admission::Held,
@@ -125,6 +130,7 @@ impl Conversation {
             None => row.map(|r| r.memory.0).unwrap_or_default(),
         };
         self.present = Some(Present { device, memory, admission, _place: place });
+        Ok(())
     }
 
     fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {

@@ -22,7 +22,7 @@ use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::model::{DeviceKey, Seq};
-use crate::views::{Device, Views};
+use crate::views::{ViewError, Views};
 use registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,22 +106,14 @@ impl Services {
         }
     }
 
-    /// The device's row. A view that cannot be read is a fault of the station's, never a reason to turn a device away.
-    pub fn device(&self, device: &DeviceKey) -> Option<Device> {
-        self.views.device(device).unwrap_or_else(|error| {
-            tracing::error!(%device, %error, "the device view cannot be read");
-            None
-        })
-    }
-
-    /// What is known of a device; `None`: nothing.
-    pub fn known(&self, device: &DeviceKey) -> Option<Known> {
-        let row = self.device(device)?;
-        Some(Known {
+    /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.
+    pub fn known(&self, device: &DeviceKey) -> Result<Option<Known>, ViewError> {
+        let row = self.views.device(device)?;
+        Ok(row.map(|row| Known {
             capabilities: row.registration.as_ref().map(|r| r.capabilities),
             valve: row.valve.as_ref().map(|v| v.state),
             held: row.held,
-        })
+        }))
     }
 
     fn next_session(&self) -> u64 {

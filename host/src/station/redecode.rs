@@ -85,7 +85,7 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     let first = adapter.decode(profile, &context(None), &frame.raw).ok()?;
     let sender = first.sender.as_ref()?;
     let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
-    let memory = services.device(&device).map(|row| row.memory.0).unwrap_or_default();
+    let memory = services.views.device(&device).ok()?.map(|row| row.memory.0).unwrap_or_default();
     let decoded = adapter.decode(profile, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
     let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
     Some((device, outcome))
