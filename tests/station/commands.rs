@@ -1,9 +1,10 @@
 //! Commands: asked for through the API, carried out by a device, and told to their end. No valve moves twice for one order.
 
+use fleet::api::Refused;
 use fleet::station::Settings;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::qianwei::QianweiMeter;
-use polymeter_tests::site::Site;
+use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{Terminal, meter};
 use qianwei_7xxx::device::{Meter, Valve};
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ fn read() -> Value {
 }
 fn read_account() -> Value {
     json!({"read": {"scope": "account"}})
+}
+fn recharge() -> Value {
+    json!({"recharge": {"order_id": 5, "purchase_count": 2, "amount": 10_000, "volume": 0, "purchased_total": 123_456}})
 }
 fn valve(order: &str) -> Value {
     json!({"valve": {"order": order}})
@@ -174,6 +178,95 @@ fn an_unanswered_read_is_sent_again_and_then_given_up() {
     }
     let failed = site.await_state(id, "failed");
     assert!(failed["why"].as_str().is_some_and(|why| why.contains("3 attempts")), "{failed}");
+}
+
+fn settle(site: &Site, id: u64, outcome: &str, note: &str) -> Result<(), String> {
+    let asked = json!({"outcome": outcome, "note": note});
+    let answer = site.client().post(&format!("commands/{id}/settlement"), &asked);
+    answer
+        .map(drop)
+        .map_err(|error| error.downcast_ref::<Refused>().map_or(String::new(), |refused| refused.code.clone()))
+}
+
+fn steps(command: &Value) -> Vec<&str> {
+    command["steps"].as_array().expect("steps").iter().filter_map(|step| step["step"].as_str()).collect()
+}
+
+fn unconfirmed(site: &Site) -> Vec<u64> {
+    site.rows("commands?state=unconfirmed").iter().filter_map(|row| row["id"].as_u64()).collect()
+}
+
+/// Sends a command that the meter takes and does not answer.
+fn leave_unconfirmed(site: &Site, meter: &mut QianweiMeter, command: &Value) -> u64 {
+    let id = site.order(OTHER, command);
+    assert_eq!(meter.report(), (0, true));
+    meter.take_command();
+    site.await_state(id, "unconfirmed");
+    come_again(site, meter);
+    id
+}
+
+#[test]
+fn people_settle_once_what_nobody_confirmed() {
+    let (mut site, mut meter) = known_other();
+    let done = leave_unconfirmed(&site, &mut meter, &recharge());
+    let not_done = leave_unconfirmed(&site, &mut meter, &recharge());
+    let waiting = site.order(OTHER, &read_account());
+    assert_eq!(unconfirmed(&site), [not_done, done]);
+    assert_eq!(settle(&site, done, "done", "").expect_err("without a reason"), "bad-request");
+    assert_eq!(settle(&site, done, "perhaps", "why").expect_err("no outcome"), "bad-request");
+    assert_eq!(settle(&site, waiting, "done", "why").expect_err("not sent"), "not-unconfirmed");
+    assert_eq!(settle(&site, 999, "done", "why").expect_err("no command"), "not-found");
+    settle(&site, done, "done", "seen on the display").expect("settled");
+    settle(&site, not_done, "not-done", "the old value is shown").expect("settled");
+    assert_eq!(settle(&site, done, "not-done", "changed my mind").expect_err("settled"), "not-unconfirmed");
+    assert_eq!(unconfirmed(&site), [0; 0]);
+    let before = [site.command(done), site.command(not_done)];
+    let told = |c: &Value| (c["state"].clone(), c["finished"].clone(), c["settled"]["outcome"].clone());
+    assert_eq!(told(&before[0]), (json!("done"), json!(true), json!("done")));
+    assert_eq!(told(&before[1]), (json!("failed"), json!(true), json!("not-done")));
+    assert_eq!(
+        (&before[0]["settled"]["by"], &before[0]["settled"]["note"]),
+        (&json!("fleet"), &json!("seen on the display"))
+    );
+    assert_eq!(steps(&before[0]), ["requested", "sent", "unconfirmed", "settled"]);
+    // The views are folded anew from the journal, and say the same.
+    site.stop().expect("a station that stops");
+    site.run(&["views", "rebuild", "--config", &site.config().to_string_lossy()]).expect("views");
+    site.start().expect("a station that starts");
+    assert_eq!([site.command(done), site.command(not_done)], before);
+}
+
+#[test]
+fn the_device_has_the_last_word_over_people() {
+    let (mut site, mut meter) = known_other();
+    let id = leave_unconfirmed(&site, &mut meter, &valve("close-forced"));
+    settle(&site, id, "done", "somebody said so").expect("settled");
+    assert_eq!(site.command(id)["state"], "done");
+    assert_eq!(site.rows("commands?open=true"), [Value::Null; 0], "nothing is left to do");
+    // What may still be judged survives a restart.
+    site.power_cut();
+    come_again(&site, &mut meter);
+    meter.meter.state.valve = Valve::Open;
+    assert_eq!(meter.report(), (0, false));
+    let failed = site.await_state(id, "failed");
+    assert_eq!(steps(&failed), ["requested", "sent", "unconfirmed", "settled", "failed"]);
+    assert_eq!(failed["settled"]["outcome"], "done");
+    assert!(failed["why"].as_str().is_some_and(|why| why.contains("the device reports valve open")), "{failed}");
+}
+
+#[test]
+fn a_settlement_stands_once_another_order_follows() {
+    let (site, mut meter) = known_other();
+    let first = leave_unconfirmed(&site, &mut meter, &valve("close-forced"));
+    settle(&site, first, "done", "seen").expect("settled");
+    let second = leave_unconfirmed(&site, &mut meter, &valve("close-temporary"));
+    meter.meter.state.valve = Valve::Open;
+    assert_eq!(meter.report(), (0, false));
+    site.await_state(second, "failed");
+    let first = wait_until("the first order is over", || Some(site.command(first)).filter(|c| steps(c).len() == 5));
+    assert_eq!((&first["state"], &first["settled"]["by"]), (&json!("done"), &json!("fleet")));
+    assert_eq!(steps(&first), ["requested", "sent", "unconfirmed", "settled", "settled"]);
 }
 
 #[test]

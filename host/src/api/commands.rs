@@ -7,7 +7,7 @@ use super::paging::{Page, Paged};
 use super::requests::{Body, Device, Named, Query};
 use super::{look, shown_all, to_the_end};
 use crate::command::{Order, Refusal};
-use crate::journal::{CommandStep, Fact};
+use crate::journal::{CommandFact, CommandStep, Fact, Settlement};
 use crate::limits;
 use crate::model::{Command, DeviceKey, json};
 use crate::session::Services;
@@ -74,10 +74,36 @@ pub struct CommandRow {
     /// Why it ended so.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// What people said of it when nobody else could tell; the device's own evidence, where it comes later, is in `state`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
     /// What the answer carried.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
+}
+
+/// What somebody said of an unconfirmed command.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Settled {
+    /// done or not-done.
+    pub outcome: &'static str,
+    /// The name of the token.
+    pub by: String,
+    pub note: String,
+    pub at: String,
+}
+
+/// What became of a command that nobody confirmed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSettlement {
+    /// done or not-done.
+    #[schema(value_type = String, example = "done")]
+    pub outcome: Settlement,
+    /// How one knows; kept with the command.
+    #[schema(example = "the balance on the display was read over the phone")]
+    pub note: String,
 }
 
 /// A command with its whole life.
@@ -95,7 +121,7 @@ pub struct Step {
     /// Its journal entry.
     pub seq: u64,
     pub at: String,
-    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired or cancelled.
+    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired, cancelled or settled.
     pub step: String,
     /// In words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -177,6 +203,42 @@ pub async fn cancel(
     Ok(Json(Accepted { id }))
 }
 
+/// Say what became of a command that nobody confirmed
+///
+/// For commands that were sent, got no answer and are not repeated because they could do harm twice. A command is settled
+/// once. Where a later report of the device says otherwise, the command's state follows the device; both stay in its history.
+#[utoipa::path(post, path = "/commands/{id}/settlement", tag = "commands", security(("token" = ["operator"])),
+    params(("id" = u64, Path)), request_body = NewSettlement,
+    responses((status = 200, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn settle(
+    Operator(caller): Operator,
+    State(services): State<Arc<Services>>,
+    Named(id): Named<u64>,
+    Body(asked): Body<NewSettlement>,
+) -> ApiResult<Json<Accepted>> {
+    if asked.note.trim().is_empty() || asked.note.len() > limits::NOTE_BYTES_MAX {
+        let max = limits::NOTE_BYTES_MAX;
+        return Err(ApiError::bad_request(format!(
+            "say in `note`, with at most {max} bytes, how the outcome is known"
+        )));
+    }
+    let step = CommandStep::Settled { outcome: asked.outcome, by: caller.name, note: asked.note };
+    to_the_end(async move {
+        // Held until the views show it: whoever comes next finds it settled.
+        let _settling = services.desk.settle(id)?;
+        shown_all(&services).await;
+        let row = look(&services, move |s| s.views.command(id)).await?.ok_or_else(|| missing(id))?;
+        if row.state != CommandState::Unconfirmed {
+            return Err(Refusal::NotUnconfirmed(id).into());
+        }
+        let fact = CommandFact { id, device: row.device, step };
+        services.commit_steps(vec![fact]).await.map_err(|why| ApiError::journal(&why))?;
+        shown_all(&services).await;
+        Ok(Json(Accepted { id }))
+    })
+    .await?
+}
+
 /// Commands, newest first
 #[utoipa::path(get, path = "/commands", tag = "commands", security(("token" = ["viewer"])), params(Filter, Page),
     responses((status = 200, body = Paged<CommandRow>), (status = "4XX", body = ErrorBody)))]
@@ -225,8 +287,11 @@ pub async fn show(
         let steps = row.steps.iter().map(|step| Step::read(s, step, open)).collect();
         Ok(Some(CommandDetail { row: CommandRow::from(row), steps }))
     });
-    let missing = || ApiError::new(Code::NotFound, format!("no command {id}; list them with GET /api/v1/commands"));
-    Ok(Json(found.await?.ok_or_else(missing)?))
+    Ok(Json(found.await?.ok_or_else(|| missing(id))?))
+}
+
+fn missing(id: u64) -> ApiError {
+    ApiError::new(Code::NotFound, format!("no command {id}; list them with GET /api/v1/commands"))
 }
 
 impl From<views::CommandRow> for CommandRow {
@@ -245,6 +310,12 @@ impl From<views::CommandRow> for CommandRow {
             attempts: row.attempts,
             outcome: row.answer.as_ref().map(|a| a.outcome.name()),
             why: row.why,
+            settled: row.settled.map(|s| Settled {
+                outcome: s.outcome.name(),
+                by: s.by,
+                note: s.note,
+                at: instant(s.at_ms),
+            }),
             result: row.answer.as_ref().and_then(|a| json::answer_body(&a.body)),
         }
     }
@@ -288,5 +359,6 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Confirmed { frame, evidence } => format!("{evidence} (entry {frame})"),
         CommandStep::Expired => String::new(),
         CommandStep::Cancelled { by } => format!("by {by}"),
+        CommandStep::Settled { outcome, by, note } => format!("{outcome}, by {by}: {note}"),
     }
 }

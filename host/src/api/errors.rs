@@ -25,6 +25,7 @@ pub enum Code {
     ValveBusy,
     QueueFull,
     NotWaiting,
+    NotUnconfirmed,
     NameTaken,
     TooLarge,
     NoValve,
@@ -56,6 +57,12 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
         (C::ValveBusy, S::CONFLICT, "valve-busy", "Another valve order for this device is not finished"),
         (C::QueueFull, S::CONFLICT, "queue-full", "Too many commands wait for this device already"),
         (C::NotWaiting, S::CONFLICT, "not-waiting", "The command has been sent or is finished: too late to cancel it"),
+        (
+            C::NotUnconfirmed,
+            S::CONFLICT,
+            "not-unconfirmed",
+            "The command's outcome is known, or somebody has settled it already",
+        ),
         (C::NameTaken, S::CONFLICT, "name-taken", "Something of this name exists"),
         (C::TooLarge, S::PAYLOAD_TOO_LARGE, "too-large", "The body has more bytes than this route takes"),
         (C::NoValve, S::UNPROCESSABLE_ENTITY, "no-valve", "The device has no valve"),
@@ -183,6 +190,7 @@ impl From<Refusal> for ApiError {
             Refusal::QueueFull { .. } => Code::QueueFull,
             Refusal::Invalid(_) => Code::NotPossible,
             Refusal::NotWaiting(_) => Code::NotWaiting,
+            Refusal::NotUnconfirmed(_) => Code::NotUnconfirmed,
             Refusal::Store(why) => return Self::journal(why),
             Refusal::Unknowable(_) => return Self::views(&refusal),
         };

@@ -76,6 +76,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(commands::list, commands::send))
         .routes(routes!(commands::show))
         .routes(routes!(commands::cancel))
+        .routes(routes!(commands::settle))
         .routes(routes!(adapters::list))
         .routes(routes!(quarantine::list))
         .routes(routes!(days::list))

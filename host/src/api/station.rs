@@ -113,7 +113,7 @@ pub fn gather(services: &Services) -> Result<StationStatus, ViewError> {
             in_alarm: marked(&fleet, "alarm"),
         },
         commands: CommandCounts {
-            open: open.len() as u64,
+            open: open.iter().filter(|c| !c.state.is_final()).count() as u64,
             unconfirmed: open.iter().filter(|c| c.state == CommandState::Unconfirmed).count() as u64,
         },
         quarantined: services.views.quarantine_counts()?.iter().map(|c| c.frames).sum(),

@@ -1,8 +1,11 @@
 //! `polymeter command`: asking devices to do something, and following what becomes of it.
 
 use super::client::{Access, Client};
-use super::order::Order;
+use super::order::{self, Order};
 use super::output::{Columns, Limit, Output, line, note};
+use crate::journal::Settlement;
+use crate::model::Command;
+use crate::views::CommandState;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,7 +20,7 @@ pub enum CommandCommand {
     /// In words, or as JSON in the contract's form:
     ///   polymeter command send usp/50001234567810 valve close-forced --reason balance-exhausted
     ///   polymeter command send usp/50001234567810 read-history day 2024-03-01 2024-03-10 --wait 60
-    ///   polymeter command send usp/50001234567810 '{"read":{"scope":"current"}}'
+    ///   polymeter command send usp/50001234567810 '{"read":{"scope":"current"}}' --wait 60
     #[command(verbatim_doc_comment)]
     Send(Send),
     /// Commands, newest first
@@ -28,6 +31,9 @@ pub enum CommandCommand {
         /// Only those that are not finished
         #[arg(long)]
         open: bool,
+        /// Only in this state, such as unconfirmed
+        #[arg(long)]
+        state: Option<CommandState>,
         #[command(flatten)]
         limit: Limit,
     },
@@ -35,14 +41,27 @@ pub enum CommandCommand {
     Show { id: u64 },
     /// Take back a command that has not been sent
     Cancel { id: u64 },
+    /// Say what became of an unconfirmed command, when nobody but people can tell
+    Settle {
+        id: u64,
+        /// done or not-done
+        outcome: Settlement,
+        /// How you know; kept with the command
+        #[arg(long)]
+        note: String,
+    },
 }
 
 #[derive(Args, Debug)]
+#[command(subcommand_precedence_over_arg = true, override_usage = "polymeter command send [OPTIONS] <DEVICE> <ORDER>")]
 pub struct Send {
     /// realm/address, such as usp/50001234567810
     device: String,
+    /// Any command of the contract: `'{"archive-list":{"first":1,"count":10}}'`
+    #[arg(value_name = "JSON")]
+    literal: Option<String>,
     #[command(subcommand)]
-    order: Order,
+    order: Option<Order>,
     /// How long it may wait for the device; the default depends on the command
     #[arg(long, global = true, value_name = "SECONDS")]
     expires_s: Option<u64>,
@@ -85,10 +104,11 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
     let output = access.output;
     match command {
         CommandCommand::Send(send) => run_send(&client, output, send),
-        CommandCommand::List { device, open, limit } => {
+        CommandCommand::List { device, open, state, limit } => {
             let mut query = Vec::new();
             query.extend(device.map(|device| ("device", device)));
             query.extend(open.then(|| ("open", "true".to_owned())));
+            query.extend(state.map(|state| ("state", state.name().to_owned())));
             output.listing(COMMANDS, client.rows("commands", &query, limit.rows_max()))
         }
         CommandCommand::Show { id } => show(output, &client.get(&format!("commands/{id}"))?),
@@ -96,11 +116,16 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
             let answer = client.post(&format!("commands/{id}/cancel"), &json!({}))?;
             output.done(&format!("command {id} is cancelled"), &answer)
         }
+        CommandCommand::Settle { id, outcome, note } => {
+            let body = json!({"outcome": outcome, "note": note});
+            let answer = client.post(&format!("commands/{id}/settlement"), &body)?;
+            output.done(&format!("command {id} is settled as {outcome}"), &answer)
+        }
     }
 }
 
 fn run_send(client: &Client, output: Output, send: Send) -> Result<()> {
-    let command = send.order.into_command()?;
+    let command = send.command()?;
     let body = json!({
         "device": send.device,
         "command": command,
@@ -112,6 +137,17 @@ fn run_send(client: &Client, output: Output, send: Send) -> Result<()> {
     match send.wait {
         None => output.done(&format!("command {id} waits for {}", send.device), &answer),
         Some(seconds) => follow(client, output, id, Duration::from_secs(seconds)),
+    }
+}
+
+impl Send {
+    fn command(&self) -> Result<Command> {
+        match (&self.order, &self.literal) {
+            (Some(order), None) => order.clone().into_command(),
+            (None, Some(text)) => order::from_json(text),
+            (None, None) => bail!("say what to ask for; see `polymeter command send --help`"),
+            (Some(_), Some(text)) => bail!("`{text}` and words too: one command at a time"),
+        }
     }
 }
 
@@ -154,4 +190,56 @@ fn show(output: Output, command: &Value) -> Result<()> {
     line("")?;
     let steps = command.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
     output.rows(STEPS, steps.into_iter().map(Ok))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::Output;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        send: Send,
+    }
+
+    #[test]
+    fn flags_stand_anywhere_around_words_and_json() {
+        let json = r#"{"read":{"scope":"current"}}"#;
+        for words in [
+            &["usp/1", json, "--wait", "5", "--json"][..],
+            &["usp/1", "--wait", "5", json, "--json"],
+            &["--json", "--wait", "5", "usp/1", json],
+            &["usp/1", "read", "--wait", "5", "--json"],
+            &["usp/1", "--json", "read", "current", "--wait", "5"],
+        ] {
+            let line =
+                Line::try_parse_from(std::iter::once(&"x").chain(words)).unwrap_or_else(|e| panic!("{words:?}: {e}"));
+            assert_eq!(
+                (line.send.wait, line.output.json, &line.send.device[..]),
+                (Some(5), true, "usp/1"),
+                "{words:?}"
+            );
+            let command = line.send.command().expect("a command");
+            assert_eq!(serde_json::to_string(&command).expect("JSON"), json, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_says_so() {
+        for (words, says) in [
+            (&["usp/1", "fly"][..], "no command"),
+            (&["usp/1", "{}"], "no command"),
+            (&["usp/1"], "--help"),
+            (&["usp/1", "{}", "read"], "one command"),
+        ] {
+            let line =
+                Line::try_parse_from(std::iter::once(&"x").chain(words)).unwrap_or_else(|e| panic!("{words:?}: {e}"));
+            let error = line.send.command().expect_err("no command");
+            assert!(format!("{error:#}").contains(says), "{words:?}: {error:#}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! what the mailbox knows and what the journal says cannot differ. The decisions (`next`, `give_up`, `weigh`) say
 //! which step comes, never take it.
 
-use crate::journal::CommandStep;
+use crate::journal::{CommandStep, Settlement};
 use crate::limits;
 use crate::model::{Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
 
@@ -19,6 +19,8 @@ pub struct Live {
     pub state: State,
     /// Its next step is decided and being written: until that is done or given up, nobody decides another.
     pub taken: bool,
+    /// People have said what became of it; a report of the device may still say otherwise.
+    pub settled: Option<Settlement>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,12 +40,12 @@ pub enum State {
 impl Live {
     /// A command before its `Requested` step is durable.
     pub fn new(id: u64, device: DeviceKey, command: Command, expires_ms: i64) -> Self {
-        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed, taken: false }
+        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed, taken: false, settled: None }
     }
 
     /// A command as the commands view has it after a restart.
-    pub fn restored(self, attempts: u8, state: State) -> Self {
-        Self { attempts, state, ..self }
+    pub fn restored(self, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
+        Self { attempts, state, settled, ..self }
     }
 
     /// What a step makes of the state.
@@ -66,7 +68,12 @@ impl Live {
             {
                 State::Unconfirmed
             }
-            CommandStep::Answered { .. }
+            CommandStep::Settled { outcome, .. } if self.state == State::Unconfirmed && self.settled.is_none() => {
+                self.settled = Some(*outcome);
+                State::Unconfirmed
+            }
+            CommandStep::Settled { .. }
+            | CommandStep::Answered { .. }
             | CommandStep::Unconfirmed { .. }
             | CommandStep::Confirmed { .. }
             | CommandStep::Failed { .. }
@@ -99,9 +106,19 @@ impl Live {
         match agrees(order.order, valve.state) {
             Some(true) => Some(CommandStep::Confirmed { frame, evidence }),
             Some(false) => Some(CommandStep::Failed {
-                why: format!("{evidence}: the order was not executed; order again if still wanted"),
+                why: format!("{evidence} (entry {frame}): the order was not executed; order again if still wanted"),
             }),
             None => None,
+        }
+    }
+
+    /// The step that ends an unconfirmed order about which later reports say nothing, because they follow from another one.
+    pub fn overtaken(&self, by: u64) -> CommandStep {
+        match self.settled {
+            Some(outcome) => {
+                CommandStep::Settled { outcome, by: "station".into(), note: format!("it stands: order {by} followed") }
+            }
+            None => CommandStep::Failed { why: format!("never confirmed, and followed by order {by}") },
         }
     }
 
@@ -202,6 +219,19 @@ mod tests {
         order.apply(&step);
         assert_eq!(order.state, State::Unconfirmed);
         assert!(!order.is_expired(i64::MAX), "an order that may have been executed cannot expire");
+    }
+
+    #[test]
+    fn what_people_say_stands_until_the_device_says_otherwise() {
+        let settled = |outcome| CommandStep::Settled { outcome, by: "ops".into(), note: "looked".into() };
+        let mut order = live(valve(ValveOrder::CloseForced));
+        order.apply(&CommandStep::Unconfirmed { why: String::new() });
+        order.apply(&settled(Settlement::Done));
+        assert_eq!((&order.state, order.settled), (&State::Unconfirmed, Some(Settlement::Done)));
+        assert!(matches!(order.weigh(&reports(ValveState::Open), 1), Some(CommandStep::Failed { .. })));
+        assert!(matches!(order.overtaken(9), CommandStep::Settled { outcome: Settlement::Done, .. }));
+        order.apply(&order.overtaken(9));
+        assert_eq!(order.state, State::Over);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::journal::{CommandFact, CommandStep};
 use crate::limits;
 use crate::model::{Answer, Command, DeviceKey, ValveStatus};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ struct Inner {
     by_device: FxHashMap<DeviceKey, Vec<Live>>,
     device_of: FxHashMap<u64, DeviceKey>,
     next_id: u64,
+    /// Commands that somebody is settling.
+    settling: FxHashSet<u64>,
+}
+
+/// A command is being settled, by one caller at a time.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    desk: &'a Desk,
+    id: u64,
 }
 
 /// What somebody asks for.
@@ -160,7 +169,7 @@ impl Desk {
                 c.weigh(valve, frame)?
             } else if c.state == State::Unconfirmed {
                 // The state now follows from the newer order and says nothing about this one.
-                CommandStep::Failed { why: format!("never confirmed, and followed by order {}", newest.id) }
+                c.overtaken(newest.id)
             } else {
                 return None;
             };
@@ -192,6 +201,12 @@ impl Desk {
         }
     }
 
+    /// Keeps others from settling this command for as long as the answer lives. Whether it can be settled is the commands
+    /// view's to say, for most unconfirmed commands are not on the desk any more.
+    pub fn settle(&self, id: u64) -> Result<Settling<'_>, Refusal> {
+        if self.lock().settling.insert(id) { Ok(Settling { desk: self, id }) } else { Err(Refusal::NotUnconfirmed(id)) }
+    }
+
     /// Gives a taken command back whose step could not be made durable.
     pub fn put_back(&self, id: u64) {
         if let Some(live) = self.lock().find(id) {
@@ -214,6 +229,12 @@ impl Desk {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere cannot leave the maps half-changed: each change is a single insert or remove.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.desk.lock().settling.remove(&self.id);
     }
 }
 

@@ -32,6 +32,10 @@ pub enum Refusal {
     Invalid(String),
     #[error("command {0} is not waiting any more: only a command that has not been sent can be cancelled")]
     NotWaiting(u64),
+    #[error(
+        "command {0} is not unconfirmed: only one that was sent, got no answer and has not been settled can be settled, once"
+    )]
+    NotUnconfirmed(u64),
     #[error("the journal cannot be written ({0}); nothing was ordered")]
     Store(String),
     #[error("what is known of the device cannot be read ({0}); nothing was ordered")]

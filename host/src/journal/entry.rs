@@ -184,6 +184,18 @@ pub enum CommandStep {
     Cancelled {
         by: String,
     },
+    /// Somebody went and looked, or decided: what counts as the outcome of an unconfirmed command. A second one only says
+    /// that no report will tell any more.
+    Settled {
+        outcome: Settlement,
+        by: String,
+        note: String,
+    },
+}
+
+names! {
+    /// What people say became of a command that nobody confirmed.
+    Settlement { Done = "done", NotDone = "not-done" }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -271,6 +283,7 @@ impl CommandStep {
             Self::Failed { .. } => "failed",
             Self::Expired => "expired",
             Self::Cancelled { .. } => "cancelled",
+            Self::Settled { .. } => "settled",
         }
     }
 }

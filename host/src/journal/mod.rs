@@ -27,7 +27,7 @@ mod tests;
 
 pub use entry::{
     AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
-    Role,
+    Role, Settlement,
 };
 pub use format::{CodecError, Identity};
 pub use queue::{AppendError, Receipt};

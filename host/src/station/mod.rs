@@ -190,6 +190,7 @@ fn restored(row: CommandRow) -> Option<Live> {
     let state = match (row.state, row.sent) {
         (CommandState::Queued, _) => State::Queued,
         (CommandState::Unconfirmed, _) if matches!(row.command, Some(Command::Valve(_))) => State::Unconfirmed,
+        _ if row.may_be_judged => State::Unconfirmed,
         (CommandState::Sent, Some(sent)) => State::InFlight {
             correlation: sent.correlation.0,
             repeatable: sent.repeatable,
@@ -198,7 +199,8 @@ fn restored(row: CommandRow) -> Option<Live> {
         },
         _ => return None,
     };
-    Some(Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state))
+    let settled = row.settled.map(|settled| settled.outcome);
+    Some(Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state, settled))
 }
 
 /// Nobody waits any more for the answers that a stopped station was waiting for.

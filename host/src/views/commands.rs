@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! commands          u64 id                    -> postcard of CommandRow
-//! open_commands     u64 id                    -> ()      those that are not finished
+//! open_commands     u64 id                    -> ()      those that are not finished, or may be judged by a later report
 //! device_commands   (realm/address, u64 id)   -> ()
 //! ```
 
 use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use crate::journal::{CommandFact, CommandStep};
+use crate::journal::{CommandFact, CommandStep, Settlement};
 use crate::limits;
 use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -52,6 +52,10 @@ pub struct CommandRow {
     /// The last answer.
     pub answer: Option<Answered>,
     pub steps: Vec<StepRow>,
+    /// What people said of it.
+    pub settled: Option<Settled>,
+    /// Settled, but a report of the device may still say otherwise.
+    pub may_be_judged: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -69,6 +73,14 @@ pub struct Answered {
     pub reason: String,
     pub raw_code: u32,
     pub body: AnswerBody,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settled {
+    pub outcome: Settlement,
+    pub by: String,
+    pub note: String,
+    pub at_ms: i64,
 }
 
 /// What happened when; `seq` leads to the whole entry.
@@ -96,7 +108,7 @@ pub(super) fn get(snapshot: &Snapshot, id: u64) -> Result<Option<CommandRow>> {
     }
 }
 
-/// Commands that are not finished, oldest first.
+/// Commands that are not finished, or may be judged by a later report, oldest first.
 pub(super) fn open(snapshot: &Snapshot) -> Result<Vec<CommandRow>> {
     let commands = snapshot.table(COMMANDS)?;
     let mut rows = Vec::new();
@@ -197,7 +209,7 @@ impl Fold {
         for (id, row) in std::mem::take(&mut self.changed) {
             commands.insert(id, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
             by_device.insert((row.device.as_str(), id), ()).map_err(ViewError::store)?;
-            if row.state.is_final() {
+            if row.state.is_final() && !row.may_be_judged {
                 open.remove(id).map_err(ViewError::store)?;
             } else {
                 open.insert(id, ()).map_err(ViewError::store)?;
@@ -223,6 +235,8 @@ impl CommandRow {
             sent: None,
             answer: None,
             steps: Vec::new(),
+            settled: None,
+            may_be_judged: false,
         }
     }
 
@@ -232,6 +246,8 @@ impl CommandRow {
             self.steps.remove(limits::COMMAND_STEPS_MAX / 2);
         }
         self.steps.push(StepRow { seq, at_ms, step: step.name().to_owned() });
+        let first_settled = matches!(step, CommandStep::Settled { .. }) && self.settled.is_none();
+        self.may_be_judged = first_settled && matches!(self.command, Some(Command::Valve(_)));
         let (state, why) = match step {
             CommandStep::Requested { command, by, note, expires_ms } => {
                 self.command = Some(command.clone());
@@ -264,6 +280,16 @@ impl CommandRow {
             CommandStep::Failed { why } => (CommandState::Failed, why.clone()),
             CommandStep::Expired => (CommandState::Expired, String::new()),
             CommandStep::Cancelled { by } => (CommandState::Cancelled, format!("by {by}")),
+            // The station only says that the first one stands.
+            CommandStep::Settled { .. } if !first_settled => return,
+            CommandStep::Settled { outcome, by, note } => {
+                self.settled = Some(Settled { outcome: *outcome, by: by.clone(), note: note.clone(), at_ms });
+                let state = match outcome {
+                    Settlement::Done => CommandState::Done,
+                    Settlement::NotDone => CommandState::Failed,
+                };
+                (state, format!("settled as {outcome} by {by}: {note}"))
+            }
         };
         (self.state, self.why) = (state, why);
     }

@@ -29,7 +29,7 @@ mod rebuild_tests;
 mod tests;
 
 pub use adapters::{AdapterEvent, AdapterRow};
-pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, StepRow};
+pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page};

@@ -327,6 +327,7 @@ mod tests {
             attempts: 1,
             outcome: None,
             why: if state == "unconfirmed" { "no answer came; the next report decides".into() } else { String::new() },
+            settled: None,
             result: None,
         }
     }
