@@ -1,10 +1,11 @@
 //! A new version of an adapter serves from the next frame on; no connection notices.
 
+use fleet::api::Api;
 use fleet::edition;
 use fleet::station::bundled_adapters;
 use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{Terminal, meter};
-use serde_json::Value;
+use serde_json::{Value, json};
 use usp::device::{Device, Terminal as Kind};
 
 const DEVICE: &str = "usp/50001234567850";
@@ -28,6 +29,17 @@ fn newest_frame(site: &Site) -> (Value, Value) {
     site.catch_up();
     let frames = site.rows(&format!("devices/{DEVICE}/frames"));
     (frames[0]["adapter"]["digest"].clone(), frames[0]["session"].clone())
+}
+
+/// Version, step and name of whoever caused it, as the journal tells of an adapter.
+fn adapter_steps(site: &Site, name: &str) -> Vec<String> {
+    let rows = site.rows("journal/entries");
+    let steps = rows.iter().filter(|row| row["fact"] == "adapter").filter_map(|row| row["summary"].as_str());
+    let short = |summary: &str| {
+        let words: Vec<&str> = summary.split(' ').collect();
+        (words[0] == name).then(|| format!("{} {} by {}", words[1], words[2], words[words.len() - 1]))
+    };
+    steps.filter_map(short).collect()
 }
 
 fn always_online(site: &Site) -> Terminal {
@@ -55,6 +67,36 @@ fn a_new_version_takes_over_under_an_open_connection() {
     let after = newest_frame(&site);
     assert_eq!((&before.1, &between.1), (&between.1, &after.1), "one session");
     assert!(before.0 != between.0 && between.0 != after.0, "three versions: {before:?} {between:?} {after:?}");
+}
+
+/// Who removed a version stands in the journal, also where a lower one takes over.
+#[test]
+fn the_journal_names_who_took_an_adapter_away() {
+    let site = Site::usual();
+    let as_somebody = |name: &str| {
+        let made = site.client().post("tokens", &json!({"name": name, "role": "admin"})).expect("a token");
+        Api::new(site.http().expect("an address"), made["token"].as_str().expect("a token"))
+    };
+    let (installer, first, second) = (as_somebody("installer"), as_somebody("first"), as_somebody("second"));
+    installer.upload("adapters/usp-9.wasm", another_edition("9.0.0")).expect("an installed adapter");
+    await_version(&site, "9.0.0");
+    first.delete("adapters/usp-9.wasm").expect("removed");
+    await_version(&site, "1.0.0");
+    second.delete("adapters/usp.wasm").expect("removed");
+    let steps = wait_until("the last step is in the journal", || {
+        let steps = adapter_steps(&site, "usp");
+        steps.last().is_some_and(|step| step.contains("removed")).then_some(steps)
+    });
+    assert_eq!(
+        steps[1..],
+        [
+            "1.0.0 replaced by installer",
+            "9.0.0 activated by installer",
+            "9.0.0 replaced by first",
+            "1.0.0 activated by first",
+            "1.0.0 removed by second",
+        ]
+    );
 }
 
 #[test]

@@ -59,6 +59,10 @@ impl Api {
         self.call("PUT", path, "application/json", body.to_string().into_bytes())
     }
 
+    pub fn delete(&self, path: &str) -> Result<Value> {
+        self.call("DELETE", path, "application/json", Vec::new())
+    }
+
     /// A file as it is.
     pub fn upload(&self, path: &str, bytes: Vec<u8>) -> Result<Value> {
         self.call("PUT", path, "application/wasm", bytes)

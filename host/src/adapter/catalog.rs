@@ -63,6 +63,8 @@ impl State {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Change {
     pub file: String,
+    /// The file that was put there, changed or taken away; not always the one that serves now.
+    pub cause: String,
     pub name: String,
     pub version: String,
     pub digest: Digest,
@@ -72,6 +74,8 @@ pub struct Change {
 #[derive(Default)]
 struct Files {
     by_name: BTreeMap<String, File>,
+    /// Which file each name's serving version came from.
+    elected: BTreeMap<String, String>,
     /// At the first scan every file counts as finished.
     scanned_before: bool,
 }
@@ -151,7 +155,8 @@ impl Catalog {
             self.look(&mut files.by_name, &name, print);
             changes.extend(files.by_name.get_mut(&name).and_then(|file| file.tell(&name, first)));
         }
-        self.elect(&files.by_name, &mut changes);
+        let Files { by_name, elected, .. } = &mut *files;
+        self.elect(by_name, elected, &mut changes);
         Ok(changes)
     }
 
@@ -214,7 +219,7 @@ impl Catalog {
     }
 
     /// Of several versions of one name the highest serves; of equal ones, the file that sorts last.
-    fn elect(&self, files: &BTreeMap<String, File>, changes: &mut Vec<Change>) {
+    fn elect(&self, files: &BTreeMap<String, File>, elected: &mut BTreeMap<String, String>, changes: &mut Vec<Change>) {
         let mut chosen: FxHashMap<String, (&str, Arc<Adapter>)> = FxHashMap::default();
         for (file, adapter) in files.iter().filter_map(|(name, file)| Some((name.as_str(), file.serving.as_ref()?))) {
             let beaten = chosen
@@ -226,15 +231,21 @@ impl Catalog {
         }
         let before = self.active.load_full();
         for (name, old) in before.iter().filter(|(name, _)| !chosen.contains_key(*name)) {
-            changes.push(Change::of(name, old, AdapterStep::Removed));
+            let file = elected.remove(name).unwrap_or_else(|| name.clone());
+            changes.push(Change::of(&file, &file, old, AdapterStep::Removed));
         }
         for (file, new) in chosen.values() {
-            match before.get(new.name()) {
-                Some(old) if old.digest == new.digest => continue,
-                Some(old) => changes.push(Change::of(file, old, AdapterStep::Replaced { with: new.digest })),
-                None => {}
+            let from = elected.insert(new.name().to_owned(), (*file).to_owned());
+            let cause = match (before.get(new.name()), &from) {
+                (Some(old), _) if old.digest == new.digest => continue,
+                // The old version left its file: whoever did that made way for this one.
+                (Some(old), Some(from)) if !is_there(files, from, old) => from,
+                _ => *file,
+            };
+            if let Some(old) = before.get(new.name()) {
+                changes.push(Change::of(file, cause, old, AdapterStep::Replaced { with: new.digest }));
             }
-            changes.push(Change::of(file, new, AdapterStep::Activated));
+            changes.push(Change::of(file, cause, new, AdapterStep::Activated));
         }
         let listed = files.iter().flat_map(|(name, file)| file.list(name, &chosen)).collect();
         self.listed.store(Arc::new(listed));
@@ -253,6 +264,7 @@ impl File {
         rejection.untold = false;
         Some(Change {
             file: file.to_owned(),
+            cause: file.to_owned(),
             name: rejection.name.clone(),
             version: rejection.version.clone(),
             digest,
@@ -300,15 +312,21 @@ impl Rejection {
 }
 
 impl Change {
-    fn of(file: &str, adapter: &Adapter, step: AdapterStep) -> Self {
+    fn of(file: &str, cause: &str, adapter: &Adapter, step: AdapterStep) -> Self {
         Self {
             file: file.to_owned(),
+            cause: cause.to_owned(),
             name: adapter.name().to_owned(),
             version: adapter.version().to_owned(),
             digest: adapter.digest,
             step,
         }
     }
+}
+
+/// Whether this file still holds this version.
+fn is_there(files: &BTreeMap<String, File>, file: &str, adapter: &Adapter) -> bool {
+    files.get(file).and_then(|f| f.serving.as_ref()).is_some_and(|serving| serving.digest == adapter.digest)
 }
 
 /// `name.wasm`; hidden files are drafts.

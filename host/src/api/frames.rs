@@ -165,7 +165,7 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
                 AdapterStep::Rejected { why } => format!("rejected: {why}"),
                 AdapterStep::Removed => "removed".to_owned(),
             };
-            ("adapter", None, format!("{} {} {step}", a.name, a.version))
+            ("adapter", None, format!("{} {} {step} by {}", a.name, a.version, a.by))
         }
         Fact::Redecoded { frame, device, outcome, .. } => {
             let summary = format!("frame {frame}: {}", outcome_in_words(outcome));

@@ -85,7 +85,7 @@ pub(super) fn scan_adapters_blocking(services: &Services) -> anyhow::Result<Vec<
                 version: change.version,
                 digest: change.digest,
                 step: change.step,
-                by: services.catalog.hand(&change.file).unwrap_or(change.file),
+                by: services.catalog.hand(&change.cause).unwrap_or(change.cause),
             };
             let entry = Entry { at_ms: services.clock.now_ms(), fact: Fact::Adapter(fact) };
             services.journal.append_blocking(entry)?;
