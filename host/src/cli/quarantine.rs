@@ -3,15 +3,30 @@
 use super::client::Access;
 use super::output::{Columns, Limit};
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 #[derive(Subcommand, Debug)]
 pub enum QuarantineCommand {
-    /// Kept frames, newest first
+    /// Kept frames, oldest first
     List {
+        #[command(flatten)]
+        filter: Filter,
         #[command(flatten)]
         limit: Limit,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct Filter {
+    /// Only what this adapter could not read; empty: what none took
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Only what came in here
+    #[arg(long)]
+    listener: Option<String>,
+    /// Only this kind of fault, such as corrupt
+    #[arg(long)]
+    fault: Option<String>,
 }
 
 const QUARANTINE: Columns<'_> = &[
@@ -26,7 +41,9 @@ const QUARANTINE: Columns<'_> = &[
 ];
 
 pub fn run(access: &Access, command: &QuarantineCommand) -> Result<()> {
-    let QuarantineCommand::List { limit } = command;
+    let QuarantineCommand::List { filter, limit } = command;
     let client = access.remote.connect()?;
-    access.output.listing(QUARANTINE, client.rows("quarantine", &[], limit.rows_max()))
+    let all = [("adapter", &filter.adapter), ("listener", &filter.listener), ("fault", &filter.fault)];
+    let query: Vec<_> = all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    access.output.listing(QUARANTINE, client.rows("quarantine", &query, limit.rows_max()))
 }
