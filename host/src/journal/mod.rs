@@ -165,8 +165,8 @@ impl Journal {
         Ok(Self(Arc::new(Open { shared, writer: Mutex::new(Some(thread)) })))
     }
 
-    /// Waits for room in the queue and until the entry is durable. On an error nothing may be acknowledged: the entry
-    /// is most likely not kept (it can be, if the failure came after the write).
+    /// Waits for room in the queue and until the entry is durable. On an error nothing may be acknowledged: the entry is not
+    /// kept (it can be, if the process ends before the failed file is open again).
     pub async fn append(&self, entry: Entry) -> Result<Seq, AppendError> {
         self.submit(entry).await?.await
     }

@@ -35,8 +35,11 @@ impl Reader {
     /// Entries from a number on, in order. Fewer than asked for does not mean the end; none does.
     pub fn read(&self, from: Seq, entries_max: usize, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
         let raw = self.0.segments.read(from, entries_max, bytes_max)?;
+        // What follows is not promised to anybody: its commit is being told, or has failed.
+        let last = self.last_seq();
         Ok(raw
             .into_iter()
+            .take_while(|(seq, _)| *seq <= last)
             .map(|(seq, bytes)| Stored { seq, entry: format::decode(&bytes), bytes: bytes.len() })
             .collect())
     }

@@ -64,16 +64,6 @@ impl Recent {
         self.committed.notify_all();
     }
 
-    /// Entries are in the file that memory does not hold (a commit that seemed to fail and had not).
-    pub fn skip_to(&self, last: Seq) {
-        let mut state = self.lock();
-        state.last = last;
-        state.batches.clear();
-        state.bytes = 0;
-        drop(state);
-        self.committed.notify_all();
-    }
-
     pub fn join(&self, after: Seq) -> usize {
         let mut state = self.lock();
         if let Some(free) = state.followers.iter().position(Option::is_none) {

@@ -179,6 +179,37 @@ impl Segment {
         Ok(hash)
     }
 
+    /// After a failed fsync the kernel counts pages as written that never reached the disk, and a later fsync says nothing of
+    /// them. The file can still be read; so it is written anew, and all of it made durable.
+    pub fn renew_if_doubtful(&self, storage: &dyn Storage) -> Result<(), StoreError> {
+        if !storage.is_doubtful() {
+            return Ok(());
+        }
+        // Closing flushes, which may fail once more; what is in the file then is what counts.
+        let _ = self.close();
+        storage.renew(&self.name.file()).map_err(|e| StoreError::Io(e.to_string()))
+    }
+
+    /// Takes entries back that nobody was promised.
+    pub fn cut_after(&self, last: Seq) -> Result<(), StoreError> {
+        let handle = self.lock();
+        let Handle::Writing(db) = &*handle else {
+            return Err(StoreError::Io(format!("{} is not open for writing", self.name.file())));
+        };
+        let txn = db.begin_write().map_err(StoreError::io)?;
+        let rest = last.0 + 1..;
+        txn.open_table(ENTRIES)
+            .map_err(StoreError::io)?
+            .retain_in(rest.clone(), |_, _| false)
+            .map_err(StoreError::io)?;
+        txn.open_table(COMMITS).map_err(StoreError::io)?.retain_in(rest, |_, _| false).map_err(StoreError::io)?;
+        txn.commit().map_err(StoreError::io)
+    }
+
+    pub fn ends_early(&self, promised: Seq) -> StoreError {
+        StoreError::damaged(self.name, format!("it does not end with entry {}, which was acknowledged", promised.0))
+    }
+
     /// Proves that the store takes a write the size of the largest entry again.
     pub fn probe(&self) -> Result<(), StoreError> {
         let handle = self.lock();

@@ -41,6 +41,7 @@ struct State {
     then: Trouble,
     trouble: Trouble,
     writes: u64,
+    doubtful: bool,
 }
 
 /// What goes wrong.
@@ -50,6 +51,8 @@ pub(crate) enum Trouble {
     None,
     /// Writes and growth fail, reads do not.
     Full,
+    /// An fsync fails: what was to be made durable reads as written, and no later fsync will write it.
+    Unsynced,
     /// Nothing works any more.
     Dead,
 }
@@ -59,7 +62,11 @@ struct Content {
     bytes: Vec<u8>,
     /// Since the last sync, oldest first.
     unsynced: Vec<Change>,
+    /// Pages that a failed sync has given up, with what the disk really has there.
+    lost: BTreeMap<usize, Vec<u8>>,
 }
+
+const PAGE: usize = 4_096;
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -127,7 +134,7 @@ impl State {
             None => {}
         }
         match self.trouble {
-            Trouble::None => Ok(()),
+            Trouble::None | Trouble::Unsynced => Ok(()),
             Trouble::Full => Err(io::Error::from(io::ErrorKind::StorageFull)),
             Trouble::Dead => Err(io::Error::other("the disk is dead")),
         }
@@ -139,8 +146,25 @@ impl State {
 }
 
 impl Content {
-    fn crash(&mut self, seed: &mut Seed) {
+    /// Gives up what was not synced: it stays readable, and is not on the disk. Lengths are, which is the worse of both.
+    fn fail_to_sync(&mut self) {
+        let now = self.bytes.clone();
         let changes = std::mem::take(&mut self.unsynced);
+        self.undo(&changes);
+        for change in &changes {
+            let Change::Write { at, new, .. } = change else { continue };
+            for page in at / PAGE..=(at + new.len().max(1) - 1) / PAGE {
+                let mut old = vec![0; PAGE];
+                let there = self.bytes.get(page * PAGE..).unwrap_or_default();
+                let n = there.len().min(PAGE);
+                old[..n].copy_from_slice(&there[..n]);
+                self.lost.entry(page).or_insert(old);
+            }
+        }
+        self.bytes = now;
+    }
+
+    fn undo(&mut self, changes: &[Change]) {
         for change in changes.iter().rev() {
             match change {
                 Change::Write { at, old, .. } => self.bytes[*at..*at + old.len()].copy_from_slice(old),
@@ -148,6 +172,17 @@ impl Content {
                     self.bytes.resize(*old - cut.len(), 0);
                     self.bytes.extend_from_slice(cut);
                 }
+            }
+        }
+    }
+
+    fn crash(&mut self, seed: &mut Seed) {
+        let changes = std::mem::take(&mut self.unsynced);
+        self.undo(&changes);
+        for (page, old) in std::mem::take(&mut self.lost) {
+            let end = self.bytes.len().min((page + 1) * PAGE);
+            if let Some(place) = self.bytes.get_mut(page * PAGE..end) {
+                place.copy_from_slice(&old[..place.len()]);
             }
         }
         for change in changes {
@@ -205,6 +240,25 @@ impl Storage for Disk {
         Ok(())
     }
 
+    fn is_doubtful(&self) -> bool {
+        self.lock().doubtful
+    }
+
+    fn renew(&self, name: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.check_write()?;
+        if state.trouble != Trouble::None {
+            return Err(io::Error::other("an fsync failed"));
+        }
+        let number = state.number(name)?;
+        let renewed = Content { bytes: state.contents[number].bytes.clone(), ..Content::default() };
+        state.contents.push(renewed);
+        let renewed = state.contents.len() - 1;
+        state.names.insert(name.to_owned(), renewed);
+        state.doubtful = false;
+        Ok(())
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.check_write()?;
@@ -250,6 +304,11 @@ impl StorageBackend for OpenFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
         state.check_write()?;
+        if state.trouble == Trouble::Unsynced {
+            state.doubtful = true;
+            state.contents[self.number].fail_to_sync();
+            return Err(io::Error::other("an fsync failed"));
+        }
         state.contents[self.number].unsynced.clear();
         Ok(())
     }
@@ -264,6 +323,8 @@ impl StorageBackend for OpenFile {
         }
         let old = content.bytes[at..end].to_vec();
         content.bytes[at..end].copy_from_slice(data);
+        // A page that is written again will be written whole.
+        content.lost.retain(|page, _| end <= page * PAGE || at >= (page + 1) * PAGE);
         content.unsynced.push(Change::Write { at, old, new: data.to_vec() });
         Ok(())
     }

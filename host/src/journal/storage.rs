@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory of redb files.
 pub(crate) trait Storage: Send + Sync + 'static {
@@ -21,6 +23,10 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file, durably.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Whether an fsync has failed since the last renewal: what is read is then not what a power cut would leave.
+    fn is_doubtful(&self) -> bool;
+    /// Writes a file anew from what is read of it, durably.
+    fn renew(&self, name: &str) -> io::Result<()>;
 }
 
 /// Any backend, in the one type that redb's builder can be given.
@@ -57,6 +63,7 @@ impl StorageBackend for Backend {
 /// A real directory. Held for as long as the data directory's lock file is, so the files need no locks of their own.
 pub(crate) struct Directory {
     path: PathBuf,
+    doubtful: Arc<AtomicBool>,
     /// Keeps the lock until the last user of the directory is gone.
     _lock: File,
 }
@@ -80,7 +87,7 @@ impl Directory {
         std::fs::create_dir_all(path).map_err(io)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.join("lock")).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), doubtful: Arc::default(), _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
             Err(std::fs::TryLockError::Error(e)) => Err(io(e)),
         }
@@ -89,6 +96,10 @@ impl Directory {
     /// A rename or a removal is durable once the directory itself is.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn plain(&self, file: File) -> Backend {
+        Backend::new(PlainFile { file, doubtful: self.doubtful.clone() })
     }
 }
 
@@ -107,11 +118,11 @@ impl Storage for Directory {
 
     fn create(&self, name: &str) -> io::Result<Backend> {
         let path = self.path.join(name);
-        Ok(Backend::new(PlainFile(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?)))
+        Ok(self.plain(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Backend> {
-        Ok(Backend::new(PlainFile(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)))
+        Ok(self.plain(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -125,25 +136,42 @@ impl Storage for Directory {
             _ => self.sync(),
         }
     }
+
+    fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
+    }
+
+    fn renew(&self, name: &str) -> io::Result<()> {
+        let draft = self.path.join("renewed-segment");
+        std::fs::copy(self.path.join(name), &draft)?;
+        File::open(&draft)?.sync_all()?;
+        std::fs::rename(&draft, self.path.join(name))?;
+        self.sync()?;
+        self.doubtful.store(false, Ordering::Release);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
-struct PlainFile(File);
+struct PlainFile {
+    file: File,
+    doubtful: Arc<AtomicBool>,
+}
 
 impl StorageBackend for PlainFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data().inspect_err(|_| self.doubtful.store(true, Ordering::Release))
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
     }
 }

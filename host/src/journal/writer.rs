@@ -138,7 +138,7 @@ impl Writer {
         self.shared.committed.send_replace(last);
     }
 
-    /// Opens the store again until it works. A commit that failed may be there all the same, so the tip is read anew.
+    /// Opens the store again until it works.
     fn recover(&mut self) -> bool {
         let mut pause = limits::STORE_RETRY_MIN;
         while self.shared.queue.pause(pause) {
@@ -160,18 +160,19 @@ impl Writer {
         let storage = self.shared.segments.storage.clone();
         // A failed roll may have sealed the last segment already, or may have made the next one.
         let active = self.shared.segments.reopen_last()?;
-        let (_, tip) = active.open_writing(&*storage)?;
-        active.probe()?;
-        if tip.last > self.tip.last {
-            self.shared.last.store(tip.last.0, Ordering::Release);
-            self.shared.recent.skip_to(tip.last);
-            self.shared.committed.send_replace(tip.last);
+        active.renew_if_doubtful(&*storage)?;
+        active.open_writing(&*storage)?;
+        // A commit that failed may be there all the same. Everybody was told that it is not, so it goes.
+        active.cut_after(self.tip.last)?;
+        let tip = active.tip(&*storage)?;
+        if tip != self.tip {
+            return Err(active.ends_early(self.tip.last));
         }
+        active.probe()?;
         if active.name != self.active.name {
             self.bytes = 0;
         }
         self.active = active;
-        self.tip = tip;
         Ok(())
     }
 
