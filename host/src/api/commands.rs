@@ -291,7 +291,10 @@ pub async fn show(
 }
 
 fn missing(id: u64) -> ApiError {
-    ApiError::new(Code::NotFound, format!("no command {id}; list them with GET /api/v1/commands"))
+    ApiError::new(
+        Code::NotFound,
+        format!("no command {id}; list them with `polymeter command list` or GET /api/v1/commands"),
+    )
 }
 
 impl From<views::CommandRow> for CommandRow {

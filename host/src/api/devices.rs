@@ -192,7 +192,10 @@ pub async fn adopt(
 }
 
 pub(super) fn unknown(key: &DeviceKey) -> ApiError {
-    ApiError::new(Code::UnknownDevice, format!("no device {key}; list them with GET /api/v1/devices, or adopt it"))
+    ApiError::new(
+        Code::UnknownDevice,
+        format!("no device {key}; list them with `polymeter meter list` or GET /api/v1/devices, or adopt it"),
+    )
 }
 
 impl Filter {

@@ -91,12 +91,17 @@ const COMMAND: Columns<'_> = &[
     ("state", "/state"),
     ("outcome", "/outcome"),
     ("why", "/why"),
+    ("settled as", "/settled/outcome"),
+    ("settled by", "/settled/by"),
+    ("known how", "/settled/note"),
     ("result", "/result"),
     ("by", "/by"),
     ("note", "/note"),
     ("requested", "/requested"),
     ("expires", "/expires"),
 ];
+const VALUES: Columns<'_> =
+    &[("AT", "/at"), ("QUANTITY", "/quantity"), ("VALUE", "/value"), ("UNIT", "/unit"), ("ROLE", "/role")];
 const STEPS: Columns<'_> = &[("SEQ", "/seq"), ("AT", "/at"), ("STEP", "/step"), ("DETAIL", "/detail")];
 
 pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
@@ -183,13 +188,41 @@ fn verdict(id: u64, command: &Value, finished: bool) -> Result<()> {
 }
 
 fn show(output: Output, command: &Value) -> Result<()> {
-    output.object(COMMAND, command)?;
     if output.json {
-        return Ok(());
+        return output.object(COMMAND, command);
     }
+    let mut rest = command.clone();
+    // What was read is a table of its own, and not one long line.
+    let values = rest.pointer_mut("/result/report").map_or_else(Vec::new, take_values);
+    output.object(COMMAND, &rest)?;
     line("")?;
+    if !values.is_empty() {
+        output.rows(VALUES, values.into_iter().map(Ok))?;
+        line("")?;
+    }
     let steps = command.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
     output.rows(STEPS, steps.into_iter().map(Ok))
+}
+
+/// Registers and samples of a report as rows; the report keeps the rest.
+fn take_values(report: &mut Value) -> Vec<Value> {
+    let Some(report) = report.as_object_mut() else { return Vec::new() };
+    let list = |value: Option<Value>| match value {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    };
+    let mut rows = list(report.remove("registers"));
+    for mut series in list(report.remove("series")) {
+        let samples = list(series.get_mut("samples").map(Value::take));
+        for sample in samples {
+            let mut row = series.clone();
+            if let (Some(row), Value::Object(sample)) = (row.as_object_mut(), sample) {
+                row.extend(sample);
+            }
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -226,6 +259,21 @@ mod tests {
             let command = line.send.command().expect("a command");
             assert_eq!(serde_json::to_string(&command).expect("JSON"), json, "{words:?}");
         }
+    }
+
+    #[test]
+    fn what_was_read_becomes_rows() {
+        let mut report = json!({
+            "cause": "on-demand",
+            "registers": [{"quantity": "working-volume", "value": "1.5", "unit": "cubic-metre"}],
+            "series": [{"quantity": "flow", "unit": "x", "samples": [{"at": "a", "value": "1"}, {"at": "b", "value": "2"}]}],
+        });
+        let rows = take_values(&mut report);
+        let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let told: Vec<_> = rows.iter().map(|r| (word(r, "quantity"), word(r, "at"), word(r, "value"))).collect();
+        let expected = [("working-volume", "", "1.5"), ("flow", "a", "1"), ("flow", "b", "2")];
+        assert_eq!(told, expected.map(|(q, a, v)| (q.into(), a.into(), v.into())));
+        assert_eq!(report, json!({"cause": "on-demand"}));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+/// A frame may have thousands of bytes; a table of such rows could not be read.
+const CELL_CHARS_MAX: usize = 120;
+
 /// How to print.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Output {
@@ -52,6 +55,10 @@ impl Output {
             return Ok(());
         }
         let rows = rows.collect::<Result<Vec<_>>>()?;
+        if rows.is_empty() {
+            note("There are none.");
+            return Ok(());
+        }
         line(&table(columns, &rows))
     }
 
@@ -96,7 +103,7 @@ fn table(columns: Columns<'_>, rows: &[Value]) -> String {
     let mut numeric = vec![!rows.is_empty(); columns.len()];
     for row in rows {
         let cells: Vec<String> =
-            columns.iter().map(|(_, pointer)| row.pointer(pointer).map(cell).unwrap_or_default()).collect();
+            columns.iter().map(|(_, pointer)| row.pointer(pointer).map(short_cell).unwrap_or_default()).collect();
         for (numeric, cell) in numeric.iter_mut().zip(&cells) {
             *numeric &= cell.is_empty() || cell.parse::<f64>().is_ok();
         }
@@ -110,6 +117,15 @@ fn table(columns: Columns<'_>, rows: &[Value]) -> String {
     }
     let text = table.to_string();
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// As much of a value as a table bears; all of it is in the JSON.
+fn short_cell(value: &Value) -> String {
+    let text = cell(value);
+    match text.char_indices().nth(CELL_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// A value on one line. Texts come from devices and vendors: nothing in them may move the cursor.

@@ -37,6 +37,7 @@ const QUARANTINE: Columns<'_> = &[
     ("ADAPTER", "/adapter/name"),
     ("FAULT", "/fault"),
     ("DETAIL", "/detail"),
+    ("BYTES", "/bytes"),
     ("RAW", "/raw"),
 ];
 

@@ -233,7 +233,7 @@ pub(super) fn list(
     };
     let complete = if let Some(mark) = best_mark(filter) {
         by_mark(snapshot, &mark, after, &mut visit)?
-    } else if filter.prefix.is_empty() || filter.prefix.contains('/') {
+    } else if filter.prefix.contains('/') || begins_a_key(snapshot, &filter.prefix)? {
         by_key(snapshot, &filter.prefix, after, &mut visit)?
     } else {
         by_address(snapshot, &filter.prefix, after, &mut visit)?
@@ -262,6 +262,12 @@ fn matches(filter: &DeviceFilter, device: &Device) -> bool {
 
 /// Gives place, key and id of each candidate; false: enough. The walks below tell whether they came to the end.
 type Visit<'a> = dyn FnMut(&str, &str, u32) -> Result<bool> + 'a;
+
+/// Whether the prefix is that of a realm, rather than of addresses.
+fn begins_a_key(snapshot: &Snapshot, prefix: &str) -> Result<bool> {
+    let first = snapshot.table(IDS)?.range(prefix..).map_err(ViewError::store)?.next().transpose();
+    Ok(first.map_err(ViewError::store)?.is_some_and(|(key, _)| key.value().starts_with(prefix)))
+}
 
 fn by_key(snapshot: &Snapshot, prefix: &str, after: Option<&str>, visit: &mut Visit) -> Result<bool> {
     for row in snapshot.table(IDS)?.range(after.unwrap_or(prefix)..).map_err(ViewError::store)? {

@@ -324,6 +324,7 @@ fn listings_find_devices_by_how_they_stand() {
     assert_eq!(find(&DeviceFilter { valve: Some(ValveState::ClosedForced), ..all.clone() }).len(), 9);
     assert_eq!(find(&DeviceFilter { prefix: "02".into(), ..all.clone() }).len(), 10);
     assert_eq!(find(&DeviceFilter { prefix: "usp/00".into(), ..all.clone() }).len(), 10);
+    assert_eq!(find(&DeviceFilter { prefix: "us".into(), ..all.clone() }).len(), find(&all).len());
     assert_eq!(find(&DeviceFilter { silent_since_ms: Some(NOON_MS), ..all.clone() }), [""; 0]);
     assert_eq!(find(&DeviceFilter { silent_since_ms: Some(NOON_MS + 1), ..all }).len(), 30);
     let marks = [
