@@ -14,6 +14,7 @@ mod keys;
 mod loaded;
 mod manifest;
 mod schema;
+mod signature;
 mod wit;
 
 pub use catalog::{Catalog, Change, Listed, State};
@@ -22,6 +23,9 @@ pub use engine::Runtime;
 pub use install::InstallError;
 pub use loaded::Adapter;
 pub use manifest::{LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Session, VECTORS_SECTION};
+pub use signature::{
+    KeyTextError, PublicKey, SIGNATURE_SECTION, SecretKey, SignatureError, Signed, Verified, sign, signatures,
+};
 
 use crate::model::{Civil, DeviceKey, DeviceKind, Message};
 
