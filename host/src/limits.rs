@@ -97,6 +97,8 @@ pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 pub const VECTORS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Signatures of one adapter file: its vendor, a distributor, a test house, the operator.
 pub const SIGNATURES_MAX: usize = 8;
+/// File with a secret key.
+pub const KEY_FILE_BYTES_MAX: usize = 4 * 1024;
 /// Adapter files in one directory.
 pub const ADAPTER_FILES_MAX: usize = 256;
 /// Compiled adapters that are kept on disk.

@@ -5,9 +5,12 @@ use polymeter_sdk::{
     Unit, adapter, bcd, bytes::Reader, checksum,
 };
 
-struct Hello;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod device;
 
-adapter!(Hello);
+struct Meter;
+
+adapter!(Meter);
 
 // | Off | Size | Field                                             |
 // |   0 |    1 | start, `AA`                                       |
@@ -16,8 +19,9 @@ adapter!(Hello);
 // |   9 |    2 | CRC-16/MODBUS of bytes 0..9, low byte first       |
 const START: u8 = 0xAA;
 const FRAME_BYTES: usize = 11;
+const ACKNOWLEDGED: [u8; 2] = [START, 0x06];
 
-impl Adapter for Hello {
+impl Adapter for Meter {
     fn configure(_profile: &str) -> Result<Self, String> {
         Ok(Self)
     }
@@ -46,7 +50,7 @@ impl Adapter for Hello {
         let address = bcd::digits(number).ok_or_else(|| Fault::corrupt("the meter number is not BCD"))?;
         let total = Register::cumulative(Quantity::Volume, Unit::CubicMetre, total as i64, -2);
         let report = Report::new(ReportCause::Interval).with_registers(vec![total]);
-        Ok(Decoded::new(address, DeviceKind::Meter, vec![report.into()]).with_reply(vec![START, 0x06]))
+        Ok(Decoded::new(address, DeviceKind::Meter, vec![report.into()]).with_reply(ACKNOWLEDGED.to_vec()))
     }
 
     fn encode(&self, _context: &Context, command: &Command) -> Result<Encoded, Fault> {
@@ -59,18 +63,28 @@ impl Adapter for Hello {
 
 #[cfg(test)]
 mod tests {
-    use super::Hello;
+    use super::{Adapter, FRAME_BYTES, Framing, Meter, device::Device};
     use polymeter_sdk::vectors;
 
     const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 
     #[test]
     fn vectors_hold() {
-        vectors::check::<Hello>(VECTORS);
+        vectors::check::<Meter>(VECTORS);
     }
 
     #[test]
     fn damage_is_noticed() {
-        vectors::truncations_and_bitflips::<Hello>(VECTORS);
+        vectors::truncations_and_bitflips::<Meter>(VECTORS);
+    }
+
+    #[test]
+    fn the_device_says_what_the_vectors_say() {
+        let meter = Device { number: 12_345_678, total: 123_456 };
+        let report = meter.report().expect("the digits fit");
+        assert_eq!(report, [0xAA, 0x12, 0x34, 0x56, 0x78, 0x00, 0x12, 0x34, 0x56, 0xE3, 0x86]);
+        assert_eq!(Meter.frame(&report), Framing::Frame(FRAME_BYTES as u32));
+        assert!(meter.hears(&[0xAA, 0x06]));
+        assert_eq!(Device { number: 100_000_000, total: 0 }.report(), None);
     }
 }

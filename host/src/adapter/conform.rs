@@ -2,6 +2,7 @@
 //!
 //! The same files are run natively by the SDK's runner; both must give the same result, so the rules here are the rules there.
 
+use super::manifest::{LoadError, Sections};
 use super::{Adapter, Admission, Context, Decoded, Direction, Encoded, Fault, Framing, KeyStore, Transport};
 use crate::model::{Civil, Command, DeviceKey, json};
 use serde::Deserialize;
@@ -28,9 +29,10 @@ struct VectorFile {
     vectors: Vec<Case>,
 }
 
+/// One vector, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+pub struct Case {
     name: String,
     #[serde(default, rename = "note")]
     _note: String,
@@ -75,26 +77,139 @@ const NOW: Civil = Civil(1_710_462_005);
 
 /// Runs all vectors of a vectors section. An `Err` is a section that cannot be understood.
 pub fn check(adapter: &Adapter, section: &[u8]) -> Result<Conformance, String> {
-    let files: Vec<VectorFile> = serde_json::from_slice(section).map_err(|error| error.to_string())?;
-    let keys = Arc::new(CaseKeys::default());
-    // The vectors bring keys of their own, so they run beside the instances that serve.
-    let adapter = adapter.with_keys(keys.clone());
+    let vectors = Vectors::read(adapter, section)?;
     let mut result = Conformance::default();
-    for case in files.iter().flat_map(|file| &file.vectors) {
+    for case in &vectors.cases {
         if result.differences.len() >= DIFFERENCES_MAX {
             break;
         }
         result.vectors += 1;
-        let mut lines = Vec::new();
-        match outcome(&adapter, &keys, case) {
-            Ok(found) => compare("", &case.expect, &found, &mut lines),
-            Err(why) => lines.push(format!("  {why}")),
-        }
+        let lines = vectors.prepare(case).map_or_else(|why| vec![format!("  {why}")], |ready| ready.differences());
         if !lines.is_empty() {
             result.differences.push(format!("{}\n{}", case.name, lines.join("\n")));
         }
     }
     Ok(result)
+}
+
+/// All vectors of one adapter file, for whoever wants to do more with them than compare.
+pub struct Vectors {
+    /// The vectors bring keys of their own, so they run beside the instances that serve.
+    adapter: Adapter,
+    keys: Arc<CaseKeys>,
+    cases: Vec<Case>,
+}
+
+/// One vector, made ready to be run: its keys lie in their slots until the next one is prepared.
+pub struct Ready<'a> {
+    pub adapter: &'a Adapter,
+    pub profile: String,
+    pub input: Input,
+    case: &'a Case,
+    memory: Vec<u8>,
+    state: Vec<u8>,
+}
+
+/// What a vector gives its adapter.
+pub enum Input {
+    Frame(Vec<u8>),
+    Command(Command),
+}
+
+impl Vectors {
+    /// The vectors embedded in a file; none where it has none.
+    pub fn of(adapter: &Adapter, bytes: &[u8]) -> Result<Self, LoadError> {
+        Self::read(adapter, Sections::find(bytes)?.vectors.unwrap_or(b"[]")).map_err(LoadError::Vectors)
+    }
+
+    fn read(adapter: &Adapter, section: &[u8]) -> Result<Self, String> {
+        let files: Vec<VectorFile> = serde_json::from_slice(section).map_err(|error| error.to_string())?;
+        let keys = Arc::new(CaseKeys::default());
+        let cases = files.into_iter().flat_map(|file| file.vectors).collect();
+        Ok(Self { adapter: adapter.with_keys(keys.clone()), keys, cases })
+    }
+
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    /// An `Err` is a vector that says nothing which could be run.
+    pub fn prepare<'a>(&'a self, case: &'a Case) -> Result<Ready<'a>, String> {
+        *self.keys.0.lock().unwrap_or_else(PoisonError::into_inner) = case
+            .keys
+            .iter()
+            .map(|(slot, key)| {
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(key, &mut bytes).map_err(|_| "keys: 16 bytes in hex each")?;
+                Ok((slot.clone(), bytes))
+            })
+            .collect::<Result<_, &str>>()?;
+        let (memory, state) = (case.context.memory()?, unhex(&case.context.state)?);
+        let now = case.context.borrow(&memory, &state)?.now;
+        let input = match (&case.frame, &case.command) {
+            (Some(frame), None) => Input::Frame(unhex(frame)?),
+            (None, Some(command)) => {
+                let command = serde_json::from_value(command.clone()).map_err(|e| format!("command: {e}"))?;
+                Input::Command(at(command, now))
+            }
+            _ => return Err("a vector has either `frame` or `command`".into()),
+        };
+        let profile = case.profile.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string);
+        Ok(Ready { adapter: &self.adapter, profile, input, case, memory, state })
+    }
+}
+
+impl Case {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the adapter is to make something of it, rather than to refuse it.
+    pub fn is_good(&self) -> bool {
+        self.expect.get("fault").is_none()
+    }
+}
+
+impl Ready<'_> {
+    pub fn context(&self) -> Context<'_> {
+        // Whether it can be read was seen when it was prepared.
+        self.case.context.borrow(&self.memory, &self.state).unwrap_or(Context {
+            now: NOW,
+            direction: Direction::Uplink,
+            transport: Transport::Stream,
+            admission: Admission::Welcome,
+            pending: 0,
+            device: None,
+            state: &[],
+        })
+    }
+
+    /// One line for everything in which the adapter does not do as the vector says.
+    pub fn differences(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match self.outcome() {
+            Ok(found) => compare("", &self.case.expect, &found, &mut lines),
+            Err(why) => lines.push(format!("  {why}")),
+        }
+        lines
+    }
+
+    /// What the adapter makes of it, in the form of the vector's `expect`.
+    fn outcome(&self) -> Result<Value, String> {
+        match &self.input {
+            Input::Frame(frame) => match self.adapter.decode(&self.profile, &self.context(), frame) {
+                Ok(decoded) => match self.adapter.frame(&self.profile, frame) {
+                    Ok(Framing::Frame(length)) if length == frame.len() => Ok(decoded_json(&decoded)),
+                    other => Err(format!("decodes, but framing says {other:?} of {} bytes", frame.len())),
+                },
+                Err(fault) => fault_json(&fault),
+            },
+            Input::Command(command) => match self.adapter.encode(&self.profile, &self.context(), command) {
+                Ok(encoded) => Ok(encoded_json(&encoded)),
+                Err(fault) => fault_json(&fault).map(|fault| json!({"fault": fault["fault"]})),
+            },
+        }
+    }
 }
 
 /// The keys of the vector at hand, for whichever device is asked.
@@ -106,42 +221,6 @@ impl KeyStore for CaseKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(slot).copied()
     }
     fn default_key_in_use(&self, _: &DeviceKey) {}
-}
-
-/// What the adapter makes of a vector, in the form of its `expect`.
-fn outcome(adapter: &Adapter, keys: &CaseKeys, case: &Case) -> Result<Value, String> {
-    *keys.0.lock().unwrap_or_else(PoisonError::into_inner) = case
-        .keys
-        .iter()
-        .map(|(slot, key)| {
-            let mut bytes = [0; 16];
-            hex::decode_to_slice(key, &mut bytes).map_err(|_| "keys: 16 bytes in hex each")?;
-            Ok((slot.clone(), bytes))
-        })
-        .collect::<Result<_, &str>>()?;
-    let profile = case.profile.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string);
-    let (memory, state) = (case.context.memory()?, unhex(&case.context.state)?);
-    let context = case.context.borrow(&memory, &state)?;
-    match (&case.frame, &case.command) {
-        (Some(frame), None) => {
-            let frame = unhex(frame)?;
-            match adapter.decode(&profile, &context, &frame) {
-                Ok(decoded) => match adapter.frame(&profile, &frame) {
-                    Ok(Framing::Frame(length)) if length == frame.len() => Ok(decoded_json(&decoded)),
-                    other => Err(format!("decodes, but framing says {other:?} of {} bytes", frame.len())),
-                },
-                Err(fault) => fault_json(&fault),
-            }
-        }
-        (None, Some(command)) => {
-            let command = serde_json::from_value(command.clone()).map_err(|e| format!("command: {e}"))?;
-            match adapter.encode(&profile, &context, &at(command, context.now)) {
-                Ok(encoded) => Ok(encoded_json(&encoded)),
-                Err(fault) => fault_json(&fault).map(|fault| json!({"fault": fault["fault"]})),
-            }
-        }
-        _ => Err("a vector has either `frame` or `command`".into()),
-    }
 }
 
 impl ContextCase {

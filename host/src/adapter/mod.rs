@@ -18,11 +18,13 @@ mod signature;
 mod wit;
 
 pub use catalog::{Catalog, Change, Listed, State};
-pub use conform::Conformance;
+pub use conform::{Case, Conformance, Input, Ready, Vectors};
 pub use engine::Runtime;
 pub use install::InstallError;
 pub use loaded::Adapter;
-pub use manifest::{LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Session, VECTORS_SECTION};
+pub use manifest::{
+    CONTRACT, LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Sections, Session, VECTORS_SECTION,
+};
 pub use signature::{
     KeyTextError, PublicKey, SIGNATURE_SECTION, SecretKey, SignatureError, Signed, Verified, sign, signatures,
 };

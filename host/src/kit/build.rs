@@ -26,13 +26,13 @@ pub struct Built {
 pub fn build(dir: &Path, out: Option<&Path>) -> Result<Built> {
     let manifest = read_manifest(dir)?;
     let vectors = read_vectors(dir)?;
-    let target_dir = target_dir(dir)?;
-    let module = compile(dir, &target_dir)?;
+    let source = Source::of(dir)?;
+    let module = compile(dir, &source)?;
     let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let component = pack(&module, &manifest, vectors.as_ref())?;
     let path = match out {
         Some(path) => path.to_owned(),
-        None => target_dir.join("adapters").join(format!("{}.wasm", manifest.name)),
+        None => source.target_dir.join("adapters").join(format!("{}.wasm", manifest.name)),
     };
     write_whole(&path, &component)?;
     Ok(Built { manifest, path, bytes: component.len(), digest: Digest::of(&component) })
@@ -102,33 +102,65 @@ fn embed(component: &mut Vec<u8>, name: &str, data: &[u8]) {
     CustomSection { name: Cow::Borrowed(name), data: Cow::Borrowed(data) }.append_to_component(component);
 }
 
-/// Cargo's own answer, so that workspaces and configured directories are respected.
-fn target_dir(dir: &Path) -> Result<PathBuf> {
-    let metadata = cargo_metadata(dir)?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(PathBuf::from(target))
+/// Where cargo finds the source of a crate and puts what it makes; its own answer, so that workspaces and configured
+/// directories are respected.
+struct Source {
+    target_dir: PathBuf,
+    workspace: PathBuf,
+    /// Crates that come from somewhere else on this machine, by name.
+    elsewhere: Vec<(String, PathBuf)>,
 }
 
-fn cargo_metadata(dir: &Path) -> Result<Value> {
-    let output = clean("cargo")
-        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
-        .arg(dir.join("Cargo.toml"))
-        .output()
-        .context("cannot run `cargo`; is Rust installed?")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(serde_json::from_slice(&output.stdout)?)
+impl Source {
+    /// Insists on a lock file that fits: other versions of dependencies would be another adapter.
+    fn of(dir: &Path) -> Result<Self> {
+        let output = clean("cargo")
+            .args(["metadata", "--locked", "--format-version", "1"])
+            .current_dir(dir)
+            .output()
+            .context("cannot run `cargo`; is Rust installed?")?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            !words.contains("--locked"),
+            "Cargo.lock is missing or does not fit Cargo.toml; run `cargo check`, keep Cargo.lock with the source, and build again"
+        );
+        ensure!(output.status.success(), "{}", words.trim());
+        let metadata: Value = serde_json::from_slice(&output.stdout)?;
+        let path = |key: &str| metadata[key].as_str().map(PathBuf::from);
+        let workspace = path("workspace_root").context("cargo metadata names no workspace")?;
+        let local = metadata["packages"].as_array().into_iter().flatten().filter(|package| package["source"].is_null());
+        let elsewhere = local.filter_map(|package| {
+            let dir = Path::new(package["manifest_path"].as_str()?).parent()?;
+            (!dir.starts_with(&workspace)).then(|| Some((package["name"].as_str()?.to_owned(), dir.to_owned())))?
+        });
+        Ok(Self {
+            target_dir: path("target_directory").context("cargo metadata names no target directory")?,
+            elsewhere: elsewhere.collect(),
+            workspace,
+        })
+    }
+
+    /// No path of this machine may be in the file: the same source gives the same bytes anywhere. Of two that match, the later
+    /// one counts.
+    fn remap(&self, toolchain: &Toolchain) -> Vec<(PathBuf, String)> {
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+        let fixed = [
+            (toolchain.library(), "/rust"),
+            (home, "/cargo"),
+            (self.workspace.clone(), "/source"),
+            (self.target_dir.clone(), "/target"),
+        ];
+        let elsewhere = self.elsewhere.iter().map(|(name, dir)| (dir.clone(), format!("/elsewhere/{name}")));
+        fixed.into_iter().map(|(from, to)| (from, to.to_owned())).chain(elsewhere).collect()
+    }
 }
 
 /// Runs cargo, its words going to the terminal, and finds the module it made.
-fn compile(dir: &Path, target_dir: &Path) -> Result<PathBuf> {
-    let toolchain = Toolchain::find()?;
-    let workspace = cargo_metadata(dir)?["workspace_root"].as_str().map(PathBuf::from).unwrap_or_default();
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
-    // No path of this machine may be in the file: the same source gives the same bytes anywhere.
-    let remap = [(toolchain.library(), "/rust"), (home, "/cargo"), (workspace, "/source")];
-    let mut cargo = toolchain.cargo_build(&target_dir.join("guest"), &remap);
-    cargo.args(["--lib", "--message-format", "json-render-diagnostics", "--manifest-path"]).arg(dir.join("Cargo.toml"));
+fn compile(dir: &Path, source: &Source) -> Result<PathBuf> {
+    let toolchain = Toolchain::find(dir)?;
+    let mut cargo = toolchain.cargo_build(&source.target_dir.join("guest"), &source.remap(&toolchain));
+    cargo.args(["--locked", "--lib", "--message-format", "json-render-diagnostics"]).current_dir(dir);
     let mut running = cargo.stdout(Stdio::piped()).spawn().context("cannot run `cargo`")?;
     let mut module = None;
     for line in BufReader::new(running.stdout.take().context("cargo has no output")?).lines() {

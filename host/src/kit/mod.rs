@@ -2,5 +2,7 @@
 
 pub mod build;
 pub mod decode;
+pub mod scaffold;
 pub mod show;
+pub mod signing;
 mod toolchain;

@@ -22,12 +22,13 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    pub fn find() -> Result<Self> {
-        let sysroot = PathBuf::from(ask("rustc", &["--print", "sysroot"])?);
+    /// As seen from the crate's directory, which may name a toolchain of its own.
+    pub fn find(dir: &Path) -> Result<Self> {
+        let sysroot = PathBuf::from(ask(dir, "rustc", &["--print", "sysroot"])?);
         if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
             return Ok(Self::Target { sysroot });
         }
-        if let Some(linker) = linker(&sysroot)?
+        if let Some(linker) = linker(dir, &sysroot)?
             && Path::new(DEBIAN_RUSTC).exists()
             && Path::new(DEBIAN_LIBRARY).exists()
         {
@@ -40,15 +41,25 @@ impl Toolchain {
     }
 
     /// `cargo build` for the guest, environment included; the caller adds what to build.
-    pub fn cargo_build(&self, target_dir: &Path, remap: &[(PathBuf, &str)]) -> Command {
+    pub fn cargo_build(&self, target_dir: &Path, remap: &[(PathBuf, String)]) -> Command {
         let mut cargo = clean("cargo");
         cargo.args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
-        // A guest is small, alone and read by nobody: whole-program optimisation, no unwinding, no symbols.
-        for (key, value) in
-            [("LTO", "fat"), ("CODEGEN_UNITS", "1"), ("PANIC", "abort"), ("STRIP", "symbols"), ("DEBUG", "false")]
-        {
+        // A guest is small, alone and read by nobody: whole-program optimisation, no unwinding, no symbols. Its sums are bills,
+        // so an overflow is a trap. Said here, since the same source must give the same bytes in any workspace.
+        for (key, value) in [
+            ("OPT_LEVEL", "3"),
+            ("LTO", "fat"),
+            ("CODEGEN_UNITS", "1"),
+            ("PANIC", "abort"),
+            ("STRIP", "symbols"),
+            ("DEBUG", "false"),
+            ("DEBUG_ASSERTIONS", "false"),
+            ("OVERFLOW_CHECKS", "true"),
+            ("INCREMENTAL", "false"),
+        ] {
             cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
         }
+        cargo.env("CARGO_INCREMENTAL", "0");
         let flags: Vec<_> =
             remap.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
@@ -92,9 +103,12 @@ pub fn clean(program: &str) -> Command {
 }
 
 /// What a program prints, without the line end.
-pub fn ask(program: &str, args: &[&str]) -> Result<String> {
-    let output =
-        clean(program).args(args).output().with_context(|| format!("cannot run `{program}`; is Rust installed?"))?;
+fn ask(dir: &Path, program: &str, args: &[&str]) -> Result<String> {
+    let output = clean(program)
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .with_context(|| format!("cannot run `{program}`; is Rust installed?"))?;
     if !output.status.success() {
         bail!("`{program} {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -102,8 +116,8 @@ pub fn ask(program: &str, args: &[&str]) -> Result<String> {
 }
 
 /// The linker that comes with the installed compiler.
-fn linker(sysroot: &Path) -> Result<Option<PathBuf>> {
-    let version = ask("rustc", &["-vV"])?;
+fn linker(dir: &Path, sysroot: &Path) -> Result<Option<PathBuf>> {
+    let version = ask(dir, "rustc", &["-vV"])?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
     let bundled = sysroot.join("lib/rustlib").join(host).join("bin/rust-lld");
     let on_path = || {

@@ -1,18 +1,21 @@
 //! `polymeter adapter …`: the author's kit on the command line. What needs a running station comes through its HTTP API.
 
+mod sign;
+
 use crate::adapter::{Adapter, Runtime, Transport};
 use crate::clock::Clock;
-use crate::kit::{build, decode, show};
-use crate::limits::COMPONENT_BYTES_MAX;
+use crate::kit::{build, decode, scaffold, show, signing};
 use crate::model::Civil;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Write a new adapter: a complete crate with vectors, a simulated device and a CI recipe.
+    New(NewArgs),
     /// Build an adapter crate into one self-contained `.wasm` file.
     Build(BuildArgs),
     /// Decode telegrams: hexadecimal digits on standard input, one telegram a line.
@@ -26,6 +29,24 @@ pub enum Command {
         /// The adapter.
         file: PathBuf,
     },
+    /// Make a key pair to sign adapters with; prints the public key.
+    Keygen(sign::KeygenArgs),
+    /// Put a signature at the end of an adapter, after those that are there.
+    Sign(sign::SignArgs),
+    /// Check an adapter's signatures, and whose they are.
+    Verify(sign::VerifyArgs),
+}
+
+#[derive(Args)]
+pub struct NewArgs {
+    /// Name of the adapter, its crate and its realm: lower-case letters, digits and `_`.
+    name: String,
+    /// How its devices speak, if not both ways.
+    #[arg(long, value_enum)]
+    protocol: Option<scaffold::Protocol>,
+    /// The directory to make, instead of one called like the adapter.
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -61,10 +82,24 @@ pub struct DecodeArgs {
 
 pub fn run(command: Command) -> Result<()> {
     match command {
+        Command::New(args) => new(&args),
         Command::Build(args) => build(&args),
         Command::Decode(args) => decode(args),
         Command::Test { file } => test(&file),
+        Command::Keygen(args) => sign::keygen(&args),
+        Command::Sign(args) => sign::sign(&args),
+        Command::Verify(args) => sign::verify(&args),
     }
+}
+
+fn new(args: &NewArgs) -> Result<()> {
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
+    let locked = scaffold::write(&dir, &args.name, args.protocol)?;
+    println!("{} is written; begin with its README.md", dir.display());
+    if !locked {
+        eprintln!("Cargo could not settle Cargo.lock; run `cargo check` in {} before building.", dir.display());
+    }
+    Ok(())
 }
 
 fn build(args: &BuildArgs) -> Result<()> {
@@ -82,7 +117,7 @@ fn build(args: &BuildArgs) -> Result<()> {
 
 fn decode(args: DecodeArgs) -> Result<()> {
     let keys = decode::SlotKeys(args.key.into_iter().collect());
-    let adapter = load(&args.file, &read(&args.file)?, keys)?;
+    let adapter = load(&args.file, &signing::read_component(&args.file)?, keys)?;
     adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
     let transport = if args.datagram { Transport::Datagram } else { Transport::Stream };
     let mut decoder = decode::Decoder::new(adapter, args.profile, transport);
@@ -105,7 +140,7 @@ fn decode(args: DecodeArgs) -> Result<()> {
 }
 
 fn test(file: &Path) -> Result<()> {
-    let bytes = read(file)?;
+    let bytes = signing::read_component(file)?;
     let adapter = load(file, &bytes, decode::SlotKeys::default())?;
     let found = adapter.conform(&bytes)?;
     for difference in &found.differences {
@@ -115,14 +150,6 @@ fn test(file: &Path) -> Result<()> {
     ensure!(found.differences.is_empty(), "{} vectors differ", found.differences.len());
     println!("{} {} · {} vectors agree", adapter.name(), adapter.version(), found.vectors);
     Ok(())
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|file| file.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(bytes)
 }
 
 fn load(file: &Path, bytes: &[u8], keys: decode::SlotKeys) -> Result<Adapter> {
