@@ -208,6 +208,15 @@ pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Damaged copies of its vectors' frames that `adapter test` gives to an adapter.
+pub const DAMAGED_FRAMES_MAX: usize = 500_000;
+/// Calls and time that `adapter bench` spends on one vector.
+pub const BENCH_CALLS_MAX: usize = 2_000;
+pub const BENCH_VECTOR_TIME: Duration = Duration::from_millis(500);
+/// A file of recorded frames.
+pub const CAPTURE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest that `adapter replay` waits for an answer to one frame.
+pub const REPLAY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// One line on `adapter decode`'s input: a frame in hex with room for blanks.
 pub const HEX_LINE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 

@@ -27,6 +27,8 @@ pub(super) struct Host {
     pub default_keys: Vec<DeviceKey>,
     /// The allowance that ran out in this call.
     pub refused: Option<&'static str>,
+    /// Linear memory that the guest has.
+    pub memory_bytes: usize,
     log: Arc<LogGate>,
     clock: Clock,
     /// CPU time and tick at which this call was first interrupted.
@@ -51,6 +53,7 @@ impl Host {
             key_calls: 0,
             default_keys: Vec::new(),
             refused: None,
+            memory_bytes: 0,
             log,
             clock,
             interrupted: None,
@@ -95,7 +98,11 @@ impl Host {
 
 impl ResourceLimiter for Host {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.within(desired <= GUEST_MEMORY_BYTES_MAX, "linear memory"))
+        let fits = self.within(desired <= GUEST_MEMORY_BYTES_MAX, "linear memory");
+        if fits {
+            self.memory_bytes = self.memory_bytes.max(desired);
+        }
+        Ok(fits)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {

@@ -76,6 +76,14 @@ pub(super) fn trial(adapter: &Adapter, profile: &str) -> Result<(), Fault> {
     make(adapter, profile).map(drop)
 }
 
+/// Linear memory of this thread's idle instance, if it has one.
+pub(super) fn memory_bytes(adapter: &Adapter, profile: &str) -> Option<usize> {
+    let slot = take(adapter.serial, profile)?;
+    let bytes = slot.instance.store.data().memory_bytes;
+    put_back(slot);
+    Some(bytes)
+}
+
 /// Called when an adapter is dropped: its idle instances on all threads are garbage now.
 pub(super) fn adapter_gone() {
     RETIRED.fetch_add(1, Ordering::Relaxed);

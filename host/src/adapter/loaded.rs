@@ -110,6 +110,11 @@ impl Adapter {
         instance::call(self, or_defaults(profile), |guest| guest.encode(context, command))
     }
 
+    /// Linear memory that its instance on this thread has by now; none before the first call.
+    pub fn memory_bytes(&self, profile: &str) -> Option<usize> {
+        instance::memory_bytes(self, or_defaults(profile))
+    }
+
     /// Whether the manifest's schema and then the adapter itself take this profile; if not, what is wrong with it.
     pub fn try_profile(&self, profile: &str) -> Result<(), String> {
         self.manifest.check_profile(or_defaults(profile))?;

@@ -28,7 +28,6 @@ pub fn build(dir: &Path, out: Option<&Path>) -> Result<Built> {
     let vectors = read_vectors(dir)?;
     let source = Source::of(dir)?;
     let module = compile(dir, &source)?;
-    let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let component = pack(&module, &manifest, vectors.as_ref())?;
     let path = match out {
         Some(path) => path.to_owned(),
@@ -115,7 +114,7 @@ impl Source {
     /// Insists on a lock file that fits: other versions of dependencies would be another adapter.
     fn of(dir: &Path) -> Result<Self> {
         let output = clean("cargo")
-            .args(["metadata", "--locked", "--format-version", "1"])
+            .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
             .current_dir(dir)
             .output()
             .context("cannot run `cargo`; is Rust installed?")?;
@@ -140,26 +139,42 @@ impl Source {
         })
     }
 
-    /// No path of this machine may be in the file: the same source gives the same bytes anywhere. Of two that match, the later
-    /// one counts.
-    fn remap(&self, toolchain: &Toolchain) -> Vec<(PathBuf, String)> {
+    /// Paths of this machine that every crate could show. The same for all crates, so that cargo keeps what it has built.
+    fn machine(toolchain: &Toolchain) -> Vec<(PathBuf, String)> {
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
-        let fixed = [
-            (toolchain.library(), "/rust"),
-            (home, "/cargo"),
-            (self.workspace.clone(), "/source"),
-            (self.target_dir.clone(), "/target"),
-        ];
+        vec![(toolchain.library(), "/rust".to_owned()), (home, "/cargo".to_owned())]
+    }
+
+    /// Paths of this crate. Cargo names its source relatively, so they show only where a build script or a crate that lies
+    /// elsewhere brings them in.
+    fn own(&self) -> Vec<(PathBuf, String)> {
+        let fixed = [(self.workspace.clone(), "/source".to_owned()), (self.target_dir.clone(), "/target".to_owned())];
         let elsewhere = self.elsewhere.iter().map(|(name, dir)| (dir.clone(), format!("/elsewhere/{name}")));
-        fixed.into_iter().map(|(from, to)| (from, to.to_owned())).chain(elsewhere).collect()
+        fixed.into_iter().chain(elsewhere).collect()
     }
 }
 
-/// Runs cargo, its words going to the terminal, and finds the module it made.
-fn compile(dir: &Path, source: &Source) -> Result<PathBuf> {
+/// No path of this machine may be in the file: the same source gives the same bytes anywhere.
+fn compile(dir: &Path, source: &Source) -> Result<Vec<u8>> {
     let toolchain = Toolchain::find(dir)?;
-    let mut cargo = toolchain.cargo_build(&source.target_dir.join("guest"), &source.remap(&toolchain));
+    let (mut remap, own) = (Source::machine(&toolchain), source.own());
+    let module = cargo_build(dir, source, &toolchain, &remap)?;
+    let shows = |(path, _): &(PathBuf, String)| {
+        let path = path.as_os_str().as_encoded_bytes();
+        module.windows(path.len()).any(|window| window == path)
+    };
+    if !own.iter().any(shows) {
+        return Ok(module);
+    }
+    // Of two that match, the later one counts.
+    remap.extend(own);
+    cargo_build(dir, source, &toolchain, &remap)
+}
+
+/// Runs cargo, its words going to the terminal, and reads the module it made.
+fn cargo_build(dir: &Path, source: &Source, toolchain: &Toolchain, remap: &[(PathBuf, String)]) -> Result<Vec<u8>> {
+    let mut cargo = toolchain.cargo_build(&source.target_dir.join("guest"), remap);
     cargo.args(["--locked", "--lib", "--message-format", "json-render-diagnostics"]).current_dir(dir);
     let mut running = cargo.stdout(Stdio::piped()).spawn().context("cannot run `cargo`")?;
     let mut module = None;
@@ -172,6 +187,8 @@ fn compile(dir: &Path, source: &Source) -> Result<PathBuf> {
         }
     }
     ensure!(running.wait()?.success(), "{} does not compile for {TARGET}", dir.display());
-    module
-        .context("the crate is no `cdylib`; write `crate-type = [\"cdylib\", \"rlib\"]` under [lib] of its Cargo.toml")
+    let module = module.context(
+        "the crate is no `cdylib`; write `crate-type = [\"cdylib\", \"rlib\"]` under [lib] of its Cargo.toml",
+    )?;
+    fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
 }

@@ -46,6 +46,12 @@ impl Decoder {
         Self { adapter, profile, transport, state: Vec::new(), device: None, memories: HashMap::new() }
     }
 
+    /// The next telegram is a new session's first.
+    pub fn begin(&mut self) {
+        self.device = None;
+        self.state.clear();
+    }
+
     /// One line of input; `None` for a blank line or a comment.
     pub fn line(&mut self, line: &str, now: Civil) -> Option<Value> {
         let text = line.trim();
@@ -103,8 +109,7 @@ impl Decoder {
                 return Ok(self.remember(decoded));
             }
         }
-        self.device = None;
-        self.state.clear();
+        self.begin();
         let first = self.decode(frame, now, Admission::Undecided)?;
         self.device = first.sender.map(|sender| sender.address);
         let decoded = self.decode(frame, now, Admission::Welcome)?;
@@ -193,7 +198,7 @@ impl Problem {
 }
 
 /// Digits with any blanks between them.
-fn unhex(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     if text.len() > HEX_LINE_BYTES_MAX {
         return Err(format!("a line has at most {HEX_LINE_BYTES_MAX} characters"));
     }

@@ -4,7 +4,7 @@
 //! The code is that of `examples/hello_adapter`, byte for byte but for its name.
 
 use super::build::write_whole;
-use super::toolchain::clean;
+use super::toolchain::{TARGET, clean};
 use anyhow::{Context, Result, bail, ensure};
 use std::fmt::Write as _;
 use std::fs;
@@ -120,7 +120,7 @@ fn with_protocol(manifest: &str, protocol: Option<Protocol>) -> String {
 fn settle_lock(dir: &Path) -> bool {
     [&["--offline"][..], &[]].into_iter().any(|extra| {
         let settled = clean("cargo")
-            .args(["metadata", "--format-version", "1", "--manifest-path"])
+            .args(["metadata", "--format-version", "1", "--filter-platform", TARGET, "--manifest-path"])
             .arg(dir.join("Cargo.toml"))
             .args(extra)
             .stdout(Stdio::null())

@@ -4,8 +4,10 @@
 //! buffer of its own, so that ten thousand sleeping connections stay small.
 
 mod datagram;
+mod dial;
 
 pub use datagram::{Datagrams, Inbound};
+pub use dial::{Answer, Dialled};
 
 use crate::limits;
 use std::cell::RefCell;

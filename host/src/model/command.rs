@@ -165,6 +165,30 @@ pub struct Tariff {
 }
 
 impl Command {
+    /// All commands by their contract names, in the contract's order.
+    pub const NAMES: [&str; 20] = [
+        "read",
+        "read-history",
+        "valve",
+        "set-clock",
+        "set-schedule",
+        "set-endpoint",
+        "set-key",
+        "set-parameters",
+        "read-parameters",
+        "recharge",
+        "set-tariff",
+        "sync-balance",
+        "firmware-begin",
+        "firmware-block",
+        "firmware-activate",
+        "archive-add",
+        "archive-remove",
+        "archive-list",
+        "relay",
+        "end-session",
+    ];
+
     /// The command's name in the contract, such as `read-history`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -188,3 +188,24 @@ pub enum Message {
     EndOfSession,
     Unknown { what: String, bytes: HexBytes },
 }
+
+impl Message {
+    /// All kinds by their contract names, in the contract's order.
+    pub const KINDS: [&str; 8] =
+        ["registration", "heartbeat", "report", "event", "answer", "relayed", "end-of-session", "unknown"];
+
+    /// Its kind by its contract name.
+    pub fn kind(&self) -> &'static str {
+        let at = match self {
+            Self::Registration(_) => 0,
+            Self::Heartbeat(_) => 1,
+            Self::Report(_) => 2,
+            Self::Event(_) => 3,
+            Self::Answer(_) => 4,
+            Self::Relayed(_) => 5,
+            Self::EndOfSession => 6,
+            Self::Unknown { .. } => 7,
+        };
+        Self::KINDS[at]
+    }
+}

@@ -1,6 +1,9 @@
 //! `polymeter adapter …`: the author's kit on the command line. What needs a running station comes through its HTTP API.
 
+mod dev;
+mod examine;
 mod sign;
+mod traffic;
 
 use crate::adapter::{Adapter, Runtime, Transport};
 use crate::clock::Clock;
@@ -24,11 +27,22 @@ pub enum Command {
     /// around the frame come as "before" and "after". Blank lines and lines that start with # are skipped. All telegrams
     /// belong to one session as long as the sender stays the same.
     Decode(DecodeArgs),
-    /// Run an adapter's embedded vectors through the sandbox, as a station does before it serves.
-    Test {
-        /// The adapter.
-        file: PathBuf,
-    },
+    /// Say in plain words what an adapter is, what it may do, and what a station would refuse.
+    Check(examine::CheckArgs),
+    /// Prove an adapter by its vectors, in a station's own sandbox and limits.
+    ///
+    /// Every vector must hold, twice alike. Every good frame is also cut at every byte and has every bit flipped: a fault or a
+    /// result must come of it, never a trap. Encoded frames are shown to the adapter again. Units must fit their quantities.
+    /// What the manifest claims and no vector shows is named.
+    Test(examine::TestArgs),
+    /// Measure time, memory and output of every vector against a station's limits.
+    Bench(examine::BenchArgs),
+    /// Write the frames that a running station receives into a file, for `test --against` and `replay`.
+    Record(traffic::RecordArgs),
+    /// Send recorded frames to a listener, as their devices would.
+    Replay(traffic::ReplayArgs),
+    /// Watch a crate: whenever it changes, build it, test it and hand it to a running station.
+    Dev(dev::DevArgs),
     /// Make a key pair to sign adapters with; prints the public key.
     Keygen(sign::KeygenArgs),
     /// Put a signature at the end of an adapter, after those that are there.
@@ -85,7 +99,12 @@ pub fn run(command: Command) -> Result<()> {
         Command::New(args) => new(&args),
         Command::Build(args) => build(&args),
         Command::Decode(args) => decode(args),
-        Command::Test { file } => test(&file),
+        Command::Check(args) => examine::check(&args),
+        Command::Test(args) => examine::test(&args),
+        Command::Bench(args) => examine::bench(&args),
+        Command::Record(args) => traffic::record(&args),
+        Command::Replay(args) => traffic::replay(&args),
+        Command::Dev(args) => dev::run(&args),
         Command::Keygen(args) => sign::keygen(&args),
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
@@ -136,19 +155,6 @@ fn decode(args: DecodeArgs) -> Result<()> {
         // A person or a script that sends one telegram wants its answer before the next.
         output.flush()?;
     }
-    Ok(())
-}
-
-fn test(file: &Path) -> Result<()> {
-    let bytes = signing::read_component(file)?;
-    let adapter = load(file, &bytes, decode::SlotKeys::default())?;
-    let found = adapter.conform(&bytes)?;
-    for difference in &found.differences {
-        println!("{difference}\n");
-    }
-    ensure!(found.vectors > 0, "{} carries no vectors; put some under vectors/ and build it again", file.display());
-    ensure!(found.differences.is_empty(), "{} vectors differ", found.differences.len());
-    println!("{} {} · {} vectors agree", adapter.name(), adapter.version(), found.vectors);
     Ok(())
 }
 

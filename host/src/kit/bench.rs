@@ -1,0 +1,89 @@
+//! `adapter bench`: what each vector costs, against what a station allows. Run it on a machine that does nothing else.
+
+use crate::adapter::{Adapter, Decoded, Input, LoadError, Ready, Vectors};
+use crate::limits::{BENCH_CALLS_MAX, BENCH_VECTOR_TIME};
+use crate::model::Message;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Calls before measuring: the instance is made, the caches are warm.
+const WARM_UP: usize = 20;
+
+/// One vector's cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cost {
+    pub vector: String,
+    pub call: &'static str,
+    /// Bytes of the frame that came in, or of all frames that went out.
+    pub frame_bytes: usize,
+    pub calls: usize,
+    pub median_ns: u64,
+    pub p99_ns: u64,
+    pub messages: usize,
+    /// Registers and samples.
+    pub values: usize,
+    /// What the messages take in a station's journal.
+    pub stored_bytes: usize,
+    pub memory_bytes: usize,
+}
+
+/// Measures every vector that gives the adapter something to do.
+pub fn run(adapter: &Adapter, bytes: &[u8]) -> Result<Vec<Cost>, LoadError> {
+    let vectors = Vectors::of(adapter, bytes)?;
+    let good = vectors.cases().iter().filter(|case| case.is_good());
+    Ok(good.filter_map(|case| measure(case.name(), &vectors.prepare(case).ok()?)).collect())
+}
+
+fn measure(name: &str, ready: &Ready<'_>) -> Option<Cost> {
+    let (call, frame_bytes, messages) = match &ready.input {
+        Input::Frame(frame) => {
+            let Decoded { messages, .. } = ready.adapter.decode(&ready.profile, &ready.context(), frame).ok()?;
+            ("decode", frame.len(), messages)
+        }
+        Input::Command(command) => {
+            let encoded = ready.adapter.encode(&ready.profile, &ready.context(), command).ok()?;
+            ("encode", encoded.frames.iter().map(Vec::len).sum(), Vec::new())
+        }
+    };
+    let times = time(|| match &ready.input {
+        Input::Frame(frame) => drop(ready.adapter.decode(&ready.profile, &ready.context(), frame)),
+        Input::Command(command) => drop(ready.adapter.encode(&ready.profile, &ready.context(), command)),
+    });
+    Some(Cost {
+        vector: name.to_owned(),
+        call,
+        frame_bytes,
+        calls: times.len(),
+        median_ns: at(&times, 50),
+        p99_ns: at(&times, 99),
+        messages: messages.len(),
+        values: messages.iter().map(values).sum(),
+        stored_bytes: postcard::to_stdvec(&messages).map_or(0, |bytes| bytes.len()),
+        memory_bytes: ready.adapter.memory_bytes(&ready.profile).unwrap_or(0),
+    })
+}
+
+/// Ascending times of single calls.
+fn time(mut call: impl FnMut()) -> Vec<Duration> {
+    (0..WARM_UP).for_each(|_| call());
+    let begun = Instant::now();
+    let mut times = Vec::with_capacity(BENCH_CALLS_MAX);
+    while times.len() < BENCH_CALLS_MAX && (times.is_empty() || begun.elapsed() < BENCH_VECTOR_TIME) {
+        let before = Instant::now();
+        call();
+        times.push(before.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+fn at(ascending: &[Duration], percent: usize) -> u64 {
+    let index = (ascending.len() * percent / 100).min(ascending.len().saturating_sub(1));
+    ascending.get(index).map_or(0, |time| time.as_nanos() as u64)
+}
+
+fn values(message: &Message) -> usize {
+    super::trial::report_in(message).map_or(0, |report| {
+        report.registers.len() + report.series.iter().map(|series| series.samples.len()).sum::<usize>()
+    })
+}
