@@ -1,7 +1,7 @@
 //! The station as devices and users meet it: a real process, real sockets, the real adapters. One module a theme:
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
-//! connections, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, and a whole simulated fleet
-//! (`fleet_run`).
+//! connections, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, a whole simulated fleet
+//! (`fleet_run`), and recorded `traffic` said again.
 
 mod commands;
 mod damaged;
@@ -10,4 +10,5 @@ mod full_disk;
 mod hot_load;
 mod power_cuts;
 mod rules;
+mod traffic;
 mod unknown;
