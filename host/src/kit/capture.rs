@@ -56,7 +56,7 @@ fn parse(line: &str, number: usize) -> Result<Option<Recorded>, String> {
     let (mut at, mut session, mut direction) = (None, 0, Direction::Uplink);
     let digits: String = if text.split_whitespace().next().is_some_and(|word| word.contains('-')) {
         let mut word = |what: &str| words.next().ok_or_else(|| format!("{what} is missing"));
-        at = Some(word("the time")?.parse::<Civil>().map_err(|error| error.to_string())?);
+        at = Some(word("the time")?.parse::<Civil>()?);
         session = word("the session")?.parse().map_err(|_| "a session is a number")?;
         direction = match word("the direction")? {
             "uplink" => Direction::Uplink,

@@ -44,17 +44,13 @@ impl Iterator for Sections<'_> {
             return None;
         }
         let start = self.at;
-        match self.next_section() {
-            Some(section) => {
-                self.at = section.end;
-                Some(Ok(section))
-            }
-            None => {
-                self.at = self.bytes.len();
-                let what = "no whole section begins here".to_owned();
-                Some(Err(SignatureError::Malformed { at: start, what }))
-            }
-        }
+        let Some(section) = self.next_section() else {
+            self.at = self.bytes.len();
+            let what = "no whole section begins here".to_owned();
+            return Some(Err(SignatureError::Malformed { at: start, what }));
+        };
+        self.at = section.end;
+        Some(Ok(section))
     }
 }
 

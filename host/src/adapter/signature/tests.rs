@@ -266,3 +266,24 @@ fn keys_are_written_and_read() {
         assert_eq!(SecretKey::from_file(&text).is_ok(), good, "{text}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever comes, there is an answer, and no damage leaves a signer that did not sign these very bytes.
+    #[test]
+    fn any_bytes_have_an_answer(
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0_u8..=255), 1..6),
+    ) {
+        let file = both(&plain(b"{}"));
+        let _ = signatures(&tail);
+        let _ = signatures(&[&file[..8], &tail].concat());
+        let _ = signatures(&[&file[..], &tail].concat());
+        let mut changed = file.clone();
+        for (index, value) in changes {
+            let at = index.index(changed.len());
+            changed[at] = value;
+        }
+        let count = signatures(&changed).map_or(0, |signed| signed.signatures.len());
+        proptest::prop_assert!(count == 0 || changed == file);
+    }
+}

@@ -21,6 +21,7 @@ const FINDINGS_MAX: usize = 20;
 #[derive(Debug, Default, Serialize)]
 pub struct Trial {
     pub vectors: usize,
+    pub differing: usize,
     /// One text a vector that does not hold: its name, then one line a difference.
     pub differences: Vec<String>,
     /// Answers that differ when the same is asked again.
@@ -69,13 +70,13 @@ pub fn run(adapter: &Adapter, bytes: &[u8]) -> Result<Trial, LoadError> {
         let ready = match vectors.prepare(case) {
             Ok(ready) => ready,
             Err(why) => {
-                keep(&mut trial.differences, format!("{}\n  {why}", case.name()));
+                trial.differs(case.name(), &format!("  {why}"));
                 continue;
             }
         };
         let differences = ready.differences();
         if !differences.is_empty() {
-            keep(&mut trial.differences, format!("{}\n{}", case.name(), differences.join("\n")));
+            trial.differs(case.name(), &differences.join("\n"));
             continue;
         }
         match &ready.input {
@@ -83,8 +84,8 @@ pub fn run(adapter: &Adapter, bytes: &[u8]) -> Result<Trial, LoadError> {
             Input::Command(command) => trial.encode(case.name(), &ready, command, &mut commands),
         }
     }
-    trial.kinds = Coverage::of(&adapter.manifest.kinds, kinds);
-    trial.commands = Coverage::of(&adapter.manifest.commands, commands);
+    trial.kinds = Coverage::of(&adapter.manifest.kinds, &kinds);
+    trial.commands = Coverage::of(&adapter.manifest.commands, &commands);
     Ok(trial)
 }
 
@@ -93,6 +94,11 @@ impl Trial {
     pub fn passed(&self) -> bool {
         let failures = [&self.differences, &self.impure, &self.damage.broken, &self.downlink.broken, &self.units];
         self.vectors > 0 && failures.iter().all(|list| list.is_empty())
+    }
+
+    fn differs(&mut self, name: &str, lines: &str) {
+        self.differing += 1;
+        keep(&mut self.differences, format!("{name}\n{lines}"));
     }
 
     /// A vector with a frame, of which is known that it holds.
@@ -161,11 +167,11 @@ impl Downlink {
 }
 
 impl Coverage {
-    fn of(claimed: &[String], shown: BTreeSet<String>) -> Self {
+    fn of(claimed: &[String], shown: &BTreeSet<String>) -> Self {
         let claimed: BTreeSet<String> = claimed.iter().cloned().collect();
         Self {
-            proven: claimed.intersection(&shown).cloned().collect(),
-            unproven: claimed.difference(&shown).cloned().collect(),
+            proven: claimed.intersection(shown).cloned().collect(),
+            unproven: claimed.difference(shown).cloned().collect(),
             unclaimed: shown.difference(&claimed).cloned().collect(),
         }
     }
