@@ -51,6 +51,8 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 impl From<FieldError> for Fault {
+    #[cold]
+    #[inline(never)]
     fn from(error: FieldError) -> Self {
         Self::corrupt(error.to_string())
     }

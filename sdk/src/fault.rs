@@ -25,7 +25,7 @@ impl Fault {
     }
     /// A value of the command does not fit this protocol: its name, what was asked, what fits.
     pub fn out_of_range(field: &str, found: impl std::fmt::Display, allowed: &str) -> Self {
-        Self::new(FaultKind::OutOfRange, format!("{field}: {found} does not fit, allowed is {allowed}"))
+        out_of_range(field, &found, allowed)
     }
     /// What to tell the sender.
     #[must_use]
@@ -33,6 +33,13 @@ impl Fault {
         self.reply = Some(reply);
         self
     }
+}
+
+/// One for all types and places: a refusal is rare, and a guest is small.
+#[cold]
+#[inline(never)]
+fn out_of_range(field: &str, found: &dyn std::fmt::Display, allowed: &str) -> Fault {
+    Fault::new(FaultKind::OutOfRange, format!("{field}: {found} does not fit, allowed is {allowed}"))
 }
 
 impl std::fmt::Display for FaultKind {

@@ -286,6 +286,23 @@ fn an_unanswered_valve_order_is_never_repeated_and_the_next_report_decides() {
 }
 
 #[test]
+fn an_order_that_was_taken_is_not_done_before_a_report_shows_it() {
+    for (valve_then, state) in [(Valve::ClosedForced, "done"), (Valve::Open, "failed")] {
+        let (site, mut meter) = known_other();
+        let id = site.order(OTHER, &valve("close-forced"));
+        assert_eq!(meter.report(), (0, true));
+        let (command, answer) = meter.take_command();
+        assert_eq!(command, 0x7024);
+        meter.peer.send(&answer);
+        assert_eq!(site.await_state(id, "unconfirmed")["outcome"], "accepted");
+        come_again(&site, &mut meter);
+        meter.meter.state.valve = valve_then;
+        assert_eq!(meter.report(), (0, false), "nothing is sent again");
+        site.await_state(id, state);
+    }
+}
+
+#[test]
 fn a_lost_connection_gives_the_command_back() {
     let (site, mut terminal) = known();
     let id = site.order(UNIFIED, &read());

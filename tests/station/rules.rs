@@ -49,8 +49,13 @@ fn a_second_report_is_refused_but_kept() {
     let mut terminal = Terminal::tcp(online("50001234567812"), site.meters());
     assert_eq!(terminal.register().result, OK);
     assert_eq!(terminal.daily().result, OK);
-    terminal.now = civil("2024-03-16T00:30:00");
+    terminal.now = civil("2024-03-15T13:00:00");
     assert_eq!(terminal.daily().result, NOT_ALLOWED);
+    let readings = site.readings("usp/50001234567812", "working-volume");
+    assert!(readings.iter().any(|r| r.starts_with("2024-03-15T13:00:00 ")), "{readings:?}");
+    // It stays on line, and the next day is another communication.
+    terminal.now = civil("2024-03-16T00:30:00");
+    assert_eq!(terminal.daily().result, OK);
     let readings = site.readings("usp/50001234567812", "working-volume");
     assert!(readings.contains(&"2024-03-16T00:00:00 1234.80".to_owned()), "{readings:?}");
 }

@@ -73,7 +73,7 @@ fn damage_behind_a_fitting_sum_is_a_typed_fault_or_bounded() {
             match adapter.decode(&context, &bytes) {
                 Ok(decoded) => bounded(&decoded, &bytes, 0),
                 Err(fault) => {
-                    assert!(!fault.detail.is_empty() && fault.detail.len() <= 200, "{}: {fault:?}", case.name)
+                    assert!(!fault.detail.is_empty() && fault.detail.len() <= 200, "{}: {fault:?}", case.name);
                 }
             }
         };

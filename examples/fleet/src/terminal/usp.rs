@@ -237,7 +237,7 @@ impl UspMeter {
                 meaning.readings = vec![
                     undated("balance", "instantaneous", "yuan", account.balance.into(), -2),
                     undated("price", "instantaneous", "yuan-per-cubic-metre", account.price.into(), -4),
-                    reading(settled_at, "working-volume", "frozen", "cubic-metre", settled, -2),
+                    reading(settled_at, "volume", "frozen", "cubic-metre", settled, -2),
                     undated("purchase-count", "cumulative", "none", account.purchase_count.into(), 0),
                     undated("identity", "set-point", "none", account.plan.into(), 0),
                 ];
