@@ -16,6 +16,9 @@ type Labels = Vec<(&'static str, String)>;
 type Fixed = [(&'static str, &'static str); 1];
 type Shared = [(&'static str, Arc<str>); 1];
 
+/// A listener and its own count.
+type Dropped = (String, Arc<AtomicU64>);
+
 /// What the station counts.
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -24,7 +27,7 @@ pub struct Metrics {
     sessions_closed: Family<Fixed, Counter>,
     connections_refused: Family<Labels, Counter>,
     /// Counted where datagrams are taken off the socket, by listener.
-    datagrams_dropped: Arc<Mutex<Vec<(String, Arc<AtomicU64>)>>>,
+    datagrams_dropped: Arc<Mutex<Vec<Dropped>>>,
     frames: Family<(Shared, Fixed), Counter>,
     faults: Family<Labels, Counter>,
     commands: Family<Fixed, Counter>,

@@ -137,7 +137,7 @@ impl From<ViewError> for ApiError {
         match &error {
             ViewError::Place(_) => Self::bad_request(error.to_string()),
             ViewError::Store(_) | ViewError::Journal(_) => Self::views(&error),
-            _ => Self::internal(&error),
+            ViewError::Damaged { .. } => Self::internal(&error),
         }
     }
 }

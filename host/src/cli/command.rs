@@ -108,7 +108,7 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
     let client = access.remote.connect()?;
     let output = access.output;
     match command {
-        CommandCommand::Send(send) => run_send(&client, output, send),
+        CommandCommand::Send(send) => run_send(&client, output, &send),
         CommandCommand::List { device, open, state, limit } => {
             let mut query = Vec::new();
             query.extend(device.map(|device| ("device", device)));
@@ -129,7 +129,7 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
     }
 }
 
-fn run_send(client: &Client, output: Output, send: Send) -> Result<()> {
+fn run_send(client: &Client, output: Output, send: &Send) -> Result<()> {
     let command = send.command()?;
     let body = json!({
         "device": send.device,

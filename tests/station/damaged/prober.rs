@@ -169,7 +169,7 @@ impl Played {
 /// The good device.
 enum Probe {
     Unified { device: Box<Device>, told: u8 },
-    Other { meter: Meter, told: u8 },
+    Other { meter: Box<Meter>, told: u8 },
 }
 
 impl Probe {
@@ -177,7 +177,7 @@ impl Probe {
         if case.adapters.1 == 0 {
             Self::Unified { device: Box::new(meter(&format!("6{:013}", case.number))), told: 0 }
         } else {
-            Self::Other { meter: Meter::plain(&format!("6{:019}", case.number)), told: 0 }
+            Self::Other { meter: Box::new(Meter::plain(&format!("6{:019}", case.number))), told: 0 }
         }
     }
 
