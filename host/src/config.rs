@@ -4,6 +4,7 @@
 //! configuration itself.
 
 use crate::clock::Clock;
+use crate::lifecycle::Unsigned;
 use crate::limits;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub struct Config {
     pub http: Http,
     pub adapters: PathBuf,
     pub retention_days: u32,
+    /// Whether adapters that nobody signed may serve: a word of the command line, never of the file.
+    pub unsigned: Unsigned,
 }
 
 /// One door for devices.
@@ -197,7 +200,7 @@ impl Config {
             None => limits::RETENTION_DAYS_DEFAULT,
         };
         let zone = raw.station.zone.get_ref().clone();
-        Ok(Self { name, data, clock, zone, listeners, http, adapters, retention_days })
+        Ok(Self { name, data, clock, zone, listeners, http, adapters, retention_days, unsigned: Unsigned::Refused })
     }
 }
 

@@ -10,6 +10,8 @@ pub mod journal;
 pub mod link;
 pub mod views;
 
+pub mod lifecycle;
+
 pub mod command;
 pub mod keys;
 pub mod metrics;

@@ -101,8 +101,25 @@ pub const SIGNATURES_MAX: usize = 8;
 pub const KEY_FILE_BYTES_MAX: usize = 4 * 1024;
 /// Adapter files in one directory.
 pub const ADAPTER_FILES_MAX: usize = 256;
+/// Versions installed at a time, over all names.
+pub const ADAPTERS_INSTALLED_MAX: usize = 256;
+/// The trust file.
+pub const TRUST_BYTES_MAX: usize = 256 * 1024;
+/// How long a replaced version may take to finish its last calls before it counts as standing by.
+pub const ADAPTER_DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Within this time so many calls of one version must fail, by so many devices, and one in so many of its frames, before
+/// it goes to quarantine. A single device that upsets an adapter is that device's trouble.
+pub const STRIKE_WINDOW: Duration = Duration::from_secs(600);
+pub const STRIKES_MAX: usize = 10;
+pub const STRIKE_SOURCES_MIN: usize = 3;
+pub const STRIKE_ONE_IN: u64 = 1_000;
+/// Strikes of one source that are counted in a window.
+pub const STRIKES_OF_ONE_MAX: usize = 8;
+/// Strikes of one version that are remembered, and versions that are watched.
+pub const STRIKES_KEPT_MAX: usize = 64;
+pub const STRIKE_RECORDS_MAX: usize = 256;
 /// Compiled adapters that are kept on disk.
-pub const CACHED_CODE_FILES_MAX: usize = 64;
+pub const CACHED_CODE_FILES_MAX: usize = ADAPTERS_INSTALLED_MAX;
 /// One compiled adapter on disk.
 pub const CACHED_CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Messages of one decoded frame.
@@ -231,6 +248,8 @@ const _: () = {
     );
     assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
+    assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);
+    assert!(STRIKE_SOURCES_MIN * STRIKES_OF_ONE_MAX >= STRIKES_MAX, "so few sources must be able to reach the budget");
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());

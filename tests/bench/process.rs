@@ -54,7 +54,7 @@ impl Process {
         let whereabouts = data.join("station.json");
         let _ = std::fs::remove_file(&whereabouts);
         let mut child = Command::new(target_dir()?.join("release/polymeter"))
-            .args(["serve", "--config"])
+            .args(["serve", "--dev", "--config"])
             .arg(&config)
             .env("RUST_LOG", "warn")
             .spawn()

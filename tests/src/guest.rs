@@ -30,6 +30,12 @@ pub struct Guest {
     pub memory: Vec<(u32, Vec<u8>)>,
     pub version: &'static str,
     pub contract: &'static str,
+    pub release: u64,
+    pub vendor: &'static str,
+    pub realm: &'static str,
+    pub state_version: u32,
+    /// JSON schema of its profile.
+    pub schema: &'static str,
 }
 
 impl Guest {
@@ -49,6 +55,11 @@ impl Guest {
             ],
             version: "1.0.0",
             contract: "1.0.0",
+            release: 0,
+            vendor: "polymeter",
+            realm: "test",
+            state_version: 1,
+            schema: "null",
         }
     }
 
@@ -58,7 +69,9 @@ impl Guest {
 
     pub fn manifest(&self) -> Manifest {
         let manifest = serde_json::json!({
-            "name": self.name, "vendor": "polymeter", "version": self.version, "contract": "1.0.0", "realm": "test",
+            "name": self.name, "vendor": self.vendor, "version": self.version, "contract": "1.0.0", "realm": self.realm,
+            "release": self.release, "state-version": self.state_version,
+            "profile": serde_json::from_str::<serde_json::Value>(self.schema).expect("JSON"),
         });
         let mut manifest = Manifest::parse(manifest.to_string().as_bytes()).expect("the manifest is valid");
         self.contract.clone_into(&mut manifest.contract);

@@ -1,7 +1,7 @@
 //! What the integration tests are built from.
 //!
 //! `site` starts, kills and restarts a real station; `peer` is a device's socket; `usp` and `qianwei` put the adapters'
-//! device sides on one. `guest` and `hostile` make adapters, `keys` holds theirs, `scratch` is a directory. Nothing here
+//! device sides on one. `guest` and `hostile` make adapters, `keys` holds theirs, `shop` keeps their lifecycle without a station, `scratch` is a directory. Nothing here
 //! measures time: waiting is bounded by patience, and patience is generous.
 
 pub mod guest;
@@ -10,5 +10,6 @@ pub mod keys;
 pub mod peer;
 pub mod qianwei;
 pub mod scratch;
+pub mod shop;
 pub mod site;
 pub mod usp;

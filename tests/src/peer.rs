@@ -25,7 +25,12 @@ impl Peer {
     }
 
     pub fn udp(station: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        Self::udp_from("127.0.0.1:0", station)
+    }
+
+    /// From an address of its own, such as `127.0.0.2:0`.
+    pub fn udp_from(own: &str, station: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(own).expect("a free port");
         socket.connect(station).expect("a peer");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         Self { link: Link::Datagrams(socket), received: Vec::new() }

@@ -88,10 +88,11 @@ fn modules_keep_to_their_own() {
 }
 
 /// Layers of the host, lowest first; a module uses only what stands before it.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["clock", "limits", "model"],
     &["journal"],
     &["adapter", "link", "views"],
+    &["lifecycle"],
     &["command", "config", "keys", "metrics", "session"],
     &["api", "web", "kit", "station"],
     &["cli"],

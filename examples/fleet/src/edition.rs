@@ -11,6 +11,11 @@ const MANIFEST: &str = polymeter::adapter::MANIFEST_SECTION;
 
 /// The file under that version.
 pub fn with_version(component: &[u8], version: &str) -> Result<Vec<u8>> {
+    with_manifest(component, |manifest| manifest["version"] = version.into())
+}
+
+/// The file with another manifest.
+pub fn with_manifest(component: &[u8], edit: impl FnOnce(&mut Value)) -> Result<Vec<u8>> {
     let header = component.get(..HEADER_BYTES).context("no component")?;
     let mut edition = header.to_vec();
     let mut manifest = None;
@@ -28,7 +33,7 @@ pub fn with_version(component: &[u8], version: &str) -> Result<Vec<u8>> {
         at = end;
     }
     let mut manifest = manifest.context("no manifest")?;
-    manifest["version"] = version.into();
+    edit(&mut manifest);
     append(&mut edition, MANIFEST, manifest.to_string().as_bytes());
     Ok(edition)
 }

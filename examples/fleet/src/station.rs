@@ -38,6 +38,8 @@ pub struct Settings {
     pub more: String,
     /// What to log.
     pub log: String,
+    /// Adapters that nobody has signed may serve, as those that `make adapters` builds.
+    pub unsigned: bool,
 }
 
 /// Where a running station listens.
@@ -53,6 +55,7 @@ pub struct Station {
     binary: PathBuf,
     token: String,
     log: String,
+    unsigned: bool,
     child: Option<Child>,
     place: Option<Whereabouts>,
 }
@@ -67,7 +70,7 @@ impl Settings {
     pub fn usual() -> Self {
         let meters = Listener::tcp("meters", r#""usp", "qianwei_7xxx""#);
         let (http, more) = (SocketAddr::from(([127, 0, 0, 1], 0)), String::new());
-        Self { listeners: vec![meters], http, zone: "Asia/Shanghai".into(), more, log: "info".into() }
+        Self { listeners: vec![meters], http, zone: "Asia/Shanghai".into(), more, log: "info".into(), unsigned: true }
     }
 
     fn toml(&self) -> String {
@@ -120,8 +123,8 @@ impl Station {
             .with_context(|| binary.display().to_string())?;
         ensure!(made.status.success(), "no token: {}", String::from_utf8_lossy(&made.stderr).trim());
         let token = String::from_utf8(made.stdout)?.trim().to_owned();
-        let (dir, log) = (dir.to_owned(), settings.log.clone());
-        Ok(Self { dir, binary, token, log, child: None, place: None })
+        let (dir, log, unsigned) = (dir.to_owned(), settings.log.clone(), settings.unsigned);
+        Ok(Self { dir, binary, token, log, unsigned, child: None, place: None })
     }
 
     /// Starts it and waits until devices can connect.
@@ -132,7 +135,9 @@ impl Station {
         let _ = fs::remove_file(&told);
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let child = Command::new(&self.binary)
-            .args(["serve", "--log", &self.log, "--config"])
+            .args(["serve", "--log", &self.log])
+            .args(self.unsigned.then_some("--dev"))
+            .arg("--config")
             .arg(self.dir.join("station.toml"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -4,7 +4,7 @@ use super::conform::{self, Conformance};
 use super::engine::Runtime;
 use super::guest::{Host, LogGate};
 use super::instance;
-use super::manifest::{LoadError, Manifest, Sections};
+use super::manifest::{LoadError, Manifest, Sections, is_offered};
 use super::wit::BindingsPre;
 use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore};
 use crate::journal::FaultKind;
@@ -25,6 +25,8 @@ pub struct Adapter {
     label: Arc<str>,
     name: Arc<str>,
     realm: Arc<str>,
+    /// Frames that it has answered, of whatever worth.
+    pub answered: AtomicU64,
     pub(super) serial: u64,
     pub(super) pre: BindingsPre<Host>,
     pub(super) alive: Arc<()>,
@@ -52,9 +54,15 @@ impl Adapter {
     /// Loads, and lets it answer its own vectors: nothing else may serve a meter.
     pub fn load_conforming(runtime: &Arc<Runtime>, bytes: &[u8], keys: Arc<dyn KeyStore>) -> Result<Self, LoadError> {
         let adapter = Self::load(runtime, bytes, keys)?;
-        let found = adapter.conform(bytes)?;
+        adapter.must_conform(bytes)?;
+        Ok(adapter)
+    }
+
+    /// Refuses one that does not answer its own vectors; gives their number.
+    pub fn must_conform(&self, bytes: &[u8]) -> Result<usize, LoadError> {
+        let found = self.conform(bytes)?;
         match found.differences.first() {
-            None => Ok(adapter),
+            None => Ok(found.vectors),
             Some(first) => {
                 let count = found.differences.len();
                 Err(LoadError::Vectors(format!("{count} of {} differ, the first: {first:.1000}", found.vectors)))
@@ -145,6 +153,7 @@ impl Adapter {
             realm: manifest.realm.as_str().into(),
             manifest,
             digest,
+            answered: AtomicU64::new(0),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             pre,
             alive: Arc::new(()),
@@ -176,10 +185,8 @@ fn or_defaults(profile: &str) -> &str {
 /// Only the contract's own interfaces, whatever the linker would make of the rest.
 fn check_imports(runtime: &Runtime, component: &Component) -> Result<(), LoadError> {
     for (name, _) in component.component_type().imports(runtime.engine()) {
-        let known = name.strip_prefix("polymeter:adapter/").and_then(|rest| rest.split_once('@'));
-        match known {
-            Some(("keys" | "log" | "types" | "commands", version)) if version.starts_with("1.") => {}
-            _ => return Err(LoadError::Import(name.to_owned())),
+        if !is_offered(name) {
+            return Err(LoadError::Import(name.to_owned()));
         }
     }
     Ok(())

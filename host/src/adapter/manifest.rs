@@ -10,6 +10,8 @@ pub const MANIFEST_SECTION: &str = "polymeter:manifest";
 pub const VECTORS_SECTION: &str = "polymeter:vectors";
 /// The version of the contract that this station speaks. Any adapter of the same major version runs.
 pub const CONTRACT: &str = "1.0.0";
+const VERSION_BYTES_MAX: usize = 64;
+const VENDOR_BYTES_MAX: usize = 128;
 
 /// `adapter.toml`, as embedded in the component.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,9 +40,12 @@ pub struct Manifest {
     /// Command names of the contract that it encodes.
     #[serde(default)]
     pub commands: Vec<String>,
-    /// Layout version of its session state and device memory.
+    /// Layout version of its session state.
     #[serde(default = "one")]
     pub state_version: u32,
+    /// Counts the vendor's releases; beats `version` where two are compared, and never goes back unasked.
+    #[serde(default)]
+    pub release: u64,
     #[serde(default)]
     pub session: Session,
     /// JSON schema of the profile.
@@ -173,6 +178,11 @@ impl Manifest {
         if !word(&self.realm, 32) {
             return Err(LoadError::Manifest(format!("`{}` is no realm", self.realm.escape_debug())));
         }
+        if self.version.len() > VERSION_BYTES_MAX || self.vendor.len() > VENDOR_BYTES_MAX {
+            return Err(LoadError::Manifest(format!(
+                "at most {VERSION_BYTES_MAX} bytes of version and {VENDOR_BYTES_MAX} of vendor"
+            )));
+        }
         if let Err(error) = self.version.parse::<semver::Version>() {
             return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
         }
@@ -182,6 +192,34 @@ impl Manifest {
             _ => Err(LoadError::ContractVersion(self.contract.escape_debug().to_string())),
         }
     }
+}
+
+/// What a component may ask for: the contract's own interfaces, in any version that this station links.
+pub(super) fn is_offered(import: &str) -> bool {
+    let known = import.strip_prefix("polymeter:adapter/").and_then(|rest| rest.split_once('@'));
+    matches!(known, Some(("keys" | "log" | "types" | "commands", version)) if version.starts_with("1."))
+}
+
+/// Refuses a file by what it imports, before anything of it is compiled.
+pub(super) fn check_imports(bytes: &[u8]) -> Result<(), LoadError> {
+    let unreadable = |error: wasmparser::BinaryReaderError| LoadError::NotComponent(error.message().to_owned());
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(unreadable)? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 1 => {
+                for import in imports {
+                    let name = import.map_err(unreadable)?.name.name;
+                    if !is_offered(name) {
+                        return Err(LoadError::Import(name.to_owned()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn one() -> u32 {

@@ -8,19 +8,18 @@ mod cipher;
 mod conform;
 mod engine;
 mod guest;
-mod install;
 mod instance;
 mod keys;
 mod loaded;
 mod manifest;
 mod schema;
 mod signature;
+mod store;
 mod wit;
 
-pub use catalog::{Catalog, Change, Listed, State};
+pub use catalog::Catalog;
 pub use conform::{Case, Conformance, Input, Ready, Vectors};
 pub use engine::Runtime;
-pub use install::InstallError;
 pub use loaded::Adapter;
 pub use manifest::{
     CONTRACT, LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Sections, Session, VECTORS_SECTION,
@@ -28,6 +27,7 @@ pub use manifest::{
 pub use signature::{
     KeyTextError, PublicKey, SIGNATURE_SECTION, SecretKey, SignatureError, Signed, Verified, sign, signatures,
 };
+pub use store::{Store, StoreError};
 
 use crate::model::{Civil, DeviceKey, DeviceKind, Message};
 

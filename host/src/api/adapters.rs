@@ -1,39 +1,49 @@
-//! Adapters: which serve, which do not and why, and new ones.
+//! Adapters: where each version stands, and what became of it. Changing that is the business of `cutover`.
 
-use super::auth::{Admin, Viewer};
+use super::auth::Viewer;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
-use super::paging::Paged;
-use super::requests::Named;
-use crate::adapter::{InstallError, Listed};
-use crate::limits;
-use crate::model::Digest;
+use super::look;
+use super::moments::instant;
+use super::paging::{Page, Paged};
+use super::requests::{Named, Query};
+use crate::lifecycle::LifecycleError;
+use crate::model::Seq;
 use crate::session::Services;
+use crate::views;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-/// One adapter file.
+/// One version of one adapter.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AdapterRow {
+    /// The name under which it came.
     pub file: String,
     pub name: String,
     pub version: String,
-    /// SHA-256 of the file; left out if it could not be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
+    /// Counts the vendor's releases; 0: the vendor does not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub release: u64,
+    /// SHA-256 of the file.
+    pub digest: String,
     /// Its first 12 digits, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub short_digest: Option<String>,
-    /// active: serves; standby: a higher version serves; rejected.
+    pub short_digest: String,
+    /// staged, verified, inspected, compiled, conformed: ready to serve; shadow, active: serves; draining, standby: served
+    /// before; retired, rejected, quarantined.
     pub state: &'static str,
-    /// Why it does not serve.
+    /// Why it is in this state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// From its manifest, while it serves.
+    /// Since when.
+    pub since: String,
+    /// Who brought it there.
+    pub by: String,
+    /// When it last began to serve; left out: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+    /// From its manifest, while it is at hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
 }
@@ -50,71 +60,90 @@ pub struct About {
     pub commands: Vec<String>,
 }
 
-/// Adapter files by name
-#[utoipa::path(get, path = "/adapters", tag = "adapters", security(("token" = ["viewer"])),
+/// One step in the life of an adapter.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AdapterStep {
+    /// The entry that says so.
+    pub seq: u64,
+    pub at: String,
+    pub version: String,
+    pub short_digest: String,
+    /// The state that it led to.
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    pub by: String,
+}
+
+/// Which versions are wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// Also those that are retired or were refused.
+    #[serde(default)]
+    all: bool,
+}
+
+/// Adapters by name
+#[utoipa::path(get, path = "/adapters", tag = "adapters", security(("token" = ["viewer"])), params(Which),
     responses((status = 200, body = Paged<AdapterRow>), (status = "4XX", body = ErrorBody)))]
-pub async fn list(_: Viewer, State(services): State<Arc<Services>>) -> Json<Paged<AdapterRow>> {
-    Json(Paged::whole(rows(&services)))
-}
-
-/// Hand over an adapter
-///
-/// It is checked first: a bad file replaces nothing. Once the answer is there, a better version serves, without a
-/// restart and without closing a connection.
-#[utoipa::path(put, path = "/adapters/{file}", tag = "adapters", security(("token" = ["admin"])),
-    params(("file", Path, description = "File name, ending in .wasm")),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub async fn install(
-    Admin(caller): Admin,
+pub async fn list(
+    _: Viewer,
     State(services): State<Arc<Services>>,
-    Named(file): Named<String>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> ApiResult<Json<AdapterRow>> {
-    let bytes = body?;
-    let (working, name) = (services.clone(), file.clone());
-    let installed = tokio::task::spawn_blocking(move || working.catalog.install(&name, &bytes, &caller.name)).await;
-    let digest = installed.map_err(|e| ApiError::internal(&e))??;
-    let found =
-        seen(&services, |rows| rows.iter().find(|row| is(row, &file, &digest)).map(|r| row(&services, r))).await;
-    found.map(Json).ok_or_else(|| {
-        ApiError::internal(&format!("{file} lies in the adapter directory, but no scan has found it yet"))
-    })
+    Query(which): Query<Which>,
+) -> Json<Paged<AdapterRow>> {
+    let found = if which.all { services.lifecycle.rows() } else { services.lifecycle.present() };
+    Json(Paged::whole(found.into_iter().map(|found| row(&services, found)).collect()))
 }
 
-/// Take an adapter file away
-#[utoipa::path(delete, path = "/adapters/{file}", tag = "adapters", security(("token" = ["admin"])),
-    params(("file", Path)),
-    responses((status = 204), (status = "4XX", body = ErrorBody)))]
-pub async fn remove(
-    Admin(caller): Admin,
+/// What became of an adapter's versions, newest step first
+#[utoipa::path(get, path = "/adapters/{name}/history", tag = "adapters", security(("token" = ["viewer"])),
+    params(("name", Path), Page),
+    responses((status = 200, body = Paged<AdapterStep>), (status = "4XX", body = ErrorBody)))]
+pub async fn history(
+    _: Viewer,
     State(services): State<Arc<Services>>,
-    Named(file): Named<String>,
-) -> ApiResult<StatusCode> {
-    let (working, name) = (services.clone(), file.clone());
-    let removed = tokio::task::spawn_blocking(move || working.catalog.remove(&name, &caller.name)).await;
-    removed.map_err(|e| ApiError::internal(&e))??;
-    let gone = seen(&services, |rows| rows.iter().all(|row| row.file != file).then_some(())).await;
-    gone.map(|()| StatusCode::NO_CONTENT)
-        .ok_or_else(|| ApiError::internal(&format!("{file} is removed, but no scan has noticed yet")))
+    Named(name): Named<String>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<AdapterStep>>> {
+    if !services.lifecycle.rows().iter().any(|row| row.name == name) {
+        return Err(ApiError::from(LifecycleError::Unknown(name)));
+    }
+    let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
+    let steps = look(&services, move |s| s.views.adapter_history(Some(&name), before, limit)).await?;
+    let next = steps.last().filter(|_| steps.len() == limit).map(|step| step.seq.0.to_string());
+    let step = |event: views::AdapterEvent| AdapterStep {
+        seq: event.seq.0,
+        at: instant(event.at_ms),
+        version: event.fact.version,
+        short_digest: event.fact.digest.short(),
+        state: event.fact.step.state().name(),
+        reason: event.fact.step.why(),
+        by: event.fact.by,
+    };
+    Ok(Json(Paged { items: steps.into_iter().map(step).collect(), next }))
 }
 
-/// Every file, as the last scan saw it.
+/// Those that a person asks for at first.
 pub fn rows(services: &Services) -> Vec<AdapterRow> {
-    services.catalog.list().iter().map(|listed| row(services, listed)).collect()
+    services.lifecycle.present().into_iter().map(|found| row(services, found)).collect()
 }
 
-fn row(services: &Services, listed: &Listed) -> AdapterRow {
-    let serving = services.catalog.active(&listed.name).filter(|a| Some(a.digest) == listed.digest);
+pub(super) fn row(services: &Services, row: views::AdapterRow) -> AdapterRow {
+    let at_hand = services.catalog.at_hand(&row.digest);
     AdapterRow {
-        file: listed.file.clone(),
-        name: listed.name.clone(),
-        version: listed.version.clone(),
-        digest: listed.digest.map(|d| d.to_string()),
-        short_digest: listed.digest.map(|d| d.short()),
-        state: listed.state.name(),
-        reason: listed.reason.clone(),
-        about: serving.map(|adapter| About {
+        file: row.origin.file,
+        name: row.name,
+        version: row.version,
+        release: row.origin.release,
+        digest: row.digest.to_string(),
+        short_digest: row.digest.short(),
+        state: row.state.name(),
+        reason: row.why,
+        since: instant(row.since_ms),
+        by: row.by,
+        served: row.served_ms.map(instant),
+        about: at_hand.map(|adapter| About {
             vendor: adapter.manifest.vendor.clone(),
             realm: adapter.manifest.realm.clone(),
             summary: adapter.manifest.summary.clone(),
@@ -124,31 +153,24 @@ fn row(services: &Services, listed: &Listed) -> AdapterRow {
     }
 }
 
-fn is(row: &Listed, file: &str, digest: &Digest) -> bool {
-    row.file == file && row.digest == Some(*digest)
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
-/// Waits until a scan of the directory shows what is looked for.
-async fn seen<T>(services: &Services, look: impl Fn(&[Listed]) -> Option<T>) -> Option<T> {
-    let deadline = tokio::time::Instant::now() + limits::ADAPTER_SEEN_WITHIN;
-    loop {
-        if let Some(found) = look(&services.catalog.list()) {
-            return Some(found);
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return None;
-        }
-        tokio::time::sleep(limits::ADAPTER_SCAN_EVERY / 10).await;
-    }
-}
-
-impl From<InstallError> for ApiError {
-    fn from(error: InstallError) -> Self {
+impl From<LifecycleError> for ApiError {
+    fn from(error: LifecycleError) -> Self {
+        use LifecycleError as E;
         let code = match &error {
-            InstallError::Name(_) => Code::BadRequest,
-            InstallError::Rejected(_) => Code::AdapterRejected,
-            InstallError::Absent(_) => Code::NotFound,
-            InstallError::Directory(cause) => return Self::internal(cause),
+            E::FileName(_) | E::Ambiguous(_) | E::NoReason => Code::BadRequest,
+            E::Unfit(_) => Code::AdapterRejected,
+            E::Untrusted(_) | E::TrustFile(_) => Code::AdapterUntrusted,
+            E::Downgrade { .. } => Code::AdapterDowngrade,
+            E::Serves(_) => Code::AdapterServes,
+            E::Unknown(_) => Code::NotFound,
+            E::Profile { .. } | E::NotInstalled(..) | E::NothingBefore { .. } | E::Full => Code::NotPossible,
+            E::Store(cause) => return Self::internal(cause),
+            E::Journal(_) => Code::JournalFailing,
         };
         Self::new(code, error.to_string())
     }

@@ -8,7 +8,7 @@ use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Device, Query};
-use crate::journal::{AdapterStep, Fact, FrameFact, FrameOutcome, Stored};
+use crate::journal::{Fact, FrameFact, FrameOutcome, Stored};
 use crate::model::{Message, Seq, json};
 use crate::session::Services;
 use axum::Json;
@@ -159,13 +159,9 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             ("command", Some(c.device.to_string()), summary.trim_end().to_owned())
         }
         Fact::Adapter(a) => {
-            let step = match &a.step {
-                AdapterStep::Activated => "activated".to_owned(),
-                AdapterStep::Replaced { with } => format!("replaced with {}", with.short()),
-                AdapterStep::Rejected { why } => format!("rejected: {why}"),
-                AdapterStep::Removed => "removed".to_owned(),
-            };
-            ("adapter", None, format!("{} {} {step} by {}", a.name, a.version, a.by))
+            let (state, why) = (a.step.state().name(), a.step.why());
+            let why = if why.is_empty() { why } else { format!(" ({why})") };
+            ("adapter", None, format!("{} {} {state}{why} by {}", a.name, a.version, a.by))
         }
         Fact::Redecoded { frame, device, outcome, .. } => {
             let summary = format!("frame {frame}: {}", outcome_in_words(outcome));

@@ -7,6 +7,7 @@
 mod adapters;
 mod auth;
 mod commands;
+mod cutover;
 mod days;
 mod devices;
 mod errors;
@@ -78,6 +79,10 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::settle))
         .routes(routes!(adapters::list))
+        .routes(routes!(adapters::history))
+        .routes(routes!(cutover::activate))
+        .routes(routes!(cutover::rollback))
+        .routes(routes!(cutover::retire))
         .routes(routes!(quarantine::list))
         .routes(routes!(days::list))
         .routes(routes!(journal::status))
@@ -90,7 +95,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(overview::show))
         .layer(DefaultBodyLimit::max(limits::REQUEST_BYTES_MAX));
     let uploads = OpenApiRouter::new()
-        .routes(routes!(adapters::install, adapters::remove))
+        .routes(routes!(cutover::install, cutover::remove))
         .layer(DefaultBodyLimit::max(limits::COMPONENT_BYTES_MAX));
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/api/v1", nouns.merge(uploads))

@@ -174,7 +174,6 @@ fn snapshot(services: &Services) -> Snapshot {
         views_lag: health.last_seq.0.saturating_sub(services.views.cursor().0),
         devices_online: services.registry.count() as u64,
         commands_unfinished: services.desk.unfinished() as u64,
-        adapters_active: services.catalog.list().iter().filter(|a| a.state == crate::adapter::State::Active).count()
-            as u64,
+        adapters_active: services.catalog.all_active().len() as u64,
     }
 }

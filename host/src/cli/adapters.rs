@@ -1,10 +1,10 @@
-//! `polymeter adapter install|list|remove`: the adapters of a running station.
+//! `polymeter adapter install|list|show|history|activate|rollback|retire|remove`: the adapters of a running station.
 
 use super::client::{Access, escape};
-use super::output::Columns;
+use super::output::{Columns, Limit};
 use crate::limits::COMPONENT_BYTES_MAX;
 use anyhow::{Context, Result, ensure};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,69 @@ pub enum StationCommand {
     /// Hand an adapter to the running station; it serves from the next frame on
     Install {
         file: PathBuf,
+        /// Check and keep it only; `activate` puts it into service later
+        #[arg(long)]
+        stage: bool,
+        #[command(flatten)]
+        words: Words,
         #[command(flatten)]
         access: Access,
     },
-    /// Adapter files of the station, and why one does not serve
+    /// Adapters of the station, and where each version stands
     List {
+        /// Also those that are retired or were refused
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         access: Access,
     },
-    /// Take an adapter file away; its devices are not understood any more
+    /// All versions of one adapter
+    Show {
+        /// Name, or NAME@VERSION
+        name: String,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// What became of an adapter's versions, who did it and why; newest first
+    History {
+        name: String,
+        #[command(flatten)]
+        limit: Limit,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Put an installed version into service; no connection is closed
+    Activate {
+        /// Name, NAME@VERSION or NAME@DIGEST; a bare name means the newest that is installed
+        name: String,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Put the version that served before back into service, at once
+    Rollback {
+        name: String,
+        /// Why; the journal keeps it
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Take a version out of the station
+    Retire {
+        /// NAME@VERSION or NAME@DIGEST; a bare name means the version that serves
+        name: String,
+        /// Also if it serves: its devices are not understood any more
+        #[arg(long)]
+        even_active: bool,
+        /// Why; the journal keeps it
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Take away all that came under a file name, also out of the adapter directory
     Remove {
         /// File name as `adapter list` shows it
         file: String,
@@ -31,28 +85,66 @@ pub enum StationCommand {
     },
 }
 
+/// What is said for a change.
+#[derive(Args)]
+pub struct Words {
+    /// Why; the journal keeps it
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Even if it is older than a version that has served; needs a --reason
+    #[arg(long, requires = "reason")]
+    allow_downgrade: bool,
+}
+
 const ADAPTERS: Columns<'_> = &[
     ("NAME", "/name"),
     ("VERSION", "/version"),
     ("STATE", "/state"),
     ("DIGEST", "/short_digest"),
     ("FILE", "/file"),
+    ("SINCE", "/since"),
+    ("BY", "/by"),
+    ("REASON", "/reason"),
+];
+const STEPS: Columns<'_> = &[
+    ("SEQ", "/seq"),
+    ("AT", "/at"),
+    ("VERSION", "/version"),
+    ("DIGEST", "/short_digest"),
+    ("STATE", "/state"),
+    ("BY", "/by"),
     ("REASON", "/reason"),
 ];
 
 pub fn run(command: StationCommand) -> Result<()> {
     match command {
-        StationCommand::Install { file, access } => {
-            let name = file_name(&file)?;
-            let answer = access.remote.connect()?.upload(&format!("adapters/{}", escape(&name)), read(&file)?)?;
-            let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
-            let why = if word("reason").is_empty() { String::new() } else { format!(": {}", word("reason")) };
-            let sentence = format!("{} {} is {}{why}", word("name"), word("version"), word("state"));
-            access.output.done(&sentence, &answer)
+        StationCommand::Install { file, stage, words, access } => {
+            let reason = escape(&words.reason);
+            let said = |key: &str, is: bool| if is { format!("&{key}={reason}") } else { String::new() };
+            let (why, older) = (said("reason", !reason.is_empty()), said("downgrade", words.allow_downgrade));
+            let path = format!("adapters/{}?stage={stage}{why}{older}", escape(&file_name(&file)?));
+            let answer = access.remote.connect()?.upload(&path, read(&file)?)?;
+            told(&access, &answer)
         }
-        StationCommand::List { access } => {
+        StationCommand::List { all, access } => {
             let client = access.remote.connect()?;
-            access.output.listing(ADAPTERS, client.rows("adapters", &[], usize::MAX))
+            access.output.listing(ADAPTERS, client.rows("adapters", &[("all", all.to_string())], usize::MAX))
+        }
+        StationCommand::Show { name, access } => show(&name, &access),
+        StationCommand::History { name, limit, access } => {
+            let client = access.remote.connect()?;
+            let path = format!("adapters/{}/history", escape(&name));
+            access.output.listing(STEPS, client.rows(&path, &[], limit.rows_max()))
+        }
+        StationCommand::Activate { name, words, access } => {
+            let more = json!({"reason": words.reason, "allow_downgrade": words.allow_downgrade});
+            change("activate", &name, more, &access)
+        }
+        StationCommand::Rollback { name, reason, access } => {
+            change("rollback", &name, json!({"reason": reason}), &access)
+        }
+        StationCommand::Retire { name, even_active, reason, access } => {
+            change("retire", &name, json!({"reason": reason, "even_active": even_active}), &access)
         }
         StationCommand::Remove { file, access } => {
             let answer = access.remote.connect()?.delete(&format!("adapters/{}", escape(&file)))?;
@@ -61,6 +153,34 @@ pub fn run(command: StationCommand) -> Result<()> {
                 .done(&format!("{file} is removed"), &if answer.is_null() { json!({"file": file}) } else { answer })
         }
     }
+}
+
+fn show(wanted: &str, access: &Access) -> Result<()> {
+    let (name, version) = wanted.split_once('@').unwrap_or((wanted, ""));
+    let client = access.remote.connect()?;
+    let rows = client.rows("adapters", &[("all", "true".into())], usize::MAX).collect::<Result<Vec<_>>>()?;
+    let meant = |row: &&Value| row["name"] == name && (version.is_empty() || row["version"] == version);
+    let rows: Vec<Value> = rows.iter().filter(meant).cloned().collect();
+    ensure!(
+        !rows.is_empty(),
+        "there is no adapter `{wanted}` here; `polymeter adapter list --all` shows all there are"
+    );
+    access.output.rows(ADAPTERS, rows.into_iter().map(Ok))
+}
+
+fn change(what: &str, wanted: &str, mut body: Value, access: &Access) -> Result<()> {
+    let (name, version) = wanted.split_once('@').map_or((wanted, None), |(name, version)| (name, Some(version)));
+    if let Some(version) = version {
+        body["version"] = version.into();
+    }
+    let answer = access.remote.connect()?.post(&format!("adapters/{}/{what}", escape(name)), &body)?;
+    told(access, &answer)
+}
+
+fn told(access: &Access, answer: &Value) -> Result<()> {
+    let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    let why = if word("reason").is_empty() { String::new() } else { format!(": {}", word("reason")) };
+    access.output.done(&format!("{} {} is {}{why}", word("name"), word("version"), word("state")), answer)
 }
 
 fn file_name(file: &Path) -> Result<String> {

@@ -1,6 +1,7 @@
 //! `polymeter serve`: the station in the foreground, until a signal ends it.
 
 use crate::config::Config;
+use crate::lifecycle::Unsigned;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::io::IsTerminal as _;
@@ -13,6 +14,9 @@ pub struct Serve {
     /// The station's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Let adapters serve that nobody has signed: for development and demonstrations, never for a utility
+    #[arg(long)]
+    dev: bool,
     /// Log as JSON, one object a line
     #[arg(long)]
     log_json: bool,
@@ -22,8 +26,12 @@ pub struct Serve {
 }
 
 pub fn run(args: &Serve) -> Result<()> {
-    let config = Config::read(&args.config)?;
+    let mut config = Config::read(&args.config)?;
     start_log(args)?;
+    if args.dev {
+        config.unsigned = Unsigned::Accepted;
+        tracing::warn!("--dev: adapters that nobody has signed may serve");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no worker threads")?;
     runtime.block_on(async {
         // Asked for before anything is opened, so that a signal during a long start is not missed.

@@ -1,5 +1,6 @@
 //! What one journal entry says. Part of the file format: variants and fields are only ever appended.
 
+use super::AdapterFact;
 use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -196,28 +197,6 @@ pub enum CommandStep {
 names! {
     /// What people say became of a command that nobody confirmed.
     Settlement { Done = "done", NotDone = "not-done" }
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct AdapterFact {
-    pub name: String,
-    pub version: String,
-    pub digest: Digest,
-    pub step: AdapterStep,
-    pub by: String,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum AdapterStep {
-    Activated,
-    /// Another version of the same name took its place.
-    Replaced {
-        with: Digest,
-    },
-    Rejected {
-        why: String,
-    },
-    Removed,
 }
 
 impl Role {

@@ -6,6 +6,7 @@
 //! It lies in `journal/` of the data directory as a row of segment files (`format` has the layout, `segment` says why
 //! there are several). It knows nothing of what entries mean; folding them is the business of `views`.
 
+mod adapter;
 mod entry;
 mod format;
 mod queue;
@@ -25,9 +26,9 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 
+pub use adapter::{AdapterFact, AdapterOrigin, AdapterStanding, AdapterState, AdapterStep};
 pub use entry::{
-    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
-    Role, Settlement,
+    AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Role, Settlement,
 };
 pub use format::{CodecError, Identity};
 pub use queue::{AppendError, Receipt};

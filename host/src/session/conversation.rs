@@ -36,6 +36,8 @@ pub(super) struct Conversation {
     /// The adapter's session state, and whose it is.
     pub state: Vec<u8>,
     pub state_of: Option<(Digest, u32)>,
+    /// Its state was dropped with the version that had made it: the device has to register anew.
+    pub outdated: bool,
     /// The command whose answer is awaited.
     pub in_hand: Option<u64>,
     /// Bytes to send before the next wait.
@@ -98,6 +100,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         present: None,
         state: Vec::new(),
         state_of: None,
+        outdated: false,
         in_hand: None,
         out: Vec::new(),
     });
@@ -159,6 +162,9 @@ impl Conversation {
                     self.sticky = Some(with.index);
                     let frame: Vec<u8> = self.buffer.drain(..bytes).collect();
                     self.on_frame(&with, frame).await?;
+                    if self.outdated {
+                        self.feed(Input::Draining).await?;
+                    }
                 }
                 Cut::More if !self.link.is_datagram() => return Ok(()),
                 Cut::More => return self.on_rest(FaultKind::Corrupt, "the datagram ends inside a frame", None).await,

@@ -14,6 +14,13 @@ impl Conversation {
     pub(super) async fn send_next(&mut self) -> Result<Input, Closing> {
         // The reply that announced the command goes first.
         self.flush().await?;
+        if let Some(adapter) = self.sticky.and_then(|at| self.services.catalog.active(&self.door.adapters[at].adapter))
+        {
+            self.adopt_version(&adapter);
+        }
+        if self.outdated {
+            return Err(Closing::Draining);
+        }
         loop {
             let services = self.services.clone();
             let next = match &self.present {

@@ -4,22 +4,25 @@ use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
 use super::machine::{Closing, FrameFacts, Input, Registered};
 use super::reference;
-use crate::adapter::{Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
+use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
 use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
+use crate::lifecycle::Struck;
 use crate::limits;
 use crate::model::{AnswerBody, DeviceKey, HexBytes, Message, Seq, ValveStatus};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Conversation {
     /// The numbered story of a frame.
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         // 1. What does it say, and who says it?
-        self.adopt_version(with);
+        self.adopt_version(&with.adapter);
         let decoded = match self.decode_known(with, &frame).await? {
             Ok(decoded) => decoded,
             Err(fault) => return self.on_fault(with, frame, fault).await,
         };
+        with.adapter.answered.fetch_add(1, Ordering::Relaxed);
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
@@ -56,14 +59,16 @@ impl Conversation {
         self.flush().await
     }
 
-    /// Another version of the adapter serves from this frame on. State of another shape would be misread: drop it.
-    fn adopt_version(&mut self, with: &Chosen) {
-        let now = (with.adapter.digest, with.adapter.manifest.state_version);
+    /// Another version of the adapter may serve from here on. State of another shape would be misread: it is dropped, and
+    /// where a session begins with a registration, it has to begin anew.
+    pub(super) fn adopt_version(&mut self, adapter: &Adapter) {
+        let now = (adapter.digest, adapter.manifest.state_version);
         if let Some((digest, version)) = self.state_of
             && digest != now.0
             && version != now.1
         {
             self.state.clear();
+            self.outdated |= adapter.manifest.session.registration == RegistrationRule::Required;
         }
         self.state_of = Some(now);
     }
@@ -226,12 +231,25 @@ impl Conversation {
     ) -> Result<(), Closing> {
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
+        if let Some(with) = with.filter(|_| kind.is_sandbox()) {
+            self.struck(&with.adapter, kind, detail);
+        }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
         let entry = self.entry(raw, with, outcome);
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);
         Ok(())
+    }
+
+    /// The sandbox has stopped this version over what this peer sent.
+    pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str) {
+        let host = || self.peer.rsplit_once(':').map_or(self.peer.clone(), |(host, _)| host.to_owned());
+        let source = self.present.as_ref().map_or_else(host, |present| present.device.to_string());
+        let fault = Fault { kind, detail: detail.to_owned(), reply: None };
+        if self.services.lifecycle.struck(adapter, &source, &fault) == Struck::Device {
+            tracing::debug!(%source, adapter = adapter.name(), %fault, "counts against this device");
+        }
     }
 
     /// The position of the first fact.

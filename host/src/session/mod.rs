@@ -20,6 +20,7 @@ use crate::command::{Desk, Known};
 use crate::config::{Listener, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
 use crate::keys::Vault;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{DeviceKey, Seq};
 use crate::views::{ViewError, Views};
@@ -33,7 +34,8 @@ pub struct Services {
     pub clock: Clock,
     pub journal: Journal,
     pub views: Views,
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
+    pub lifecycle: Lifecycle,
     pub desk: Desk,
     pub vault: Arc<Vault>,
     pub doors: Vec<Arc<Door>>,

@@ -2,7 +2,7 @@
 
 use super::redecode;
 use crate::config::Config;
-use crate::journal::{AdapterFact, AdapterStep, Dropped, Entry, Fact, Journal};
+use crate::journal::{Dropped, Journal};
 use crate::limits;
 use crate::model::Day;
 use crate::session::Services;
@@ -20,7 +20,8 @@ pub(super) fn spawn(
     stopped: &watch::Receiver<bool>,
 ) {
     let retention_days = config.retention_days;
-    tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_adapters));
+    tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_dropins));
+    tasks.spawn(tend_adapters(services.clone(), stopped.clone()));
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
     tasks.spawn(every(limits::RETENTION_EVERY, services.clone(), stopped.clone(), move |services| {
         drop_old_days(services, retention_days)
@@ -45,53 +46,36 @@ async fn every<F: Future<Output = ()>>(
     }
 }
 
-async fn follow_adapters(services: Arc<Services>) {
-    let scanned =
-        tokio::task::spawn_blocking(move || scan_adapters_blocking(&services).map(|served| (services, served))).await;
-    match scanned {
-        Ok(Ok((services, served))) => {
-            for name in served {
-                redecode::quarantined(&services, &name).await;
-            }
-        }
+async fn follow_dropins(services: Arc<Services>) {
+    match tokio::task::spawn_blocking(move || services.lifecycle.follow_dropins()).await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the adapter directory cannot be read"),
         Err(error) => tracing::error!(%error, "looking for adapters was interrupted"),
     }
 }
 
-/// Loads what is new, writes down what changed, and gives the names that now serve something new.
-pub(super) fn scan_adapters_blocking(services: &Services) -> anyhow::Result<Vec<String>> {
-    let mut served = Vec::new();
-    for change in services.catalog.scan()? {
-        match &change.step {
-            AdapterStep::Activated => {
-                tracing::info!(adapter = %change.name, version = %change.version, digest = %change.digest.short(), "serves");
+/// What changes of adapters leave to do: versions over their budget go, and what was unreadable is read again.
+async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let warming = services.clone();
+    let mut work = tokio::task::spawn_blocking(move || warming.lifecycle.warm_up());
+    loop {
+        if let Err(error) = work.await {
+            tracing::error!(%error, "work on adapters was interrupted");
+        }
+        for name in services.lifecycle.newly_served() {
+            redecode::quarantined(&services, &name).await;
+        }
+        tokio::select! {
+            () = services.lifecycle.changed() => {}
+            _ = stopped.changed() => return,
+        }
+        let services = services.clone();
+        work = tokio::task::spawn_blocking(move || {
+            if let Err(error) = services.lifecycle.carry_out() {
+                tracing::error!(%error, "an adapter over its budget goes on serving");
             }
-            AdapterStep::Rejected { why } => tracing::warn!(file = %change.file, why, "rejected"),
-            AdapterStep::Replaced { .. } | AdapterStep::Removed => {
-                tracing::info!(adapter = %change.name, version = %change.version, "no longer serves");
-            }
-        }
-        let known = services.views.adapters()?;
-        let news =
-            !known.iter().any(|row| row.name == change.name && row.digest == change.digest && row.step == change.step);
-        if matches!(change.step, AdapterStep::Activated) && news {
-            served.push(change.name.clone());
-        }
-        // At a restart the same versions are found again; that is no news.
-        if news {
-            let fact = AdapterFact {
-                name: change.name,
-                version: change.version,
-                digest: change.digest,
-                step: change.step,
-                by: services.catalog.hand(&change.cause).unwrap_or(change.cause),
-            };
-            let entry = Entry { at_ms: services.clock.now_ms(), fact: Fact::Adapter(fact) };
-            services.journal.append_blocking(entry)?;
-        }
+        });
     }
-    Ok(served)
 }
 
 async fn sweep(services: Arc<Services>) {

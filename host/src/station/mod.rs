@@ -11,9 +11,10 @@ mod redecode;
 use crate::adapter::Catalog;
 use crate::api;
 use crate::command::{Desk, Live, State};
-use crate::config::Config;
+use crate::config::{Config, Listener, Speaks};
 use crate::journal::{self, Journal};
 use crate::keys::Vault;
+use crate::lifecycle::{self, Lifecycle};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::model::{Command, Seq};
@@ -143,9 +144,18 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let views = Views::open(data, &journal, &config.clock)?;
     await_views(&views, journal.reader().last_seq())?;
     let vault = Arc::new(Vault::open(data, views.clone())?);
-    let adapters = open_dir(&config.adapters)?;
-    let cache = open_dir(&data.join("compiled"))?;
-    let catalog = Catalog::open(adapters, Some(cache), vault.clone())?;
+    let catalog = Arc::new(Catalog::open(Some(open_dir(&data.join("compiled"))?), vault.clone())?);
+    let parts = lifecycle::Parts {
+        catalog: catalog.clone(),
+        journal: journal.clone(),
+        clock: config.clock.clone(),
+        data: open_dir(data)?,
+        store: open_dir(&data.join("store"))?,
+        dropins: open_dir(&config.adapters)?,
+        unsigned: config.unsigned,
+        profiles: config.listeners.iter().flat_map(bound).collect(),
+    };
+    let lifecycle = Lifecycle::open(parts, &views)?;
     let unfinished = views.open_commands()?.into_iter().filter_map(restored).collect();
     let desk = Desk::new(unfinished, views.next_command_id()?);
     let services = Services {
@@ -155,14 +165,27 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         journal,
         views,
         catalog,
+        lifecycle,
         desk,
         vault,
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
         registry: Arc::new(Registry::default()),
         metrics: Metrics::default(),
     };
-    chores::scan_adapters_blocking(&services)?;
+    services.lifecycle.resume()?;
+    services.lifecycle.follow_dropins().context("the adapter directory cannot be read")?;
     Ok(services)
+}
+
+/// How a listener speaks with its adapters.
+fn bound(listener: &Listener) -> Vec<lifecycle::Bound> {
+    let of = |speaks: &Speaks| lifecycle::Bound {
+        adapter: speaks.adapter.clone(),
+        listener: listener.name.clone(),
+        profile: speaks.profile.clone(),
+        options: speaks.options.clone(),
+    };
+    listener.adapters.iter().map(of).collect()
 }
 
 fn open_dir(path: &Path) -> anyhow::Result<cap_std::fs::Dir> {

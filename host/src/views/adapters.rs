@@ -6,7 +6,7 @@
 //! ```
 
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use crate::journal::{AdapterFact, AdapterStep};
+use crate::journal::{AdapterFact, AdapterOrigin, AdapterStanding, AdapterState, AdapterStep};
 use crate::model::{Digest, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -16,23 +16,55 @@ pub(super) const ADAPTERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::
 pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("adapter_history");
 
 /// One component and where it stands.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AdapterRow {
     pub digest: Digest,
     pub name: String,
     pub version: String,
-    /// Its last step.
-    pub step: AdapterStep,
+    pub origin: AdapterOrigin,
+    pub state: AdapterState,
+    /// Why it is in this state.
+    pub why: String,
     pub since_ms: i64,
+    /// Who brought it into this state.
     pub by: String,
     /// The entry that says so.
     pub seq: Seq,
     pub first_ms: i64,
+    /// When it last began to serve; `None`: never.
+    pub served_ms: Option<i64>,
 }
 
 impl AdapterRow {
     pub fn is_active(&self) -> bool {
-        self.step == AdapterStep::Activated
+        self.state == AdapterState::Active
+    }
+
+    /// What the entry `seq` makes of what was known.
+    pub fn after(before: Option<Self>, fact: &AdapterFact, seq: Seq, at_ms: i64) -> Self {
+        let (mut origin, mut first_ms, mut served_ms) =
+            before.map_or_else(|| (AdapterOrigin::default(), at_ms, None), |b| (b.origin, b.first_ms, b.served_ms));
+        let mut since_ms = at_ms;
+        let state = fact.step.state();
+        match &fact.step {
+            AdapterStep::Brought(brought) => origin.clone_from(brought),
+            AdapterStep::Standing(standing) => {
+                origin.clone_from(&standing.origin);
+                (since_ms, first_ms, served_ms) = (standing.since_ms, standing.first_ms, standing.served_ms);
+            }
+            _ if state == AdapterState::Active => served_ms = Some(at_ms),
+            _ => {}
+        }
+        let AdapterFact { name, version, digest, step, by } = fact.clone();
+        let why = step.why();
+        Self { digest, name, version, origin, state, why, since_ms, by, seq, first_ms, served_ms }
+    }
+
+    /// All of it, to be told again.
+    pub fn standing(self) -> AdapterFact {
+        let Self { digest, name, version, origin, state, why, since_ms, by, first_ms, served_ms, .. } = self;
+        let step = AdapterStep::Standing(AdapterStanding { origin, state, why, since_ms, first_ms, served_ms });
+        AdapterFact { name, version, digest, step, by }
     }
 }
 
@@ -54,12 +86,23 @@ pub(super) fn list(snapshot: &Snapshot) -> Result<Vec<AdapterRow>> {
     Ok(rows)
 }
 
-/// Newest first.
-pub(super) fn history(snapshot: &Snapshot, before: Option<Seq>, rows_max: usize) -> Result<Vec<AdapterEvent>> {
+/// Newest first; of one adapter, or of all.
+pub(super) fn history(
+    snapshot: &Snapshot,
+    name: Option<&str>,
+    before: Option<Seq>,
+    rows_max: usize,
+) -> Result<Vec<AdapterEvent>> {
     let end = before.map_or(u64::MAX, |seq| seq.0);
     let mut rows = Vec::new();
-    for row in snapshot.table(HISTORY)?.range(..end).map_err(ViewError::store)?.rev().take(rows_max) {
-        rows.push(unpack(VIEW, row.map_err(ViewError::store)?.1.value())?);
+    for row in snapshot.table(HISTORY)?.range(..end).map_err(ViewError::store)?.rev() {
+        if rows.len() == rows_max {
+            break;
+        }
+        let row: AdapterEvent = unpack(VIEW, row.map_err(ViewError::store)?.1.value())?;
+        if name.is_none_or(|name| name == row.fact.name) {
+            rows.push(row);
+        }
     }
     Ok(rows)
 }
@@ -86,10 +129,8 @@ impl Fold {
                 Some(bytes) => Some(unpack(VIEW, bytes.value())?),
                 None => None,
             };
-            let first_ms = before.map_or(at_ms, |row| row.first_ms);
-            let AdapterFact { name, version, digest, step, by } = fact;
-            let row = AdapterRow { digest, name, version, step, since_ms: at_ms, by, seq, first_ms };
-            adapters.insert(&digest.0, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
+            let row = AdapterRow::after(before, &fact, seq, at_ms);
+            adapters.insert(&row.digest.0, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::packing::Value;
 use super::store::{Result, Snapshot, ViewError};
 use super::{adapters, commands, credentials, days, devices, events, frames, latest, quarantine, readings};
 use crate::clock::Clock;
-use crate::journal::{AdapterFact, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader};
+use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader};
 use crate::limits;
 use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
 use redb::WriteTransaction;
@@ -445,8 +445,8 @@ impl Fold {
     }
 }
 
-/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, adapters in
-/// use.
+/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, and where
+/// each adapter stands.
 pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Result<Vec<Entry>> {
     let keys = credentials::keys(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
         let credentials::KeyRow { device, slot, sealed, by, .. } = row;
@@ -456,10 +456,9 @@ pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Res
         let credentials::TokenRow { name, role, hash, by, .. } = row;
         Fact::TokenSet { name, role, hash, by }
     });
-    let adapters = adapters::list(snapshot)?.into_iter().filter(|row| row.seq < seq && row.is_active()).map(|row| {
-        let adapters::AdapterRow { digest, name, version, step, by, .. } = row;
-        Fact::Adapter(AdapterFact { name, version, digest, step, by })
-    });
+    let adapters =
+        adapters::list(snapshot)?.into_iter().filter(|row| row.seq < seq && row.state != AdapterState::Rejected);
+    let adapters = adapters.map(|row| Fact::Adapter(row.standing()));
     let adopted = devices::adopted_before(snapshot, seq)?;
     let adopted = adopted.into_iter().map(|(device, by)| Fact::DeviceAdopted { device, by });
     Ok(keys.chain(tokens).chain(adapters).chain(adopted).map(|fact| Entry { at_ms: now_ms, fact }).collect())

@@ -292,14 +292,19 @@ impl Views {
         days::arrivals(&self.read()?, since_ms)
     }
 
-    /// Adapters that are or were active here.
+    /// Every component that came here, and where it stands.
     pub fn adapters(&self) -> Result<Vec<AdapterRow>, ViewError> {
         adapters::list(&self.read()?)
     }
 
-    /// Steps of adapters, newest first.
-    pub fn adapter_history(&self, before: Option<Seq>, rows_max: usize) -> Result<Vec<AdapterEvent>, ViewError> {
-        adapters::history(&self.read()?, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    /// Steps of one adapter, or of all, newest first.
+    pub fn adapter_history(
+        &self,
+        name: Option<&str>,
+        before: Option<Seq>,
+        rows_max: usize,
+    ) -> Result<Vec<AdapterEvent>, ViewError> {
+        adapters::history(&self.read()?, name, before, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
     /// All keys, sealed.

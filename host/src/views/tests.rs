@@ -487,8 +487,8 @@ fn keys_tokens_and_adapters_show_their_last_word() {
     assert_eq!(views.tokens().expect("reads").iter().map(|t| &t.name[..]).collect::<Vec<_>>(), ["web"]);
     let adapters = views.adapters().expect("reads");
     assert_eq!(adapters.iter().map(|a| (a.digest.0[0], a.is_active())).collect::<Vec<_>>(), [(1, false), (2, true)]);
-    assert_eq!(views.adapter_history(None, 10).expect("reads").len(), 3);
-    assert_eq!(views.standing_before(Seq(100), 0).expect("reads").len(), 3);
+    assert_eq!(views.adapter_history(Some("usp"), None, 10).expect("reads").len(), 3);
+    assert_eq!(views.standing_before(Seq(100), 0).expect("reads").len(), 4);
     assert_eq!(views.standing_before(Seq(4), 0).expect("reads").len(), 1);
 }
 

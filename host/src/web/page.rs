@@ -173,7 +173,7 @@ fn adapters(html: &mut Html, overview: &Overview) {
     for adapter in &overview.adapters {
         html.raw("<div class=\"item\"><div class=\"head\">").element("b", "", &adapter.name);
         html.element("span", "dim", &adapter.version);
-        html.element("code", "faint", adapter.short_digest.as_deref().unwrap_or_default().get(..8).unwrap_or_default());
+        html.element("code", "faint", adapter.short_digest.get(..8).unwrap_or_default());
         pill(html, words::tone(adapter.state), adapter.state, words::state(adapter.state));
         html.raw("</div>");
         if let Some(day) = overview.today.iter().find(|d| adapter.state == "active" && d.adapter == adapter.name) {
@@ -181,7 +181,7 @@ fn adapters(html: &mut Html, overview: &Overview) {
             let text = format!("{} frames, {} reports{faulty}", grouped(day.frames), grouped(day.reports));
             html.element("div", "why", &text);
         }
-        if !adapter.reason.is_empty() {
+        if adapter.state != "active" && !adapter.reason.is_empty() {
             html.element("div", "why", &adapter.reason);
         }
         html.raw("</div>");
@@ -304,10 +304,14 @@ mod tests {
             file: format!("{name}.wasm"),
             name: name.into(),
             version: "1.0.0".into(),
-            digest: None,
-            short_digest: Some("9f2c41d07a5b".into()),
+            release: 0,
+            digest: "9f2c41d07a5b".repeat(5),
+            short_digest: "9f2c41d07a5b".into(),
             state,
             reason: reason.into(),
+            since: String::new(),
+            by: String::new(),
+            served: None,
             about: None,
         }
     }

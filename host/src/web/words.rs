@@ -91,7 +91,7 @@ pub fn valve(name: &str) -> (&str, &str, &'static str) {
 pub fn tone(state: &str) -> &'static str {
     match state {
         "active" | "done" | "ok" => "good",
-        "unconfirmed" => "warn",
+        "unconfirmed" | "quarantined" => "warn",
         "rejected" | "failed" | "failing" => "bad",
         _ => "calm",
     }
@@ -103,6 +103,10 @@ pub fn state(name: &str) -> &'static str {
         "active" => "运行",
         "standby" => "备用",
         "rejected" => "拒绝",
+        "conformed" => "就绪",
+        "shadow" => "影子",
+        "draining" => "排空",
+        "quarantined" => "隔离",
         "queued" => "等待",
         "sent" => "已发送",
         "unconfirmed" => "未确认",

@@ -1,0 +1,183 @@
+//! Changing who serves: handing over an adapter, putting a version into service, going back, taking one away.
+
+use super::adapters::{AdapterRow, row};
+use super::auth::Admin;
+use super::errors::{ApiError, ApiResult, ErrorBody};
+use super::requests::{Body, Named, Query};
+use super::shown_all;
+use crate::lifecycle::{self, Delivery, LifecycleError};
+use crate::limits::NOTE_BYTES_MAX;
+use crate::session::Services;
+use crate::views;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// How a file is taken.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Check and keep it only; `activate` puts it into service later.
+    #[serde(default)]
+    stage: bool,
+    /// Why a version is wanted that is older than one that has served.
+    downgrade: Option<String>,
+    /// Kept in the journal.
+    reason: Option<String>,
+}
+
+/// What is to serve, and why.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cutover {
+    /// A version, or the first digits of a digest; left out: the newest that is installed, or for `retire` the one that
+    /// serves.
+    pub version: Option<String>,
+    /// Kept in the journal.
+    pub reason: String,
+    /// The version may be older than one that has served; needs a reason.
+    pub allow_downgrade: bool,
+    /// With `retire`: also if it serves.
+    pub even_active: bool,
+}
+
+/// Hand over an adapter
+///
+/// It is checked first, and a bad file replaces nothing. Unless it is only staged, it serves from the next frame on once the
+/// answer is there, without a restart and without closing a connection.
+#[utoipa::path(put, path = "/adapters/{name}", tag = "adapters", security(("token" = ["admin"])),
+    params(("name", Path, description = "File name, ending in .wasm"), Taken),
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn install(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(file): Named<String>,
+    Query(taken): Query<Taken>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> ApiResult<Json<AdapterRow>> {
+    let bytes = body?;
+    check_words(taken.reason.iter().chain(&taken.downgrade))?;
+    change(&services, move |services| {
+        let lifecycle = &services.lifecycle;
+        let downgrade = taken.downgrade.as_deref();
+        let delivery = Delivery { file: &file, bytes: &bytes, by: &caller.name, dropped_in: false, downgrade };
+        let installed = lifecycle.install(&delivery)?;
+        if taken.stage {
+            return Ok(installed);
+        }
+        let reason = taken.reason.as_deref().or(downgrade).unwrap_or_default();
+        let order = lifecycle::Order { by: &caller.name, reason, downgrade: downgrade.is_some() };
+        lifecycle.activate(&installed.digest.to_string(), &order)
+    })
+    .await
+}
+
+/// Take away what came under a file name
+///
+/// It is taken out of the adapter directory, too. What stood by takes over.
+#[utoipa::path(delete, path = "/adapters/{name}", tag = "adapters", security(("token" = ["admin"])),
+    params(("name", Path, description = "File name, ending in .wasm")),
+    responses((status = 204), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn remove(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(file): Named<String>,
+) -> ApiResult<StatusCode> {
+    let working = services.clone();
+    let removed = tokio::task::spawn_blocking(move || working.lifecycle.take_file_away(&file, &caller.name)).await;
+    removed.map_err(|e| ApiError::internal(&e))??;
+    shown_all(&services).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Put an installed version into service
+///
+/// It serves from the next frame on; no connection is closed. The version before it stands by.
+#[utoipa::path(post, path = "/adapters/{name}/activate", tag = "adapters", security(("token" = ["admin"])),
+    params(("name", Path)), request_body = Cutover,
+    responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn activate(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(name): Named<String>,
+    Body(cutover): Body<Cutover>,
+) -> ApiResult<Json<AdapterRow>> {
+    check_words([&cutover.reason])?;
+    change(&services, move |services| {
+        let wanted = match &cutover.version {
+            Some(_) => cutover.wanted(&name),
+            None => services.lifecycle.newest(&name)?.digest.to_string(),
+        };
+        services.lifecycle.activate(&wanted, &cutover.order(&caller.name))
+    })
+    .await
+}
+
+/// Put the version that served before back into service
+///
+/// At once: it is still compiled.
+#[utoipa::path(post, path = "/adapters/{name}/rollback", tag = "adapters", security(("token" = ["admin"])),
+    params(("name", Path)), request_body = Cutover,
+    responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn rollback(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(name): Named<String>,
+    Body(cutover): Body<Cutover>,
+) -> ApiResult<Json<AdapterRow>> {
+    check_words([&cutover.reason])?;
+    change(&services, move |services| services.lifecycle.rollback(&name, &cutover.order(&caller.name))).await
+}
+
+/// Take a version out of the station
+#[utoipa::path(post, path = "/adapters/{name}/retire", tag = "adapters", security(("token" = ["admin"])),
+    params(("name", Path)), request_body = Cutover,
+    responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn retire(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(name): Named<String>,
+    Body(cutover): Body<Cutover>,
+) -> ApiResult<Json<AdapterRow>> {
+    check_words([&cutover.reason])?;
+    change(&services, move |services| {
+        let (wanted, order) = (cutover.wanted(&name), cutover.order(&caller.name));
+        services.lifecycle.retire(&wanted, &order, cutover.even_active)
+    })
+    .await
+}
+
+impl Cutover {
+    fn wanted(&self, name: &str) -> String {
+        self.version.as_ref().map_or_else(|| name.to_owned(), |version| format!("{name}@{version}"))
+    }
+
+    fn order<'a>(&'a self, by: &'a str) -> lifecycle::Order<'a> {
+        lifecycle::Order { by, reason: &self.reason, downgrade: self.allow_downgrade }
+    }
+}
+
+/// Runs a change to its end, whether or not the client waits for it, on a thread that may block.
+async fn change(
+    services: &Arc<Services>,
+    work: impl FnOnce(&Services) -> Result<views::AdapterRow, LifecycleError> + Send + 'static,
+) -> ApiResult<Json<AdapterRow>> {
+    let working = services.clone();
+    let changed = tokio::task::spawn_blocking(move || work(&working)).await;
+    let found = changed.map_err(|e| ApiError::internal(&e))??;
+    shown_all(services).await;
+    Ok(Json(row(services, found)))
+}
+
+fn check_words<'a>(words: impl IntoIterator<Item = &'a String>) -> ApiResult<()> {
+    match words.into_iter().find(|words| words.len() > NOTE_BYTES_MAX) {
+        Some(_) => Err(ApiError::bad_request(format!("a reason has at most {NOTE_BYTES_MAX} bytes"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,266 @@
+//! Who serves: putting versions into service and out of it, between two frames, and never before the entry that says so.
+
+use super::{Lifecycle, LifecycleError, Result, STATION, entered, label, order};
+use crate::adapter::{Adapter, Catalog};
+use crate::journal::AdapterState;
+use crate::limits;
+use crate::model::Digest;
+use crate::views::AdapterRow;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Who wants something, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    pub by: &'a str,
+    /// For the journal; may be empty unless something unusual is asked for.
+    pub reason: &'a str,
+    /// An older version than one that has served may serve.
+    pub downgrade: bool,
+}
+
+impl Lifecycle {
+    /// From the next frame on this version serves its name. No session ends; calls under way are finished by the old one.
+    pub fn activate(&self, wanted: &str, order: &Order<'_>) -> Result<AdapterRow> {
+        let row = self.find(wanted)?;
+        if row.state == AdapterState::Quarantined && order.reason.trim().is_empty() {
+            return Err(LifecycleError::NoReason);
+        }
+        if !row.is_active() {
+            let reason = order.downgrade.then_some(order.reason);
+            let going_back = self.refuse_downgrade(&row, reason)?;
+            self.serve(&row, &going_back.unwrap_or_else(|| order.reason.to_owned()), order.by)?;
+        }
+        self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
+    }
+
+    /// The version that served before serves again, at once: it is compiled.
+    pub fn rollback(&self, name: &str, order: &Order<'_>) -> Result<AdapterRow> {
+        let rows = self.rows();
+        if !rows.iter().any(|row| row.name == name) {
+            return Err(LifecycleError::Unknown(name.escape_debug().to_string()));
+        }
+        let active = rows.iter().find(|row| row.name == name && row.is_active());
+        let Some(before) = self.successor(name, active) else {
+            let installed: Vec<String> =
+                rows.iter().filter(|row| row.name == name && row.state.is_installed()).map(label).collect();
+            let others = format!("activate one by name; installed are {}", installed.join(", "));
+            return Err(LifecycleError::NothingBefore { name: name.to_owned(), others });
+        };
+        let why = if order.reason.is_empty() { "rolled back" } else { &format!("rolled back: {}", order.reason) };
+        self.serve(&before, why, order.by)?;
+        self.row(&before.digest).ok_or_else(|| LifecycleError::Unknown(label(&before)))
+    }
+
+    /// Takes a version out of the store. One that serves is taken out of service first, if that is really meant.
+    pub fn retire(&self, wanted: &str, order: &Order<'_>, even_active: bool) -> Result<AdapterRow> {
+        let row = self.find(wanted)?;
+        if row.is_active() && !even_active {
+            return Err(LifecycleError::Serves(label(&row)));
+        }
+        if !row.state.is_installed() && row.state != AdapterState::Quarantined {
+            return Err(LifecycleError::NotInstalled(label(&row), row.state.name()));
+        }
+        self.take_out(&row, order.reason, order.by)?;
+        self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
+    }
+
+    /// Takes over after a restart: what served serves again, from the compile cache. What cannot is rejected, and the version
+    /// before it serves.
+    pub fn resume(&self) -> Result<()> {
+        for row in self.rows().iter().filter(|row| row.state < AdapterState::Conformed) {
+            self.enter(row, AdapterState::Rejected, "the station stopped while it was being checked", STATION)?;
+        }
+        let rows = self.rows();
+        let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        names.dedup();
+        for name in names {
+            let of: Vec<&AdapterRow> = rows.iter().filter(|row| row.name == name).collect();
+            let in_state = |state| of.iter().find(|row| row.state == state).copied();
+            let last = of.iter().filter(|row| row.served_ms.is_some()).max_by_key(|row| row.served_ms).copied();
+            match (in_state(AdapterState::Active), in_state(AdapterState::Draining)) {
+                (Some(active), draining) => {
+                    if let Some(old) = draining {
+                        self.enter(old, AdapterState::Standby, "the station stopped meanwhile", STATION)?;
+                    }
+                    self.resume_active(active)?;
+                }
+                // The entry of its successor was never written.
+                (None, Some(draining)) => self.serve(draining, "its successor never began", STATION)?,
+                // The station stopped before the standby had taken over.
+                (None, None) => {
+                    if let Some(bad) = last.filter(|row| row.state == AdapterState::Quarantined) {
+                        self.take_over(bad)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resume_active(&self, row: &AdapterRow) -> Result<()> {
+        match self.prepare(row) {
+            Ok(adapter) => drop(self.catalog.put_in_service(&adapter)),
+            Err(error @ LifecycleError::Journal(_)) => return Err(error),
+            Err(error) => {
+                self.enter(row, AdapterState::Rejected, &error.to_string(), STATION)?;
+                self.take_over(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles what stands by, so that going back takes no time. Not in anybody's way.
+    pub fn warm_up(&self) {
+        for row in self.rows().iter().filter(|row| row.state == AdapterState::Standby) {
+            if let Err(error) = self.prepare(row) {
+                tracing::warn!(adapter = %label(row), %error, "stands by but could not serve");
+            }
+        }
+    }
+
+    /// Judges what serves by the trust file as it is now.
+    pub(super) fn review(&self) {
+        for row in self.rows().iter().filter(|row| row.is_active()) {
+            match self.vouched(row) {
+                Err(LifecycleError::Untrusted(why)) => self.condemn(&row.digest, &format!("no longer trusted: {why}")),
+                Err(error) => tracing::warn!(adapter = %label(row), %error, "goes on serving"),
+                Ok(_) => {}
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Marks a version for quarantine; `carry_out` does it.
+    pub(super) fn condemn(&self, digest: &Digest, why: &str) {
+        self.tasks().condemned.insert(*digest, why.to_owned());
+        self.changed.notify_one();
+    }
+
+    /// Puts versions over their budget into quarantine, and what stood by into service.
+    pub fn carry_out(&self) -> Result<()> {
+        let condemned = std::mem::take(&mut self.tasks().condemned);
+        for (digest, why) in condemned {
+            if let Some(row) = self.row(&digest).filter(AdapterRow::is_active) {
+                self.quarantine(&row, &why)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, row: &AdapterRow, why: &str) -> Result<()> {
+        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        self.enter(row, AdapterState::Quarantined, why, STATION)?;
+        self.catalog.take_out_of_service(&row.name);
+        drop(cutover);
+        self.take_over(row)
+    }
+
+    /// The newest that served before this one serves again; none may be left.
+    fn take_over(&self, from: &AdapterRow) -> Result<()> {
+        while let Some(next) = self.successor(&from.name, Some(from)) {
+            match self.serve(&next, &format!("takes over from {}", from.version), STATION) {
+                Err(error @ LifecycleError::Journal(_)) => return Err(error),
+                Err(error) => self.enter(&next, AdapterState::Rejected, &error.to_string(), STATION)?,
+                Ok(()) => return Ok(()),
+            }
+        }
+        tracing::warn!(adapter = %from.name, "nobody serves it now; frames are kept until one does");
+        Ok(())
+    }
+
+    /// Whom to go back to. A newer one than this was left for a reason.
+    fn successor(&self, name: &str, than: Option<&AdapterRow>) -> Option<AdapterRow> {
+        let stands_by = |row: &AdapterRow| row.name == name && row.state == AdapterState::Standby;
+        let older = |row: &AdapterRow| than.is_none_or(|than| order(row, than).is_le());
+        self.rows().into_iter().filter(|row| stands_by(row) && older(row)).max_by_key(|row| row.served_ms)
+    }
+
+    /// Of the versions that came by themselves, or served before, the newest: for a name whose file was taken away.
+    pub(super) fn elect(&self, name: &str, why: &str, by: &str) -> Result<()> {
+        let may = |row: &AdapterRow| {
+            row.name == name
+                && (row.state == AdapterState::Standby || row.state == AdapterState::Conformed && row.origin.dropped_in)
+        };
+        match self.rows().into_iter().filter(may).max_by(order) {
+            Some(row) if self.catalog.active(name).is_none() => self.serve(&row, why, by),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn take_out(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
+        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        self.enter(row, AdapterState::Retired, why, by)?;
+        if self.catalog.active(&row.name).is_some_and(|active| active.digest == row.digest) {
+            self.catalog.take_out_of_service(&row.name);
+        }
+        drop(cutover);
+        self.catalog.forget(&row.digest);
+        Ok(self.store.remove(&row.digest)?)
+    }
+
+    /// Everything but the entries is done before them, so that the step itself takes no time.
+    pub(super) fn serve(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
+        let adapter = self.prepare(row)?;
+        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.catalog.active(&row.name).filter(|before| before.digest != row.digest);
+        let before = before.and_then(|before| Some((self.row(&before.digest)?, before)));
+        let mut facts = Vec::new();
+        if let Some((old, _)) = &before {
+            facts.push(entered(old, AdapterState::Draining, &format!("{} takes its place", row.version), by));
+        }
+        facts.push(entered(row, AdapterState::Active, why, by));
+        self.tell(&facts)?;
+        self.catalog.put_in_service(&adapter);
+        drop(cutover);
+        self.tasks().served.insert(row.name.clone());
+        self.changed.notify_one();
+        if let Some((old, code)) = before {
+            drain(&code);
+            let still = self.row(&old.digest).is_some_and(|row| row.state == AdapterState::Draining);
+            if still {
+                self.enter(&old, AdapterState::Standby, &format!("{} serves", row.version), by)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its code, at hand, and fit to serve here.
+    fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
+        if !row.state.is_installed() && row.state != AdapterState::Quarantined {
+            return Err(LifecycleError::NotInstalled(label(row), row.state.name()));
+        }
+        let bytes = self.vouched(row)?;
+        let adapter = match self.catalog.at_hand(&row.digest) {
+            Some(adapter) => adapter,
+            None => self.catalog.load(&bytes)?,
+        };
+        for bound in self.profiles.iter().filter(|bound| bound.adapter == row.name) {
+            adapter.try_profile(&bound.options).map_err(|why| LifecycleError::Profile {
+                listener: bound.listener.clone(),
+                why: if bound.profile.is_empty() { why } else { format!("[profile.{}] {why}", bound.profile) },
+            })?;
+        }
+        Ok(adapter)
+    }
+
+    /// Its bytes, if they are what came in and are still trusted.
+    fn vouched(&self, row: &AdapterRow) -> Result<Vec<u8>> {
+        let bytes = self.store.get(&row.digest)?;
+        self.judge(&bytes, &Catalog::inspect(&bytes)?, true)?;
+        Ok(bytes)
+    }
+}
+
+/// Waits for the last call under way. It is a matter of milliseconds; one that takes longer finishes by itself.
+fn drain(code: &Arc<Adapter>) {
+    // The catalog keeps one, and here is one.
+    const HELD: usize = 2;
+    let step = Duration::from_millis(1);
+    for _ in 0..limits::ADAPTER_DRAIN_MAX.as_millis() {
+        if Arc::strong_count(code) <= HELD {
+            return;
+        }
+        std::thread::sleep(step);
+    }
+}

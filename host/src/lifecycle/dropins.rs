@@ -1,0 +1,236 @@
+//! The adapter directory: a `.wasm` file that is dropped into it is installed and serves; one that is taken away retires what
+//! it brought. Only changes count: what a person decided later stays decided.
+
+use super::{Delivery, Lifecycle, LifecycleError, Result, label, order};
+use crate::adapter::Catalog;
+use crate::journal::AdapterState;
+use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX};
+use crate::model::Digest;
+use crate::views::AdapterRow;
+use cap_std::fs::{Dir, Metadata, MetadataExt};
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::sync::PoisonError;
+
+/// The directory, as it was seen last.
+pub(super) struct DropIns {
+    dir: Dir,
+    files: BTreeMap<String, File>,
+    /// At the first look every file counts as finished, and is no news if it is known.
+    looked_before: bool,
+    trust: Option<Print>,
+}
+
+struct File {
+    print: Print,
+    digest: Option<Digest>,
+    /// Seen twice with the same print: not being written any more.
+    settled: bool,
+    /// Dealt with, whatever came of it.
+    done: bool,
+    rejected: bool,
+}
+
+/// Enough of a file's metadata to notice that it changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print {
+    bytes: u64,
+    modified_s: i64,
+    modified_ns: i64,
+    inode: u64,
+}
+
+/// A file that is new, or new in content.
+struct Arrival {
+    file: String,
+    bytes: Vec<u8>,
+    settled: bool,
+}
+
+impl Lifecycle {
+    /// Looks at the directory and at the trust file, and does what their changes ask for. Blocks for as long as compiling
+    /// takes; one look at a time.
+    pub fn follow_dropins(&self) -> io::Result<()> {
+        let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !std::mem::replace(&mut dropins.looked_before, true);
+        let trust = self.data.metadata(super::TRUST_FILE).ok().map(|about| Print::of(&about));
+        if std::mem::replace(&mut dropins.trust, trust) != trust && !first {
+            dropins.retry_rejected();
+            self.review();
+        }
+        let (arrivals, gone) = dropins.look(first)?;
+        *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
+        for file in gone {
+            log(&file, self.take_away(&file, "its file was taken out of the directory", &file));
+        }
+        let mut fresh = Vec::new();
+        for Arrival { file, bytes, settled } in arrivals {
+            let unfinished = Catalog::inspect(&bytes).is_err_and(|error| error.may_be_unfinished());
+            if unfinished && !settled {
+                continue;
+            }
+            let outcome = self.arrived(&file, &bytes, first);
+            if let Some(known) = dropins.files.get_mut(&file) {
+                let row = known.digest.and_then(|digest| self.row(&digest));
+                (known.done, known.rejected) = (true, row.is_none_or(|row| row.state == AdapterState::Rejected));
+            }
+            fresh.extend(log(&file, outcome).flatten());
+        }
+        drop(dropins);
+        self.serve_newest(fresh);
+        Ok(())
+    }
+
+    /// Retires all that came under this name and takes the file out of the directory. What stood by takes over.
+    pub fn take_file_away(&self, file: &str, by: &str) -> Result<()> {
+        let was_there = {
+            let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
+            dropins.files.remove(file).is_some() && dropins.dir.remove_file(file).is_ok()
+        };
+        let known = self.rows().iter().any(|row| row.origin.file == file && row.state.is_installed());
+        if !was_there && !known {
+            return Err(LifecycleError::Unknown(file.escape_debug().to_string()));
+        }
+        self.take_away(file, "its file was removed", by)
+    }
+
+    /// `None`: nothing is to be done about it.
+    fn arrived(&self, file: &str, bytes: &[u8], first: bool) -> Result<Option<AdapterRow>> {
+        let delivery = Delivery { file, bytes, by: file, dropped_in: true, downgrade: None };
+        if let Some(row) = self.row(&Digest::of(bytes)).filter(|_| first) {
+            // After a restart the journal knows better than the directory what was decided.
+            let decided = matches!(row.state, AdapterState::Retired | AdapterState::Quarantined)
+                || row.state.is_installed() && self.store.get(&row.digest).is_ok();
+            let no_news = row.state == AdapterState::Rejected
+                && self.refusal(&delivery, &row).is_some_and(|refusal| refusal.to_string() == row.why);
+            if decided || no_news {
+                tracing::debug!(file, adapter = %label(&row), state = row.state.name(), "known");
+                return Ok(None);
+            }
+        }
+        self.install(&delivery).map(Some)
+    }
+
+    /// Of each name the newest that has come, unless a newer one serves.
+    fn serve_newest(&self, mut fresh: Vec<AdapterRow>) {
+        fresh.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| order(a, b)));
+        for of_name in fresh.chunk_by(|a, b| a.name == b.name) {
+            let Some(newest) = of_name.last() else { continue };
+            let active = self.catalog.active(&newest.name).and_then(|active| self.row(&active.digest));
+            let beaten = active.is_some_and(|active| active.digest == newest.digest || order(&active, newest).is_gt());
+            if !beaten {
+                let file = &newest.origin.file;
+                let served = self.refuse_downgrade(newest, None).and_then(|_| self.serve(newest, "dropped in", file));
+                log(file, served);
+            }
+        }
+    }
+
+    fn take_away(&self, file: &str, why: &str, by: &str) -> Result<()> {
+        let mut names = Vec::new();
+        for row in self.rows().into_iter().filter(|row| row.origin.file == file && row.state.is_installed()) {
+            self.take_out(&row, why, by)?;
+            names.push(row.name);
+        }
+        names.dedup();
+        names.iter().try_for_each(|name| self.elect(name, &format!("{file}: {why}"), by))
+    }
+}
+
+impl DropIns {
+    pub fn new(dir: Dir) -> Self {
+        Self { dir, files: BTreeMap::new(), looked_before: false, trust: None }
+    }
+
+    /// What came, in the order of names, and which files are gone.
+    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<String>)> {
+        let present = self.present()?;
+        let gone = self.files.keys().filter(|file| !present.contains_key(*file)).cloned().collect::<Vec<_>>();
+        self.files.retain(|file, _| present.contains_key(file));
+        let mut arrivals = Vec::new();
+        for (file, print) in present {
+            if let Some(bytes) = self.changed(&file, print, first) {
+                let settled = self.files.get(&file).is_some_and(|file| file.settled);
+                arrivals.push(Arrival { file, bytes, settled });
+            }
+        }
+        Ok((arrivals, gone))
+    }
+
+    /// A file counts as settled once two looks saw it alike, so that one written in two halves within a clock tick is not
+    /// missed. `None`: nothing new in it.
+    fn changed(&mut self, name: &str, print: Print, first: bool) -> Option<Vec<u8>> {
+        let known = self.files.get_mut(name);
+        if known.as_ref().is_some_and(|file| file.print == print && file.settled && file.done) {
+            return None;
+        }
+        // A file that cannot be read now may be readable at the next look.
+        let bytes = read(&self.dir, name).inspect_err(|error| tracing::debug!(name, %error, "cannot be read")).ok()?;
+        let digest = Some(Digest::of(&bytes));
+        match known {
+            Some(file) if file.digest == digest => {
+                file.settled = file.print == print;
+                file.print = print;
+                (!file.done).then_some(bytes)
+            }
+            _ => {
+                let file = File { print, digest, settled: first, done: false, rejected: false };
+                self.files.insert(name.to_owned(), file);
+                Some(bytes)
+            }
+        }
+    }
+
+    fn digests(&self) -> BTreeMap<String, Digest> {
+        self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.digest?))).collect()
+    }
+
+    /// What was refused may be welcome under another trust file.
+    fn retry_rejected(&mut self) {
+        self.files.values_mut().filter(|file| file.rejected).for_each(|file| file.done = false);
+    }
+
+    /// Names and prints of the adapter files.
+    fn present(&self) -> io::Result<BTreeMap<String, Print>> {
+        let mut present = BTreeMap::new();
+        for entry in self.dir.entries()? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !is_adapter_file(&name) {
+                continue;
+            }
+            // Follows links within the directory; a file that vanished meanwhile is simply not there.
+            if let Ok(about) = self.dir.metadata(&name)
+                && about.is_file()
+            {
+                present.insert(name, Print::of(&about));
+            }
+            if present.len() > ADAPTER_FILES_MAX {
+                return Err(io::Error::other(format!("more than {ADAPTER_FILES_MAX} adapter files")));
+            }
+        }
+        Ok(present)
+    }
+}
+
+impl Print {
+    fn of(about: &Metadata) -> Self {
+        Self { bytes: about.len(), modified_s: about.mtime(), modified_ns: about.mtime_nsec(), inode: about.ino() }
+    }
+}
+
+fn log<T>(file: &str, outcome: Result<T>) -> Option<T> {
+    outcome.inspect_err(|error| tracing::warn!(file, %error, "the adapter directory")).ok()
+}
+
+fn read(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to be refused.
+    dir.open(name)?.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `name.wasm`; hidden files are drafts.
+fn is_adapter_file(name: &str) -> bool {
+    !name.starts_with('.') && std::path::Path::new(name).extension().is_some_and(|extension| extension == "wasm")
+}

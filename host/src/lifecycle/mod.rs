@@ -1,0 +1,328 @@
+//! The life of adapters: which come in, which serve, which step back, and that every step is an entry before it counts.
+//!
+//! `install` checks what comes in, `cutover` changes who serves, `dropins` follows the adapter directory, `trust` says whose
+//! signatures are asked for, `strikes` counts the harm that one does. The code itself is the catalog's; what devices say is
+//! not known here.
+//!
+//! All of it may block: sessions never wait for anything here but a lock around a few numbers.
+
+mod cutover;
+mod dropins;
+mod install;
+mod strikes;
+mod trust;
+
+pub use cutover::Order;
+pub use install::Delivery;
+pub use strikes::Struck;
+pub use trust::{Distrust, Judged, Trust, Unsigned};
+
+use crate::adapter::{Catalog, LoadError, Manifest, Store, StoreError};
+use crate::clock::Clock;
+use crate::journal::{AdapterFact, AdapterState, AdapterStep, Entry, Fact, Journal};
+use crate::limits;
+use crate::model::Digest;
+use crate::views::{AdapterRow, ViewError, Views};
+use cap_std::fs::Dir;
+use dropins::DropIns;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use strikes::Strikes;
+use tokio::sync::Notify;
+
+/// Who asks, where nobody does.
+const STATION: &str = "station";
+const TRUST_FILE: &str = "trust.toml";
+
+/// All adapters of a station and where they stand.
+pub struct Lifecycle {
+    catalog: Arc<Catalog>,
+    store: Store,
+    journal: Journal,
+    clock: Clock,
+    /// The data directory, for the trust file.
+    data: Dir,
+    unsigned: Unsigned,
+    /// How listeners speak with adapters: a version that does not take these profiles may not serve.
+    profiles: Vec<Bound>,
+    dropins: Mutex<DropIns>,
+    /// What lies in the adapter directory, by file.
+    dropped_in: RwLock<BTreeMap<String, Digest>>,
+    /// What the view shows, without its delay.
+    book: RwLock<BTreeMap<Digest, AdapterRow>>,
+    /// Held while entries are written, so that the book follows their order.
+    telling: Mutex<()>,
+    /// Held while who serves changes.
+    cutover: Mutex<()>,
+    strikes: Mutex<Strikes>,
+    tasks: Mutex<Tasks>,
+    changed: Notify,
+}
+
+/// A profile under which a listener speaks with an adapter.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    pub adapter: String,
+    pub listener: String,
+    /// Empty: the adapter's defaults.
+    pub profile: String,
+    /// Its JSON.
+    pub options: String,
+}
+
+/// What is left to do by somebody who may take his time.
+#[derive(Default)]
+struct Tasks {
+    /// Names that something else serves now: what was unreadable may be readable.
+    served: BTreeSet<String>,
+    /// Versions over their budget, and why.
+    condemned: BTreeMap<Digest, String>,
+}
+
+/// The parts that a station hands over.
+pub struct Parts {
+    pub catalog: Arc<Catalog>,
+    pub journal: Journal,
+    pub clock: Clock,
+    pub data: Dir,
+    pub store: Dir,
+    /// The adapter directory.
+    pub dropins: Dir,
+    pub unsigned: Unsigned,
+    pub profiles: Vec<Bound>,
+}
+
+/// Why nothing came of it. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    #[error("`{0}` is no name for an adapter file; write letters, digits, `-`, `_` and `.`, and end in .wasm")]
+    FileName(String),
+    #[error("{0}")]
+    Unfit(#[from] LoadError),
+    #[error("not trusted: {0}")]
+    Untrusted(#[from] Distrust),
+    #[error("trust.toml: {0}")]
+    TrustFile(String),
+    #[error(
+        "a downgrade: {found} is older than {highest}, which has served here; to go back, use `polymeter adapter rollback`, \
+         or say --allow-downgrade with a --reason"
+    )]
+    Downgrade { found: String, highest: String },
+    #[error("listener `{listener}` speaks with it under a profile it does not take: {why}; correct the profile first")]
+    Profile { listener: String, why: String },
+    #[error("there is no adapter `{0}` here; `polymeter adapter list --all` shows all there are")]
+    Unknown(String),
+    #[error("`{0}` can mean more than one version; name it as NAME@VERSION or by more digits of its digest")]
+    Ambiguous(String),
+    #[error("{0} is {1}; install it again")]
+    NotInstalled(String, &'static str),
+    #[error("{0} serves; activate another version first, or retire it with --even-active")]
+    Serves(String),
+    #[error("no version of `{name}` has served before the present one; {others}")]
+    NothingBefore { name: String, others: String },
+    #[error("this needs a reason; say why with --reason, the journal keeps it")]
+    NoReason,
+    #[error("{} versions are installed already; retire some first", limits::ADAPTERS_INSTALLED_MAX)]
+    Full,
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the journal cannot be written, so nothing was done: {0}")]
+    Journal(String),
+}
+
+pub type Result<T> = std::result::Result<T, LifecycleError>;
+
+impl Lifecycle {
+    /// Takes over what the views know. Nothing serves before `resume`.
+    pub fn open(parts: Parts, views: &Views) -> std::result::Result<Self, ViewError> {
+        let Parts { catalog, journal, clock, data, store, dropins, unsigned, profiles } = parts;
+        let book = views.adapters()?.into_iter().map(|row| (row.digest, row)).collect();
+        Ok(Self {
+            catalog,
+            store: Store::open(store),
+            journal,
+            clock,
+            data,
+            unsigned,
+            profiles,
+            dropins: Mutex::new(DropIns::new(dropins)),
+            dropped_in: RwLock::default(),
+            book: RwLock::new(book),
+            telling: Mutex::default(),
+            cutover: Mutex::default(),
+            strikes: Mutex::default(),
+            tasks: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Every component that ever came, by name and then by when it came.
+    pub fn rows(&self) -> Vec<AdapterRow> {
+        let mut rows: Vec<AdapterRow> =
+            self.book.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        rows.sort_by(|a, b| (&a.name, a.first_ms, a.seq).cmp(&(&b.name, b.first_ms, b.seq)));
+        rows
+    }
+
+    /// Those that a person asks for at first: installed, or lying refused in the adapter directory.
+    pub fn present(&self) -> Vec<AdapterRow> {
+        let lies_there = |row: &AdapterRow| {
+            let dropped_in = self.dropped_in.read().unwrap_or_else(PoisonError::into_inner);
+            dropped_in.get(&row.origin.file) == Some(&row.digest)
+        };
+        let matters = |row: &AdapterRow| match row.state {
+            AdapterState::Retired => false,
+            AdapterState::Rejected => lies_there(row),
+            _ => true,
+        };
+        self.rows().into_iter().filter(matters).collect()
+    }
+
+    pub fn row(&self, digest: &Digest) -> Option<AdapterRow> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    /// The one version that somebody means: `name`, `name@version`, or the first digits of a digest. A bare name means the
+    /// version that serves, or else the newest that is installed.
+    pub fn find(&self, wanted: &str) -> Result<AdapterRow> {
+        let rows = self.rows();
+        if let Some((name, version)) = wanted.split_once('@') {
+            let mut of =
+                rows.into_iter().filter(|row| row.name == name && (row.version == version || is_digest(row, version)));
+            let mut found: Vec<AdapterRow> = of.by_ref().collect();
+            if found.len() > 1 {
+                found.retain(|row| row.state.is_installed());
+            }
+            return one(found, wanted);
+        }
+        let named: Vec<&AdapterRow> = rows.iter().filter(|row| row.name == wanted).collect();
+        if let Some(active) = named.iter().find(|row| row.is_active()) {
+            return Ok((*active).clone());
+        }
+        let installed = named.iter().filter(|row| row.state.is_installed()).max_by(|a, b| order(a, b));
+        match installed.or(named.last()) {
+            Some(row) => Ok((*row).clone()),
+            None => one(rows.into_iter().filter(|row| is_digest(row, wanted)).collect(), wanted),
+        }
+    }
+
+    /// The newest version of that name that may be put into service.
+    pub fn newest(&self, name: &str) -> Result<AdapterRow> {
+        let installed = self.rows().into_iter().filter(|row| row.name == name && row.state.is_installed());
+        installed.max_by(order).ok_or_else(|| LifecycleError::Unknown(name.escape_debug().to_string()))
+    }
+
+    /// Waits until there is something for `chores`.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Names that something else serves since the last call. What could not be read may be read now.
+    pub fn newly_served(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.tasks().served)
+    }
+
+    /// The trust file as it is now; none is one that trusts nobody.
+    fn trust(&self) -> Result<Trust> {
+        let mut text = String::new();
+        let read = self.data.open(TRUST_FILE).and_then(|file| {
+            // One byte more than allowed is enough to be refused.
+            file.take(limits::TRUST_BYTES_MAX as u64 + 1).read_to_string(&mut text)
+        });
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LifecycleError::TrustFile(error.to_string())),
+            _ => Trust::parse(&text).map_err(LifecycleError::TrustFile),
+        }
+    }
+
+    fn judge(&self, bytes: &[u8], manifest: &Manifest, again: bool) -> Result<String> {
+        let now = self.clock.civil(self.clock.now_ms());
+        let judged = if again { Judged::Again } else { Judged::At(now) };
+        Ok(self.trust()?.judge(bytes, manifest, self.unsigned, judged)?)
+    }
+
+    /// Makes steps durable, in this order, and folds them. Either all are kept or, on an error, none counts.
+    fn tell(&self, facts: &[AdapterFact]) -> Result<()> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let at_ms = self.clock.now_ms();
+        let failed = |error: crate::journal::AppendError| LifecycleError::Journal(error.to_string());
+        let mut receipts = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let entry = Entry { at_ms, fact: Fact::Adapter(fact.clone()) };
+            receipts.push(self.journal.submit_blocking(entry).map_err(failed)?);
+        }
+        let seqs = receipts.into_iter().map(|receipt| receipt.wait().map_err(failed)).collect::<Result<Vec<_>>>()?;
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        for (fact, seq) in facts.iter().zip(seqs) {
+            let before = book.remove(&fact.digest);
+            book.insert(fact.digest, AdapterRow::after(before, fact, seq, at_ms));
+            let (state, why) = (fact.step.state().name(), fact.step.why());
+            tracing::info!(adapter = %fact.name, version = %fact.version, digest = %fact.digest.short(), by = %fact.by, why, "{state}");
+        }
+        Ok(())
+    }
+
+    fn enter(&self, row: &AdapterRow, state: AdapterState, why: &str, by: &str) -> Result<()> {
+        self.tell(&[entered(row, state, why, by)])
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        // Each change is one insert or take, so a panic elsewhere leaves nothing half done.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LifecycleError {
+    /// Whether the file itself is at fault, so that it is marked as rejected.
+    fn rejects(&self) -> bool {
+        matches!(
+            self,
+            Self::Unfit(_)
+                | Self::Untrusted(_)
+                | Self::TrustFile(_)
+                | Self::Downgrade { .. }
+                | Self::Full
+                | Self::Store(_)
+        )
+    }
+}
+
+fn entered(row: &AdapterRow, state: AdapterState, why: &str, by: &str) -> AdapterFact {
+    let mut why = why.to_owned();
+    why.truncate(why.floor_char_boundary(limits::NOTE_BYTES_MAX));
+    AdapterFact {
+        name: row.name.clone(),
+        version: row.version.clone(),
+        digest: row.digest,
+        step: AdapterStep::Entered { state, why },
+        by: by.to_owned(),
+    }
+}
+
+/// Older before newer: by the vendor's counter, then by version.
+fn order(a: &AdapterRow, b: &AdapterRow) -> Ordering {
+    let version = |row: &AdapterRow| row.version.parse().unwrap_or(semver::Version::new(0, 0, 0));
+    a.origin.release.cmp(&b.origin.release).then_with(|| version(a).cmp_precedence(&version(b)))
+}
+
+/// `name@version`, and the release where the vendor counts them.
+fn label(row: &AdapterRow) -> String {
+    match row.origin.release {
+        0 => format!("{}@{}", row.name, row.version),
+        release => format!("{}@{} (release {release})", row.name, row.version),
+    }
+}
+
+fn is_digest(row: &AdapterRow, text: &str) -> bool {
+    text.len() >= 6 && row.digest.to_string().starts_with(text)
+}
+
+fn one(mut rows: Vec<AdapterRow>, wanted: &str) -> Result<AdapterRow> {
+    match (rows.pop(), rows.is_empty()) {
+        (Some(row), true) => Ok(row),
+        (Some(_), false) => Err(LifecycleError::Ambiguous(wanted.escape_debug().to_string())),
+        (None, _) => Err(LifecycleError::Unknown(wanted.escape_debug().to_string())),
+    }
+}

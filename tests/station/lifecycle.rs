@@ -1,0 +1,203 @@
+//! The life of adapters in a running station: swaps under open sessions, going back, trust, quarantine, restarts.
+
+use fleet::edition;
+use fleet::station::{Listener, Settings, bundled_adapters};
+use polymeter::adapter::{SecretKey, sign};
+use polymeter_tests::guest::Guest;
+use polymeter_tests::peer::Peer;
+use polymeter_tests::scratch::Scratch;
+use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{Terminal, meter};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use usp::device::{Device, Terminal as Kind};
+
+/// The bundled adapter with another manifest.
+fn another_edition(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let files = bundled_adapters().expect("bundled adapters");
+    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
+    edition::with_manifest(&std::fs::read(usp).expect("a file"), edit).expect("an adapter")
+}
+
+fn version(version: &str) -> Vec<u8> {
+    another_edition(|manifest| manifest["version"] = version.into())
+}
+
+fn upload(site: &Site, bytes: Vec<u8>) -> Value {
+    site.client().upload("adapters/usp.wasm", bytes).expect("an installed adapter")
+}
+
+/// `version state`, by version.
+fn states(site: &Site, name: &str) -> Vec<String> {
+    let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let rows = site.rows("adapters?all=true");
+    let mut states: Vec<_> = rows
+        .iter()
+        .filter(|row| row["name"] == name)
+        .map(|row| format!("{} {}", word(row, "version"), word(row, "state")))
+        .collect();
+    states.sort();
+    states
+}
+
+fn always_online(site: &Site, address: &str) -> Terminal {
+    let mut device = Device::new(Kind::Meter, address, 0x0049);
+    device.readings = meter(address).readings;
+    Terminal::tcp(device, site.meters())
+}
+
+const METERS: u64 = 20;
+const SWAPS: usize = 30;
+
+/// Every frame is acknowledged, once, on the connection that it began with.
+#[test]
+fn swaps_under_open_sessions_lose_nothing_and_close_nothing() {
+    let site = Site::usual();
+    upload(&site, version("1.1.0"));
+    let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|threads| {
+        let meters: Vec<_> = (0..METERS)
+            .map(|number| {
+                let (site, done, sent) = (&site, &done, &sent);
+                threads.spawn(move || {
+                    let mut terminal = always_online(site, &format!("500012345678{number:02}"));
+                    assert_eq!(terminal.register().result, 0);
+                    let mut frames = 1;
+                    while !done.load(Relaxed) || frames < 3 {
+                        assert_eq!(terminal.heartbeat().result, 0);
+                        frames += 1;
+                        sent.fetch_add(1, Relaxed);
+                    }
+                    frames
+                })
+            })
+            .collect();
+        let client = site.client();
+        for swap in 0..SWAPS {
+            // Under fire: some frames come between any two swaps.
+            let before = sent.load(Relaxed);
+            wait_until("frames come", || (sent.load(Relaxed) > before + 2 * METERS).then_some(()));
+            let version = if swap % 2 == 0 { "1.0.0" } else { "1.1.0" };
+            let body = json!({"version": version, "allow_downgrade": true, "reason": "to and fro"});
+            let row = client.post("adapters/usp/activate", &body).expect("a cutover");
+            assert_eq!((&row["version"], &row["state"]), (&version.into(), &"active".into()));
+        }
+        done.store(true, Relaxed);
+        let frames: Vec<u64> = meters.into_iter().map(|meter| meter.join().expect("a meter that lived")).collect();
+        for (number, frames) in frames.into_iter().enumerate() {
+            let device = site.device(&format!("usp/500012345678{number:02}")).expect("known");
+            assert_eq!(device["counts"]["frames"], frames, "{device}");
+            assert_eq!((&device["counts"]["faults"], &device["counts"]["duplicates"]), (&0.into(), &0.into()));
+        }
+    });
+    assert_eq!(site.rows("quarantine"), [Value::Null; 0]);
+    let steps = site.rows("adapters/usp/history");
+    assert_eq!(steps.iter().filter(|step| step["state"] == "active").count(), SWAPS + 2);
+    assert_eq!(states(&site, "usp"), ["1.0.0 standby", "1.1.0 active"]);
+}
+
+#[test]
+fn an_operator_stages_activates_and_goes_back_on_the_command_line() {
+    let mut site = Site::usual();
+    let scratch = Scratch::new();
+    scratch.write("new.wasm", &version("2.0.0"));
+    let file = scratch.path("new.wasm").display().to_string();
+    let (url, token) = (format!("http://{}", site.http().expect("runs")), site.token().to_owned());
+    let run = |args: &[&str]| {
+        let access = ["--url", &url, "--token", &token];
+        site.run(&[&["adapter"], args, &access].concat()).unwrap_or_else(|error| format!("{error:#}"))
+    };
+    assert!(run(&["install", &file, "--stage"]).starts_with("usp 2.0.0 is conformed"));
+    assert!(
+        run(&["activate", "usp", "--reason", "new valve codes"]).starts_with("usp 2.0.0 is active: new valve codes")
+    );
+    assert!(run(&["rollback", "usp", "--reason", "totals differ"]).starts_with("usp 1.0.0 is active: rolled back"));
+    assert!(run(&["activate", "usp@2.0.0"]).starts_with("usp 2.0.0 is active"));
+    let refused = run(&["activate", "usp@1.0.0"]);
+    assert!(refused.contains("a downgrade"), "{refused}");
+    assert!(run(&["retire", "usp"]).contains("usp@2.0.0 serves"));
+    assert!(run(&["retire", "usp@1.0.0"]).starts_with("usp 1.0.0 is retired"));
+    let history = run(&["history", "usp"]);
+    for words in ["new valve codes", "rolled back: totals differ", "fleet", "retired"] {
+        assert!(history.contains(words), "no {words:?} in\n{history}");
+    }
+    assert!(!run(&["list"]).contains("retired") && run(&["show", "usp"]).contains("retired"));
+    // What was decided outlives a power cut, with the file of the first version still lying in the directory.
+    let before = states(&site, "usp");
+    site.power_cut();
+    assert_eq!(states(&site, "usp"), before);
+    assert_eq!(before, ["1.0.0 retired", "2.0.0 active"]);
+}
+
+#[test]
+fn without_dev_only_signed_files_serve() {
+    let vendor = SecretKey::from_seed(&[7; 32]);
+    let scratch = Scratch::new();
+    let signed = sign(&version("1.0.0"), &vendor).expect("signed");
+    scratch.write("usp.wasm", &signed);
+    let settings = Settings { unsigned: false, ..Settings::usual() };
+    let mut site = Site::with_adapters(&settings, &[scratch.path("usp.wasm")]);
+    let refused = site.rows("adapters");
+    let reason = refused[0]["reason"].as_str().unwrap_or_default();
+    assert!(refused[0]["state"] == "rejected" && reason.contains("no rule in trust.toml"), "{refused:?}");
+    let trust =
+        format!("[keys]\nacme = \"{}\"\n[[rule]]\nadapters = [\"usp\"]\nall_of = [\"acme\"]\n", vendor.public());
+    std::fs::write(site.data().join("trust.toml"), trust).expect("written");
+    wait_until("the trust file is seen", || (states(&site, "usp") == ["1.0.0 active"]).then_some(()));
+    let error = site.client().upload("adapters/usp.wasm", version("1.1.0")).expect_err("unsigned").to_string();
+    assert!(error.contains("unsigned"), "{error}");
+    Terminal::tcp(meter("50001234567810"), site.meters()).whole_communication();
+    site.power_cut();
+    assert_eq!(states(&site, "usp"), ["1.0.0 active", "1.1.0 rejected"]);
+    Terminal::tcp(meter("50001234567810"), site.meters()).whole_communication();
+}
+
+/// The frames of three meters upset the new version; the one before reads them.
+#[test]
+fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
+    client.upload("adapters/a.wasm", bad.component()).expect("installed: it has no vectors to fail");
+    let mut frames = 0;
+    wait_until("the bad one goes", || {
+        for own in ["127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"] {
+            Peer::udp_from(own, site.nb_iot()).send(&[0x68, 1, 2, 3]);
+            frames += 1;
+        }
+        (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(())
+    });
+    wait_until("its frames are read", || {
+        let device = site.device("test/12345678")?;
+        let nothing_waits = site.rows("quarantine").is_empty();
+        (nothing_waits && device["counts"]["frames"].as_u64() <= Some(frames)).then_some(())
+    });
+    let steps = site.rows("adapters/a/history");
+    let told: Vec<_> = steps.iter().take(2).map(|s| (s["state"].clone(), s["by"].clone())).collect();
+    assert_eq!(told, [("active".into(), "station".into()), ("quarantined".into(), "station".into())]);
+}
+
+/// A session's state of another layout is never read: the device is told to come again.
+#[test]
+fn another_layout_of_state_makes_sessions_begin_anew() {
+    let site = Site::usual();
+    let mut terminal = always_online(&site, "50001234567850");
+    terminal.register();
+    assert_eq!(terminal.heartbeat().result, 0);
+    upload(
+        &site,
+        another_edition(|manifest| {
+            manifest["version"] = "2.0.0".into();
+            manifest["state-version"] = 2.into();
+        }),
+    );
+    let frame = terminal.device.daily(terminal.now, &[]);
+    terminal.peer.send(&frame);
+    terminal.peer.until_closed();
+    terminal.reconnect(site.meters());
+    assert_eq!(terminal.register().result, 0);
+    assert_eq!(terminal.daily().result, 0);
+    assert!(!site.readings("usp/50001234567850", "working-volume").is_empty());
+}
