@@ -12,6 +12,8 @@ pub mod views;
 
 pub mod lifecycle;
 
+pub mod review;
+
 pub mod command;
 pub mod keys;
 pub mod metrics;

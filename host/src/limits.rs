@@ -118,6 +118,19 @@ pub const STRIKES_OF_ONE_MAX: usize = 8;
 /// Strikes of one version that are remembered, and versions that are watched.
 pub const STRIKES_KEPT_MAX: usize = 64;
 pub const STRIKE_RECORDS_MAX: usize = 256;
+/// Differences that are told of one frame, kinds of them that a review tells apart, and examples of each.
+pub const DIFFERENCES_OF_FRAME_MAX: usize = 32;
+pub const REVIEW_GROUPS_MAX: usize = 500;
+pub const REVIEW_EXAMPLES_MAX: usize = 3;
+/// Live frames waiting to be shown to a shadow; later ones are dropped and counted.
+pub const MIRROR_QUEUE_MAX: usize = 1_024;
+/// Sessions and devices of which a replay remembers something.
+pub const REPLAY_SESSIONS_MAX: usize = 100_000;
+pub const REPLAY_DEVICES_MAX: usize = 1_000_000;
+/// Entries that a replay reads at a time.
+pub const REPLAY_ENTRIES: usize = 4_096;
+/// How often one frame may be corrected.
+pub const CORRECTIONS_OF_FRAME_MAX: usize = 16;
 /// Compiled adapters that are kept on disk.
 pub const CACHED_CODE_FILES_MAX: usize = ADAPTERS_INSTALLED_MAX;
 /// One compiled adapter on disk.

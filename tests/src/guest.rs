@@ -141,6 +141,15 @@ pub fn register(exponent: i8) -> Vec<u8> {
     register
 }
 
+/// A `register` of working volume that is this much.
+pub fn volume(mantissa: i64, exponent: i8) -> Vec<u8> {
+    const CUBIC_METRE: u8 = 1;
+    let mut register = register(exponent);
+    register[1] = CUBIC_METRE;
+    register[8..16].copy_from_slice(&mantissa.to_le_bytes());
+    register
+}
+
 /// A `series` of working volume with samples by address and count.
 pub fn series(samples: (u32, u32)) -> Vec<u8> {
     let mut series = vec![0; 24];

@@ -88,11 +88,12 @@ fn modules_keep_to_their_own() {
 }
 
 /// Layers of the host, lowest first; a module uses only what stands before it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["clock", "limits", "model"],
     &["journal"],
     &["adapter", "link", "views"],
     &["lifecycle"],
+    &["review"],
     &["command", "config", "keys", "metrics", "session"],
     &["api", "web", "kit", "station"],
     &["cli"],

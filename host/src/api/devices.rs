@@ -5,7 +5,7 @@ use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
-use super::readings::ReadingRow;
+use super::readings::{ReadingRow, reading_rows};
 use super::requests::{Device, Query};
 use crate::journal::{AdapterRef, Fact};
 use crate::model::{DeviceKey, ValveState, json};
@@ -159,7 +159,7 @@ pub async fn show(
     let wanted = key.clone();
     let found = look(&services, move |s| {
         let Some(device) = s.views.device(&wanted)? else { return Ok(None) };
-        let latest = s.views.newest_readings(&wanted)?;
+        let latest = reading_rows(s, s.views.newest_readings(&wanted)?)?;
         Ok(Some((device, latest)))
     });
     let (device, latest) = found.await?.ok_or_else(|| unknown(&key))?;
@@ -171,7 +171,7 @@ pub async fn show(
         raw_status: device.raw_status,
         default_key_in_use: services.vault.uses_default_key(&key),
         commands_waiting: services.desk.pending(&key, services.clock.now_ms()),
-        latest: latest.into_iter().map(ReadingRow::from).collect(),
+        latest,
         row: DeviceRow::of(device, &services),
     }))
 }

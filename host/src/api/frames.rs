@@ -61,7 +61,7 @@ pub struct Fault {
 pub struct EntryRow {
     pub seq: u64,
     pub at: String,
-    /// frame, command, adapter, redecoded, device-adopted, key-set, token-set, token-revoked, remembered or unreadable.
+    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered or unreadable.
     pub fact: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -166,6 +166,10 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
         Fact::Redecoded { frame, device, outcome, .. } => {
             let summary = format!("frame {frame}: {}", outcome_in_words(outcome));
             ("redecoded", device.as_ref().map(ToString::to_string), summary)
+        }
+        Fact::Corrected { frame, device, outcome, by, why, .. } => {
+            let summary = format!("frame {frame} by {by}, {why}: {}", outcome_in_words(outcome));
+            ("corrected", device.as_ref().map(ToString::to_string), summary)
         }
         Fact::DeviceAdopted { device, by } => ("device-adopted", Some(device.to_string()), format!("by {by}")),
         Fact::KeySet { device, slot, sealed, by } => {

@@ -19,9 +19,11 @@ mod moments;
 mod openapi;
 mod overview;
 mod paging;
+mod provenance;
 mod quarantine;
 mod readings;
 mod requests;
+mod reviews;
 pub mod secret;
 mod series;
 mod station;
@@ -83,6 +85,8 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(cutover::activate))
         .routes(routes!(cutover::rollback))
         .routes(routes!(cutover::retire))
+        .routes(routes!(reviews::shadow, reviews::start_shadow, reviews::stop_shadow))
+        .routes(routes!(reviews::replay, reviews::start_replay))
         .routes(routes!(quarantine::list))
         .routes(routes!(days::list))
         .routes(routes!(journal::status))

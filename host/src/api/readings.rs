@@ -5,10 +5,11 @@ use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::{self, instant};
 use super::paging::{Page, Paged};
+use super::provenance::{Origin, Origins, ReadBy};
 use super::requests::{Device, Query};
 use crate::model::{Civil, Quality, Quantity, json};
 use crate::session::Services;
-use crate::views::{self, ReadingFilter};
+use crate::views::{self, ReadingFilter, ViewError};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,12 @@ pub struct ReadingRow {
     pub code: u32,
     /// Journal entry of the frame that told it.
     pub frame: u64,
+    /// Journal entry that corrected what was read of the frame at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_in: Option<u64>,
+    /// What read it; left out once the journal has dropped the frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<ReadBy>,
     pub received: String,
     /// A later frame gave another value for the same place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -97,8 +104,11 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<ReadingRow>>> {
     let (filter, limit) = (span.resolve()?, page.limit()?);
-    let found = look(&services, move |s| s.views.readings(&key, &filter, page.after(), limit)).await?;
-    Ok(Json(Paged::of(found, ReadingRow::from)))
+    let found = look(&services, move |s| {
+        let page = s.views.readings(&key, &filter, page.after(), limit)?;
+        Ok(Paged { items: reading_rows(s, page.rows)?, next: page.next })
+    });
+    Ok(Json(found.await?))
 }
 
 /// Events that a device reported, by its clock, oldest first
@@ -141,8 +151,14 @@ impl Span {
     }
 }
 
-impl From<views::Reading> for ReadingRow {
-    fn from(reading: views::Reading) -> Self {
+/// Readings, each with its origin.
+pub fn reading_rows(services: &Services, readings: Vec<views::Reading>) -> Result<Vec<ReadingRow>, ViewError> {
+    let mut origins = Origins::new(services);
+    readings.into_iter().map(|reading| Ok(ReadingRow::of(&reading, origins.of(reading.source)?))).collect()
+}
+
+impl ReadingRow {
+    fn of(reading: &views::Reading, origin: Origin) -> Self {
         let r = &reading.register;
         Self {
             at: reading.at.to_string(),
@@ -155,7 +171,9 @@ impl From<views::Reading> for ReadingRow {
             tariff: r.tariff.into(),
             channel: r.channel.into(),
             code: r.code,
-            frame: reading.source.0,
+            frame: origin.frame.0,
+            corrected_in: origin.corrected_in.map(|seq| seq.0),
+            read_by: origin.read_by,
             received: instant(reading.received_ms),
             superseded: reading.superseded,
         }

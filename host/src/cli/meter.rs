@@ -118,6 +118,9 @@ const READINGS: Columns<'_> = &[
     ("ROLE", "/role"),
     ("QUALITY", "/quality"),
     ("FRAME", "/frame"),
+    ("ADAPTER", "/read_by/name"),
+    ("VERSION", "/read_by/version"),
+    ("CORRECTED", "/corrected_in"),
 ];
 const SERIES: Columns<'_> =
     &[("DAY", "/day"), ("AT", "/at"), ("TOTAL", "/value"), ("UNIT", "/unit"), ("USED", "/used")];

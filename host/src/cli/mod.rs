@@ -11,6 +11,7 @@ mod offline;
 mod order;
 mod output;
 mod quarantine;
+mod reviews;
 mod serve;
 mod status;
 mod token;
@@ -69,6 +70,8 @@ enum AdapterGroup {
     Author(adapter::Command),
     #[command(flatten)]
     Station(adapters::StationCommand),
+    #[command(flatten)]
+    Review(reviews::ReviewCommand),
 }
 
 /// Runs the program with the process's arguments. An error is one line a cause, on standard error.
@@ -80,6 +83,7 @@ pub fn run() -> ExitCode {
         Group::Command(group) => command::run(&group.access, group.command),
         Group::Adapter(AdapterGroup::Author(command)) => adapter::run(command),
         Group::Adapter(AdapterGroup::Station(command)) => adapters::run(command),
+        Group::Adapter(AdapterGroup::Review(command)) => reviews::run(command),
         Group::Quarantine(group) => quarantine::run(&group.access, &group.command),
         Group::Journal(group) => journal::run(&group.access, group.command),
         Group::Views(command) => views::run(command),

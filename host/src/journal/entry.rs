@@ -57,6 +57,17 @@ pub enum Fact {
         device: DeviceKey,
         memory: HexBytes,
     },
+    /// A frame means something else than was thought; what was told before stays, marked as superseded.
+    Corrected {
+        frame: u64,
+        /// The entry that told its meaning until now: the frame's own, a `Redecoded` or a `Corrected`.
+        before: u64,
+        adapter: AdapterRef,
+        device: Option<DeviceKey>,
+        outcome: FrameOutcome,
+        by: String,
+        why: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

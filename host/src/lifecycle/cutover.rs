@@ -71,6 +71,9 @@ impl Lifecycle {
         for row in self.rows().iter().filter(|row| row.state < AdapterState::Conformed) {
             self.enter(row, AdapterState::Rejected, "the station stopped while it was being checked", STATION)?;
         }
+        for row in self.rows().iter().filter(|row| row.state == AdapterState::Shadow) {
+            self.enter(row, out_of_shadow(row), "the station stopped", STATION)?;
+        }
         let rows = self.rows();
         let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         names.dedup();
@@ -225,6 +228,44 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// A version hears live frames from now on; gives its code.
+    pub fn begin_shadow(&self, row: &AdapterRow, permille: u32, order: &Order<'_>) -> Result<Arc<Adapter>> {
+        let adapter = self.prepare(row)?;
+        let others = self.rows().into_iter().filter(|other| other.name == row.name && other.digest != row.digest);
+        for other in others.filter(|other| other.state == AdapterState::Shadow) {
+            self.end_shadow(&other.digest, order)?;
+        }
+        let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
+        let why = if order.reason.is_empty() { share } else { format!("{share}: {}", order.reason) };
+        self.enter(row, AdapterState::Shadow, &why, order.by)?;
+        Ok(adapter)
+    }
+
+    /// It is again what it was before.
+    pub fn end_shadow(&self, digest: &Digest, order: &Order<'_>) -> Result<()> {
+        match self.row(digest).filter(|row| row.state == AdapterState::Shadow) {
+            Some(row) => self.enter(&row, out_of_shadow(&row), order.reason, order.by),
+            None => Ok(()),
+        }
+    }
+
+    /// Code that can be asked, whether or not it may serve.
+    pub fn at_hand(&self, digest: &Digest) -> Option<Arc<Adapter>> {
+        let row = self.row(digest)?;
+        self.catalog.at_hand(digest).or_else(|| self.prepare(&row).ok())
+    }
+
+    /// Code that is fit to serve here.
+    pub fn ready(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
+        self.prepare(row)
+    }
+
+    /// The profile under which a listener speaks with an adapter; its defaults where the listener is gone.
+    pub fn profile_of(&self, listener: &str, adapter: &str) -> String {
+        let bound = self.profiles.iter().find(|bound| bound.listener == listener && bound.adapter == adapter);
+        bound.map_or_else(|| "{}".to_owned(), |bound| bound.options.clone())
+    }
+
     /// Its code, at hand, and fit to serve here.
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
         if !row.state.is_installed() && row.state != AdapterState::Quarantined {
@@ -250,6 +291,11 @@ impl Lifecycle {
         self.judge(&bytes, &Catalog::inspect(&bytes)?, true)?;
         Ok(bytes)
     }
+}
+
+/// What a shadow is when it hears nothing any more.
+fn out_of_shadow(row: &AdapterRow) -> AdapterState {
+    if row.served_ms.is_some() { AdapterState::Standby } else { AdapterState::Conformed }
 }
 
 /// Waits for the last call under way. It is a matter of milliseconds; one that takes longer finishes by itself.

@@ -9,7 +9,8 @@ use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits;
-use crate::model::{AnswerBody, DeviceKey, HexBytes, Message, Seq, ValveStatus};
+use crate::model::{AnswerBody, Civil, DeviceKey, HexBytes, Message, Seq, ValveStatus};
+use crate::review::{Reading, Sample};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,7 +19,12 @@ impl Conversation {
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         // 1. What does it say, and who says it?
         self.adopt_version(&with.adapter);
-        let decoded = match self.decode_known(with, &frame).await? {
+        let shadow = self.services.review.hears(with.adapter.name()).map(|shadow| (shadow, self.context(0).now));
+        let decoded = self.decode_known(with, &frame).await?;
+        if let Some((shadow, now)) = shadow {
+            shadow.offer(self.sample(with, &frame, &decoded, now));
+        }
+        let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(fault) => return self.on_fault(with, frame, fault).await,
         };
@@ -95,6 +101,25 @@ impl Conversation {
         let speaks = &self.door.adapters[with.index];
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
         with.adapter.decode(&speaks.options, &self.context(pending), frame)
+    }
+
+    /// The frame and what was known when it was read, for a shadow.
+    fn sample(&self, with: &Chosen, frame: &[u8], decoded: &Result<Decoded, Fault>, now: Civil) -> Sample {
+        let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
+        let context = self.context(pending);
+        Sample {
+            options: self.door.adapters[with.index].options.clone(),
+            now,
+            transport: context.transport,
+            admission: context.admission,
+            pending,
+            device: self.present.as_ref().map(|p| p.device.clone()),
+            memory: self.present.as_ref().map(|p| p.memory.clone()).unwrap_or_default(),
+            state: self.state.clone(),
+            state_version: with.adapter.manifest.state_version,
+            frame: frame.to_vec(),
+            reading: Reading::from(decoded),
+        }
     }
 
     pub(super) fn context(&self, pending: u32) -> Context<'_> {

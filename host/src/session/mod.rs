@@ -23,6 +23,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{DeviceKey, Seq};
+use crate::review::Review;
 use crate::views::{ViewError, Views};
 use registry::Registry;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub struct Services {
     pub journal: Journal,
     pub views: Views,
     pub catalog: Arc<Catalog>,
-    pub lifecycle: Lifecycle,
+    pub lifecycle: Arc<Lifecycle>,
+    pub review: Arc<Review>,
     pub desk: Desk,
     pub vault: Arc<Vault>,
     pub doors: Vec<Arc<Door>>,

@@ -62,6 +62,7 @@ async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<boo
         if let Err(error) = work.await {
             tracing::error!(%error, "work on adapters was interrupted");
         }
+        services.review.tidy();
         for name in services.lifecycle.newly_served() {
             redecode::quarantined(&services, &name).await;
         }

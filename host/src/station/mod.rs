@@ -18,6 +18,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::model::{Command, Seq};
+use crate::review::Review;
 use crate::session::registry::Registry;
 use crate::session::{Door, Services};
 use crate::views::{CommandRow, CommandState, Views};
@@ -155,7 +156,9 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         unsigned: config.unsigned,
         profiles: config.listeners.iter().flat_map(bound).collect(),
     };
-    let lifecycle = Lifecycle::open(parts, &views)?;
+    let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
+    let records = (journal.clone(), views.clone());
+    let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
     let unfinished = views.open_commands()?.into_iter().filter_map(restored).collect();
     let desk = Desk::new(unfinished, views.next_command_id()?);
     let services = Services {
@@ -166,6 +169,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         views,
         catalog,
         lifecycle,
+        review,
         desk,
         vault,
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),

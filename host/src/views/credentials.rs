@@ -100,7 +100,8 @@ impl Fold {
                 | Fact::Adapter(_)
                 | Fact::Redecoded { .. }
                 | Fact::DeviceAdopted { .. }
-                | Fact::Remembered { .. } => {}
+                | Fact::Remembered { .. }
+                | Fact::Corrected { .. } => {}
             }
         }
         Ok(())

@@ -13,6 +13,8 @@ use crate::limits;
 use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
 use redb::WriteTransaction;
 
+mod corrections;
+
 /// All views between two commits.
 pub(super) struct Fold {
     devices: device_fold::Fold,
@@ -46,7 +48,15 @@ macro_rules! with_all_tables {
     ($call:ident) => {
         $call!(devices::IDS, devices::KEYS, devices::ADDRESSES, devices::ROWS, devices::FACTS);
         $call!(devices::MARKS, devices::MARK_COUNTS, devices::ADAPTER_REFS, devices::ADOPTED);
-        $call!(readings::READINGS, events::EVENTS, events::LOG, frames::FRAMES, frames::HELD, latest::LATEST);
+        $call!(
+            readings::READINGS,
+            events::EVENTS,
+            events::LOG,
+            frames::FRAMES,
+            frames::HELD,
+            frames::REDECODED,
+            latest::LATEST
+        );
         $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
         $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
         $call!(credentials::KEYS, credentials::TOKENS);
@@ -132,6 +142,9 @@ impl Fold {
             }
             Fact::Redecoded { frame, adapter, outcome, device } => {
                 self.redecoded(snapshot, seq, Seq(*frame), *adapter, outcome, device.as_ref())
+            }
+            Fact::Corrected { frame, before, device, outcome, .. } => {
+                self.corrected(seq, (Seq(*frame), *before), device.as_ref(), outcome)
             }
             Fact::DeviceAdopted { device, by } => {
                 let slot = self.devices.ensure(device)?;
@@ -267,6 +280,7 @@ impl Fold {
         let name = name.to_owned();
         let arrival = Arrival { seq: frame, at_ms: row.at_ms, civil: self.clock.civil(row.at_ms), adapter: &name };
         self.days.day(arrival.civil.day(), &name).redecoded += 1;
+        self.frames.redecode(frame, seq);
         let Some(key) = device.or(row.device.as_ref()) else {
             self.count(arrival, messages);
             return Ok(());
@@ -390,49 +404,10 @@ impl Fold {
     /// A report's values on their way into the readings; gives their number.
     fn values(&mut self, slot: Slot, arrival: Arrival, report: &Report) -> u64 {
         let mut count = 0;
-        let default = report.at.unwrap_or(arrival.civil);
-        for r in &report.registers {
-            let value = Value {
-                mantissa: r.mantissa,
-                source: arrival.seq.0,
-                received_ms: arrival.at_ms,
-                second: 0,
-                storage: r.storage,
-                code: r.code,
-                tariff: r.tariff,
-                channel: r.channel,
-                quantity: r.quantity,
-                unit: r.unit,
-                role: r.role,
-                quality: r.quality,
-                exponent: r.exponent,
-                superseded: false,
-            };
-            self.value(slot, arrival, r.at.unwrap_or(default), value);
+        told(arrival, report, |at, value| {
+            self.value(slot, arrival, at, value);
             count += 1;
-        }
-        for s in &report.series {
-            let value = Value {
-                mantissa: 0,
-                source: arrival.seq.0,
-                received_ms: arrival.at_ms,
-                second: 0,
-                storage: s.storage,
-                code: s.code,
-                tariff: s.tariff,
-                channel: s.channel,
-                quantity: s.quantity,
-                unit: s.unit,
-                role: s.role,
-                quality: Quality::Good,
-                exponent: s.exponent,
-                superseded: false,
-            };
-            for sample in &s.samples {
-                self.value(slot, arrival, sample.at, Value { mantissa: sample.mantissa, ..value });
-                count += 1;
-            }
-        }
+        });
         count
     }
 
@@ -442,6 +417,51 @@ impl Fold {
         let fresh = self.devices.reading(slot, at.day());
         let value = Value { second: at.second_of_day(), ..value };
         self.readings.add(self.devices.id(slot), at.day(), value, fresh);
+    }
+}
+
+/// A report's values and their times.
+fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
+    let default = report.at.unwrap_or(arrival.civil);
+    for r in &report.registers {
+        let value = Value {
+            mantissa: r.mantissa,
+            source: arrival.seq.0,
+            received_ms: arrival.at_ms,
+            second: 0,
+            storage: r.storage,
+            code: r.code,
+            tariff: r.tariff,
+            channel: r.channel,
+            quantity: r.quantity,
+            unit: r.unit,
+            role: r.role,
+            quality: r.quality,
+            exponent: r.exponent,
+            superseded: false,
+        };
+        take(r.at.unwrap_or(default), value);
+    }
+    for s in &report.series {
+        let value = Value {
+            mantissa: 0,
+            source: arrival.seq.0,
+            received_ms: arrival.at_ms,
+            second: 0,
+            storage: s.storage,
+            code: s.code,
+            tariff: s.tariff,
+            channel: s.channel,
+            quantity: s.quantity,
+            unit: s.unit,
+            role: s.role,
+            quality: Quality::Good,
+            exponent: s.exponent,
+            superseded: false,
+        };
+        for sample in &s.samples {
+            take(sample.at, Value { mantissa: sample.mantissa, ..value });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! frames       u64 = day of reception << 32 | u32 device id   -> seqs as LEB128 differences
 //! held_frames  (u32 device id, u64 seq)                       -> ()
+//! redecoded    u64 seq of the frame                           -> seq of the entry that could read it at last
 //! ```
 //! Frames that bring nothing but heartbeats are not listed: a device that stays on line would fill its row with them.
 
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "frames";
 pub(super) const FRAMES: TableDefinition<u64, &[u8]> = TableDefinition::new("frames");
+pub(super) const REDECODED: TableDefinition<u64, u64> = TableDefinition::new("redecoded");
 pub(super) const HELD: TableDefinition<(u32, u64), ()> = TableDefinition::new("held_frames");
 
 /// Days that one call looks back.
@@ -45,17 +47,28 @@ pub(super) fn list(
     Ok(out)
 }
 
+/// The entry that could read a frame after others could not.
+pub(super) fn redecoded(snapshot: &Snapshot, frame: Seq) -> Result<Option<Seq>> {
+    let found = snapshot.table(REDECODED)?.get(frame.0).map_err(ViewError::store)?;
+    Ok(found.map(|seq| Seq(seq.value())))
+}
+
 /// Frames of one batch on their way into the tables.
 #[derive(Default)]
 pub(super) struct Fold {
     new: Vec<(u64, u64)>,
     /// Device and frame: kept aside, or (false) no longer. Says more than the table.
     held: BTreeMap<(u32, u64), bool>,
+    redecoded: BTreeMap<u64, u64>,
 }
 
 impl Fold {
     pub fn add(&mut self, device: u32, day: Day, seq: Seq) {
         self.new.push((day_key(day, device), seq.0));
+    }
+
+    pub fn redecode(&mut self, frame: Seq, by: Seq) {
+        self.redecoded.insert(frame.0, by.0);
     }
 
     pub fn hold(&mut self, device: u32, seq: Seq) {
@@ -94,6 +107,10 @@ impl Fold {
             table.insert(key, &bytes[..]).map_err(ViewError::store)?;
         }
         self.new.clear();
+        let mut redecoded = txn.open_table(REDECODED).map_err(ViewError::store)?;
+        for (frame, by) in std::mem::take(&mut self.redecoded) {
+            redecoded.insert(frame, by).map_err(ViewError::store)?;
+        }
         let mut held = txn.open_table(HELD).map_err(ViewError::store)?;
         for (place, kept) in std::mem::take(&mut self.held) {
             if kept {

@@ -243,6 +243,11 @@ impl Views {
         frames::list(&snapshot, device, before, span, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
+    /// The entry that could read a frame after others could not; `None`: its own entry says all.
+    pub fn redecoded(&self, frame: Seq) -> Result<Option<Seq>, ViewError> {
+        frames::redecoded(&self.read()?, frame)
+    }
+
     /// One command.
     pub fn command(&self, id: u64) -> Result<Option<CommandRow>, ViewError> {
         commands::get(&self.read()?, id)

@@ -42,7 +42,7 @@ pub(super) struct Value {
 }
 
 /// Where a value belongs: two values of one place contradict each other.
-type Place = (u32, Quantity, Role, u32, u16, u16, u32);
+pub(super) type Place = (u32, Quantity, Role, u32, u16, u16, u32);
 
 impl Value {
     pub fn place(&self) -> Place {

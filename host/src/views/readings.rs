@@ -9,11 +9,12 @@
 //! newer, and the older one stays beside it, marked superseded, with the frame it came from.
 
 use super::devices::{self, Page};
-use super::packing::{self, Value};
+use super::packing::{self, Place, Value};
 use super::store::{Result, Snapshot, ViewError};
 use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, Quantity, Register, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use std::sync::Arc;
 
 pub(super) const VIEW: &str = "readings";
 pub(super) const READINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("readings");
@@ -122,6 +123,15 @@ pub(super) struct Fold {
     values: Vec<Value>,
     /// Runs of `values` with the same row, in the order of arrival.
     runs: Vec<Run>,
+    corrections: Vec<Correction>,
+}
+
+/// Another value for a place, or none, instead of what certain entries have told.
+pub(super) struct Correction {
+    pub place: Place,
+    /// Entries whose values it replaces; what others told of the place stays.
+    pub instead_of: Arc<[u64]>,
+    pub new: Option<Value>,
 }
 
 struct Run {
@@ -130,24 +140,33 @@ struct Run {
     count: u32,
     /// The device had no reading of this day before the batch, so no row need be looked for.
     fresh: bool,
+    /// Instead of values.
+    correction: Option<u32>,
 }
 
 impl Fold {
+    /// Corrects a place, after what was added until now.
+    pub fn correct(&mut self, device: u32, day: Day, correction: Correction) {
+        let (key, first) = (key(day, device), self.values.len() as u32);
+        self.runs.push(Run { key, first, count: 0, fresh: false, correction: Some(self.corrections.len() as u32) });
+        self.corrections.push(correction);
+    }
+
     /// Adds a value at its time; values of one report that lie on one day should come one after the other.
     pub fn add(&mut self, device: u32, day: Day, value: Value, fresh: bool) {
         let key = key(day, device);
         let at = self.values.len() as u32;
         self.values.push(value);
         match self.runs.last_mut() {
-            Some(run) if run.key == key => run.count += 1,
-            _ => self.runs.push(Run { key, first: at, count: 1, fresh }),
+            Some(run) if run.key == key && run.correction.is_none() => run.count += 1,
+            _ => self.runs.push(Run { key, first: at, count: 1, fresh, correction: None }),
         }
     }
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
         let mut table = txn.open_table(READINGS).map_err(ViewError::store)?;
         // By row, and within a row by arrival: both keep a commit to few pages.
-        self.runs.sort_unstable_by_key(|run| (run.key, run.first));
+        self.runs.sort_unstable_by_key(|run| (run.key, run.first, run.count, run.correction));
         let (mut row, mut bytes) = (Vec::new(), Vec::new());
         for runs in self.runs.chunk_by(|a, b| a.key == b.key) {
             let key = runs[0].key;
@@ -160,6 +179,9 @@ impl Fold {
             let stored = row.len();
             let mut changed = false;
             for run in runs {
+                if let Some(correction) = run.correction.and_then(|at| self.corrections.get(at as usize)) {
+                    changed |= correct(&mut row, correction);
+                }
                 let values = &self.values[run.first as usize..(run.first + run.count) as usize];
                 for value in values {
                     changed |= merge(&mut row, value);
@@ -174,7 +196,32 @@ impl Fold {
         }
         self.values.clear();
         self.runs.clear();
+        self.corrections.clear();
         Ok(())
+    }
+}
+
+/// Replaces a value by another or by none; tells whether anything changed.
+fn correct(row: &mut Vec<Value>, correction: &Correction) -> bool {
+    let current = row.iter().position(|v| !v.superseded && v.place() == correction.place);
+    let theirs = |v: &Value| correction.instead_of.contains(&v.source);
+    match (current, &correction.new) {
+        (Some(at), Some(new)) if row[at].says() == new.says() => false,
+        (Some(at), new) if theirs(&row[at]) => {
+            row[at].superseded = true;
+            row.extend(new);
+            true
+        }
+        // Another frame has told it since: that one stays.
+        (Some(_), Some(new)) => {
+            row.push(Value { superseded: true, ..*new });
+            true
+        }
+        (None, Some(new)) => {
+            row.push(*new);
+            true
+        }
+        (_, None) => false,
     }
 }
 

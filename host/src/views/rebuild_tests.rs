@@ -3,7 +3,7 @@
 use super::fold::Fold;
 use super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
 use super::*;
-use crate::journal::{AdapterFact, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
+use crate::journal::{AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
 use crate::model::{
     Command, Digest, Event, Heartbeat, HexBytes, Initiator, Message, ReadScope, Register, Report, Sample, Series,
     ValveState, ValveStatus,
@@ -101,6 +101,11 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         12 => (0..5_u32, any_outcome()).prop_map(|(n, outcome)| frame(&n.to_string(), outcome)),
         2 => (1..40_u64, 0..3_u8, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, digest, outcome, n)| {
             Fact::Redecoded { frame, adapter: Digest([digest; 32]), outcome, device: n.map(key) }
+        }),
+        2 => (1..40_u64, 0..3_u64, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, later, outcome, n)| {
+            let adapter = AdapterRef { name: "usp".into(), digest: Digest([1; 32]), profile: String::new() };
+            let (before, device) = (frame + later, n.map(key));
+            Fact::Corrected { frame, before, adapter, device, outcome, by: "anna".into(), why: "scale".into() }
         }),
         1 => (0..5_u32).prop_map(move |n| Fact::DeviceAdopted { device: key(n), by: "anna".into() }),
         1 => (1..4_u64, step).prop_map(move |(id, step)| Fact::Command(CommandFact { id, device: key(1), step })),

@@ -1,0 +1,86 @@
+//! Where a stored value comes from: which frame, which version of which adapter, and whether it was corrected since.
+
+use crate::journal::{AdapterRef, Fact, FrameFact, FrameOutcome, Stored};
+use crate::model::Seq;
+use crate::session::Services;
+use crate::views::ViewError;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Which version of which adapter read a value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct ReadBy {
+    pub name: String,
+    /// Left out: a version that this station does not know by name any more.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// SHA-256 of its file.
+    pub digest: String,
+    /// Empty: its defaults.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub profile: String,
+}
+
+/// A value's origin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The frame's entry.
+    pub frame: Seq,
+    /// The entry that corrected what was read at first.
+    pub corrected_in: Option<Seq>,
+    /// `None`: the journal has dropped the frame.
+    pub read_by: Option<ReadBy>,
+}
+
+/// Origins by the entry that a view names as the source; each is looked up once.
+pub struct Origins<'a> {
+    services: &'a Services,
+    known: BTreeMap<Seq, Origin>,
+}
+
+impl<'a> Origins<'a> {
+    pub fn new(services: &'a Services) -> Self {
+        Self { services, known: BTreeMap::new() }
+    }
+
+    pub fn of(&mut self, source: Seq) -> Result<Origin, ViewError> {
+        if let Some(known) = self.known.get(&source) {
+            return Ok(known.clone());
+        }
+        let origin = self.look_up(source)?;
+        self.known.insert(source, origin.clone());
+        Ok(origin)
+    }
+
+    fn look_up(&self, source: Seq) -> Result<Origin, ViewError> {
+        let origin = |frame, corrected_in, read_by| Ok(Origin { frame, corrected_in, read_by });
+        match self.fact(source)? {
+            Some(Fact::Frame(FrameFact { adapter, outcome: FrameOutcome::Decoded { .. }, .. })) => {
+                origin(source, None, adapter.map(|adapter| self.read_by(adapter)))
+            }
+            Some(Fact::Frame(frame)) => {
+                let later = self.services.views.redecoded(source)?.map(|seq| self.fact(seq)).transpose()?.flatten();
+                let Some(Fact::Redecoded { adapter: digest, .. }) = later else { return origin(source, None, None) };
+                let before =
+                    frame.adapter.unwrap_or(AdapterRef { name: String::new(), digest, profile: String::new() });
+                origin(source, None, Some(self.read_by(AdapterRef { digest, ..before })))
+            }
+            Some(Fact::Corrected { frame, adapter, .. }) => {
+                origin(Seq(frame), Some(source), Some(self.read_by(adapter)))
+            }
+            _ => origin(source, None, None),
+        }
+    }
+
+    fn fact(&self, seq: Seq) -> Result<Option<Fact>, ViewError> {
+        let found = self.services.journal.reader().get(seq)?;
+        Ok(found.and_then(|Stored { entry, .. }| entry.ok()).map(|entry| entry.fact))
+    }
+
+    fn read_by(&self, adapter: AdapterRef) -> ReadBy {
+        let row = self.services.lifecycle.row(&adapter.digest);
+        let (name, version) = row.map_or((adapter.name, String::new()), |row| (row.name, row.version));
+        ReadBy { name, version, digest: adapter.digest.to_string(), profile: adapter.profile }
+    }
+}

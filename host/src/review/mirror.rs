@@ -1,0 +1,115 @@
+//! A shadow: another version hears a share of the live frames, beside the one that serves, and what it would have said is
+//! compared. It answers nobody, and a session never waits for it: what comes too fast is dropped and counted.
+
+use super::compare::{Reading, compare};
+use super::tally::{Compared, Tally};
+use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
+use crate::limits::MIRROR_QUEUE_MAX;
+use crate::model::{Civil, DeviceKey};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A live frame, and all that the version which serves knew when it read it.
+pub struct Sample {
+    pub options: String,
+    pub now: Civil,
+    pub transport: Transport,
+    pub admission: Admission,
+    pub pending: u32,
+    pub device: Option<DeviceKey>,
+    pub memory: Vec<u8>,
+    pub state: Vec<u8>,
+    pub state_version: u32,
+    pub frame: Vec<u8>,
+    /// What the version that serves made of it.
+    pub reading: Reading,
+}
+
+/// One version in the shadow of another.
+pub struct Mirror {
+    pub adapter: Arc<Adapter>,
+    /// Frames in a thousand.
+    pub permille: u32,
+    seen: AtomicU64,
+    dropped: AtomicU64,
+    stopped: AtomicBool,
+    queue: SyncSender<Sample>,
+    tally: Mutex<Tally>,
+}
+
+impl Mirror {
+    /// Starts its thread. `model` names a device's model.
+    pub fn start(
+        adapter: Arc<Adapter>,
+        permille: u32,
+        model: impl Fn(&DeviceKey) -> String + Send + 'static,
+    ) -> std::io::Result<Arc<Self>> {
+        let (queue, samples) = sync_channel(MIRROR_QUEUE_MAX);
+        let mirror = Arc::new(Self {
+            adapter,
+            permille,
+            seen: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            queue,
+            tally: Mutex::default(),
+        });
+        let working = mirror.clone();
+        let run = move || working.run(&samples, &model);
+        std::thread::Builder::new().name("adapter-shadow".into()).spawn(run)?;
+        Ok(mirror)
+    }
+
+    /// Whether the next frame is among those that it hears.
+    pub fn wants(&self) -> bool {
+        let (before, share) = (self.seen.fetch_add(1, Relaxed), u64::from(self.permille));
+        (before + 1) * share / 1_000 != before * share / 1_000
+    }
+
+    /// Never waits.
+    pub fn offer(&self, sample: Sample) {
+        if self.queue.try_send(sample).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// What it has found so far.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tally.dropped = self.dropped.load(Relaxed);
+        tally
+    }
+
+    fn run(&self, samples: &Receiver<Sample>, model: &dyn Fn(&DeviceKey) -> String) {
+        /// How often a shadow that hears nothing looks whether it is still wanted.
+        const LOOK_EVERY: Duration = Duration::from_millis(200);
+        while !self.stopped.load(Relaxed) {
+            let Ok(sample) = samples.recv_timeout(LOOK_EVERY) else { continue };
+            let found = compare(&sample.reading, &self.read(&sample));
+            let model = sample.device.as_ref().map(model).unwrap_or_default();
+            let compared = Compared { frame: None, device: sample.device.as_ref(), model: &model, raw: &sample.frame };
+            self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(compared, found);
+        }
+    }
+
+    fn read(&self, sample: &Sample) -> Reading {
+        // State of another layout would be misread: it begins with none, as the session would.
+        let same_layout = self.adapter.manifest.state_version == sample.state_version;
+        let context = Context {
+            now: sample.now,
+            direction: Direction::Uplink,
+            transport: sample.transport,
+            admission: sample.admission,
+            pending: sample.pending,
+            device: sample.device.as_ref().map(|device| (device.address(), sample.memory.as_slice())),
+            state: if same_layout { &sample.state } else { &[] },
+        };
+        Reading::from(&self.adapter.decode(&sample.options, &context, &sample.frame))
+    }
+}

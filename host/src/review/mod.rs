@@ -1,0 +1,178 @@
+//! One version of an adapter against another: what would change, in meaning, over live frames and over stored ones; and
+//! correcting what a version has read wrongly.
+//!
+//! `compare` says how two readings differ, `tally` counts it, `mirror` shows live frames to a shadow, `replay` reads stored
+//! ones in their sessions, `history` walks through them. Nothing here answers a device.
+
+mod compare;
+mod history;
+mod mirror;
+mod replay;
+mod tally;
+
+pub use compare::{Difference, Kind, Reading, compare};
+pub use history::{Progress, Purpose, Walk};
+pub use mirror::{Mirror, Sample};
+pub use tally::{Example, Group, Tally};
+
+use crate::adapter::Catalog;
+use crate::clock::Clock;
+use crate::journal::{AdapterState, AppendError, Entry, Fact, Journal, StoreError};
+use crate::lifecycle::{Lifecycle, LifecycleError, Order};
+use crate::model::{DeviceKey, Seq};
+use crate::views::Views;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Shadows and walks of a station.
+pub struct Review {
+    catalog: Arc<Catalog>,
+    lifecycle: Arc<Lifecycle>,
+    journal: Journal,
+    views: Views,
+    clock: Clock,
+    /// By the adapter's name: what serves may have one shadow at a time.
+    mirrors: ArcSwap<BTreeMap<String, Arc<Mirror>>>,
+    /// The last walk of each name.
+    walks: Mutex<BTreeMap<String, Arc<Walk>>>,
+}
+
+/// Why nothing is reviewed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    #[error("`{0}` has no shadow; start one with `polymeter adapter shadow {0}@VERSION`")]
+    NoShadow(String),
+    #[error("nothing was gone through for `{0}` since the station started")]
+    NoWalk(String),
+    #[error("stored frames of `{0}` are being gone through already; ask how far that is")]
+    Busy(String),
+    #[error("{0} serves; a shadow is another version")]
+    Serves(String),
+    #[error("a share is more than 0 and at most 100 per cent")]
+    Share,
+    #[error("no thread for the shadow: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("the journal cannot be read: {0}")]
+    Journal(#[from] StoreError),
+    #[error("the journal cannot be written: {0}")]
+    Append(#[from] AppendError),
+}
+
+impl Review {
+    pub fn new(
+        catalog: Arc<Catalog>,
+        lifecycle: Arc<Lifecycle>,
+        (journal, views): (Journal, Views),
+        clock: Clock,
+    ) -> Self {
+        Self { catalog, lifecycle, journal, views, clock, mirrors: ArcSwap::default(), walks: Mutex::default() }
+    }
+
+    /// The shadow that hears the next frame of this adapter, if it has one and this frame is in its share. Never waits.
+    pub fn hears(&self, name: &str) -> Option<Arc<Mirror>> {
+        let mirrors = self.mirrors.load();
+        mirrors.get(name).filter(|mirror| mirror.wants()).cloned()
+    }
+
+    /// A version hears a share of the live frames from now on, instead of the shadow before it.
+    pub fn shadow(&self, wanted: &str, permille: u32, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
+        if !(1..=1_000).contains(&permille) {
+            return Err(ReviewError::Share);
+        }
+        let row = self.lifecycle.find(wanted)?;
+        if row.is_active() {
+            return Err(ReviewError::Serves(wanted.escape_debug().to_string()));
+        }
+        let adapter = self.lifecycle.begin_shadow(&row, permille, order)?;
+        let views = self.views.clone();
+        let mirror = Mirror::start(adapter, permille, move |device| model_of(&views, device))?;
+        self.exchange(&row.name, Some(&mirror));
+        Ok(mirror)
+    }
+
+    /// The shadow of this name hears nothing any more; gives what it has found.
+    pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
+        let mirror = self.mirror(name)?;
+        self.lifecycle.end_shadow(&mirror.adapter.digest, order)?;
+        self.exchange(name, None);
+        Ok(mirror)
+    }
+
+    /// Ends shadows of versions that are shadows no more: they serve now, or were taken away.
+    pub fn tidy(&self) {
+        for (name, mirror) in self.mirrors.load().iter() {
+            let row = self.lifecycle.row(&mirror.adapter.digest);
+            if row.is_none_or(|row| row.state != AdapterState::Shadow) {
+                self.exchange(name, None);
+            }
+        }
+    }
+
+    pub fn mirror(&self, name: &str) -> Result<Arc<Mirror>, ReviewError> {
+        self.mirrors.load().get(name).cloned().ok_or_else(|| ReviewError::NoShadow(name.escape_debug().to_string()))
+    }
+
+    /// Begins to go through stored frames; `Walk::run` does it.
+    pub fn begin(&self, wanted: &str, purpose: Purpose, since_ms: i64) -> Result<Arc<Walk>, ReviewError> {
+        let row = self.lifecycle.find(wanted)?;
+        let adapter = self.lifecycle.ready(&row)?;
+        let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+        if walks.get(&row.name).is_some_and(|walk| !walk.progress().finished) {
+            return Err(ReviewError::Busy(row.name));
+        }
+        let walk = Arc::new(Walk::new(adapter, purpose, since_ms));
+        walks.insert(row.name, walk.clone());
+        Ok(walk)
+    }
+
+    pub fn walk(&self, name: &str) -> Result<Arc<Walk>, ReviewError> {
+        let walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+        walks.get(name).cloned().ok_or_else(|| ReviewError::NoWalk(name.escape_debug().to_string()))
+    }
+
+    fn exchange(&self, name: &str, mirror: Option<&Arc<Mirror>>) {
+        let before = self.mirrors.rcu(|mirrors| {
+            let mut mirrors = BTreeMap::clone(mirrors);
+            match mirror {
+                Some(mirror) => drop(mirrors.insert(name.to_owned(), mirror.clone())),
+                None => drop(mirrors.remove(name)),
+            }
+            mirrors
+        });
+        if let Some(before) = before.get(name) {
+            before.stop();
+        }
+    }
+
+    fn model_of(&self, device: &DeviceKey) -> String {
+        model_of(&self.views, device)
+    }
+
+    /// First and last entry of the days since then.
+    fn span(&self, since_ms: i64) -> Result<(Seq, Seq), ReviewError> {
+        let day = Journal::day_of(since_ms);
+        let days = self.journal.reader().days()?;
+        let first = days.iter().find(|entries| entries.day >= day).map(|entries| entries.first);
+        let last = self.journal.reader().last_seq();
+        Ok((first.unwrap_or(Seq(last.0 + 1)), last))
+    }
+
+    fn write(&self, facts: Vec<Fact>) -> Result<(), ReviewError> {
+        let at_ms = self.clock.now_ms();
+        let mut receipts = Vec::with_capacity(facts.len());
+        for fact in facts {
+            receipts.push(self.journal.submit_blocking(Entry { at_ms, fact })?);
+        }
+        receipts.into_iter().try_for_each(|receipt| receipt.wait().map(drop))?;
+        Ok(())
+    }
+}
+
+/// Empty: not known. A view that cannot be read is no reason to stop comparing.
+fn model_of(views: &Views, device: &DeviceKey) -> String {
+    let row = views.device(device).ok().flatten();
+    row.and_then(|row| row.registration).map(|registration| registration.model).unwrap_or_default()
+}

@@ -1,0 +1,83 @@
+//! Stored frames, read again by a version of choice, each in the session and with the memory that it came in.
+//!
+//! A session's state is what the replayed version itself made of the session's earlier frames; a device's memory is what the
+//! journal says was remembered at that moment. What a command changed in a session's state is not stored, so a replay
+//! may be off after one; whoever relies on a replay lets the version that read the frame first repeat it, too.
+
+use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Transport};
+use crate::journal::{FaultKind, FrameFact};
+use crate::limits::REPLAY_SESSIONS_MAX;
+use crate::model::{Civil, DeviceKey};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// One version and how far it is in each session.
+pub struct Replay {
+    pub adapter: Arc<Adapter>,
+    sessions: FxHashMap<u64, Session>,
+}
+
+#[derive(Default)]
+struct Session {
+    device: Option<DeviceKey>,
+    state: Vec<u8>,
+}
+
+/// What the version made of a frame, and who it says has sent it.
+pub struct Replayed {
+    pub device: Option<DeviceKey>,
+    pub result: Result<Decoded, Fault>,
+}
+
+/// What devices had remembered at that moment.
+pub type Memories = FxHashMap<DeviceKey, Vec<u8>>;
+
+impl Replay {
+    pub fn new(adapter: Arc<Adapter>) -> Self {
+        Self { adapter, sessions: FxHashMap::default() }
+    }
+
+    /// Reads one frame; call it for all frames of a session, in their order.
+    pub fn read(&mut self, frame: &FrameFact, profile: &str, now: Civil, memories: &Memories) -> Replayed {
+        if self.sessions.len() >= REPLAY_SESSIONS_MAX {
+            // Sessions are short and numbered in order: the lower half is over.
+            let mut numbers: Vec<u64> = self.sessions.keys().copied().collect();
+            let (_, middle, _) = numbers.select_nth_unstable(REPLAY_SESSIONS_MAX / 2);
+            let middle = *middle;
+            self.sessions.retain(|number, _| *number > middle);
+        }
+        let session = self.sessions.entry(frame.session).or_default();
+        let adapter = &self.adapter;
+        let decode = |session: &Session| {
+            let memory = session.device.as_ref().and_then(|device| memories.get(device)).map_or(&[][..], Vec::as_slice);
+            let context = Context {
+                now,
+                direction: Direction::Uplink,
+                transport: Transport::Stream,
+                admission: if session.device.is_some() { Admission::Welcome } else { Admission::Undecided },
+                pending: 0,
+                device: session.device.as_ref().map(|device| (device.address(), memory)),
+                state: &session.state,
+            };
+            adapter.decode(profile, &context, &frame.raw)
+        };
+        let mut result = decode(session);
+        let sender = result.as_ref().ok().and_then(|decoded| decoded.sender.as_ref());
+        if let Some(device) = sender.map(|sender| DeviceKey::new(adapter.realm(), &sender.address)) {
+            match device {
+                Ok(device) if session.device.as_ref() == Some(&device) => {}
+                Ok(device) => {
+                    *session = Session { device: Some(device), state: Vec::new() };
+                    result = decode(session);
+                }
+                Err(error) => {
+                    result = Err(Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None });
+                }
+            }
+        }
+        if let Ok(Decoded { state: Some(state), .. }) = &result {
+            session.state.clone_from(state);
+        }
+        Replayed { device: session.device.clone(), result }
+    }
+}
