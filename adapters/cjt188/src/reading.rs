@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
         self.report.registers.reserve(2);
         self.value("current total", counts, 2, unit, |r| r.with_role(Role::Cumulative))?;
         if length >= 17 {
-            self.value("settlement total", counts, 2, unit, |r| r.with_role(Role::Frozen))?;
+            self.value("settlement total", counts, 2, unit, settled)?;
             self.meter_clock()?;
         }
         self.status()
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
 
     /// 901F of heat meters.
     fn heat(&mut self) -> Result<(), FieldError> {
-        self.value("settlement energy", Counts::Energy, 2, true, |r| r.with_role(Role::Frozen))?;
+        self.value("settlement energy", Counts::Energy, 2, true, settled)?;
         self.value("current energy", Counts::Energy, 2, true, |r| r.with_role(Role::Cumulative))?;
         self.flow_and_volume()?;
         self.temperatures()?;
@@ -146,10 +146,10 @@ impl<'a> Builder<'a> {
 
     /// 911F: cooling is tariff 1, as M-Bus meters have it.
     fn heat_and_cooling(&mut self) -> Result<(), FieldError> {
-        for role in [Role::Frozen, Role::Cumulative] {
-            self.value("heat", Counts::Energy, 2, true, |r| r.with_role(role))?;
-            self.value("cooling", Counts::Energy, 2, true, |r| r.with_role(role).with_tariff(1))?;
-        }
+        self.value("settlement heat", Counts::Energy, 2, true, settled)?;
+        self.value("settlement cooling", Counts::Energy, 2, true, |r| settled(r).with_tariff(1))?;
+        self.value("current heat", Counts::Energy, 2, true, |r| r.with_role(Role::Cumulative))?;
+        self.value("current cooling", Counts::Energy, 2, true, |r| r.with_role(Role::Cumulative).with_tariff(1))?;
         self.flow_and_volume()?;
         self.temperatures()?;
         for (channel, field) in [(1, "supply pressure"), (2, "return pressure")] {
@@ -384,6 +384,11 @@ impl<'a> Builder<'a> {
         let this = settlement(at, 0, day)?;
         if this <= at { Some(this) } else { settlement(at, 1, day) }
     }
+}
+
+/// Of the last settlement day: the first of the past, so that nobody takes it for a present total.
+const fn settled(register: Register) -> Register {
+    register.with_role(Role::Frozen).with_storage(1)
 }
 
 fn past(register: Register, ago: u32, at: Option<Civil>) -> Register {
