@@ -30,7 +30,7 @@ const REQUESTS: usize = 500;
 const SEED: u64 = 20_240_315;
 /// What ten thousand cases may leave behind in memory: pages that the journal and the views keep at hand, the rows of
 /// the good devices, and what the allocator does not give back.
-const GROWTH_KIB_MAX: u64 = 96 * 1024;
+const GROWTH_KIB_MAX: u64 = 128 * 1024;
 
 const ADAPTERS: [&str; 2] = ["usp", "qianwei_7xxx"];
 /// Every kind of listener, and which adapters it speaks.

@@ -126,6 +126,10 @@ impl Played {
         self.good.push(frame.clone());
         let mut received = Vec::new();
         for repeat in 0..=REPEATS_MAX {
+            if repeat == REPEATS_MAX {
+                // All that it takes has been sent; what is left is the station's time, and the machine may be busy.
+                stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+            }
             self.write(stream, frame.repeat(1 << repeat));
             let mut chunk = [0; 4_096];
             loop {
