@@ -167,7 +167,12 @@ impl<'a> Exchange<'a> {
         let kind = device_kind(fixed.medium);
         let mut registration = Registration::new(kind);
         registration.model = medium::name(fixed.medium).unwrap_or_default().into();
-        let sender = Sender { address: fixed.address, kind };
+        // The identification alone may be that of a meter which the station knows in full.
+        let address = match Identity::parse(&fixed.address) {
+            Some(any) if self.device().is_some_and(|d| any.known_as(Some(d)) == d) => any.known_as(self.device()),
+            _ => fixed.address,
+        };
+        let sender = Sender { address, kind };
         self.finish(Some(sender), Some(registration), report, fixed.unknown)
     }
 

@@ -260,7 +260,8 @@ impl<'a> Encrypted<'a> {
             security::Protected { layer, identity: self.identity.as_ref(), bytes: self.body }.authenticate(keys)?;
         }
         match mode {
-            0 => Ok(done(Cow::Borrowed(r.rest()), false, (word != 0).then_some(self.word))),
+            // Bits 15..13 and 3..0 say how the meter listens and relays, which is nothing of its values.
+            0 => Ok(done(Cow::Borrowed(r.rest()), false, (word & 0x1FF0 != 0).then_some(self.word))),
             5 => {
                 let plain = security::mode5(self.identity.as_ref(), self.access, blocks, r.rest(), keys)?;
                 Ok(done(Cow::Owned(plain), true, None))
