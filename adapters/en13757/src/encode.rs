@@ -4,7 +4,7 @@
 use crate::identity::Identity;
 use crate::layers::ci;
 use crate::link::{self, address, control};
-use crate::options::{Addressing, Clock, Options};
+use crate::options::{Addressing, Clock, Link, Options};
 use crate::session::{Awaited, Memory, Session, Task};
 use crate::time;
 use polymeter_sdk::{Civil, Command, Context, Encoded, EndReason, Fault, ReadScope, civil};
@@ -22,8 +22,8 @@ pub fn encode(options: &Options, context: &Context, command: &Command) -> Result
 /// Reset or select, then the request or the data.
 fn begin(options: &Options, context: &Context, task: Task, data: Option<Vec<u8>>) -> Result<Encoded, Fault> {
     let memory = Memory::of(context);
-    if memory.by_radio {
-        return Err(Fault::unsupported("the meter was heard by radio: it sends by itself and is not asked"));
+    if memory.by_radio || options.link == Link::Wireless {
+        return Err(Fault::unsupported("a meter that is heard by radio sends by itself and is not asked"));
     }
     let mut session = Session::of(context);
     let first = match options.addressing {

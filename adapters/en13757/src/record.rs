@@ -85,6 +85,7 @@ pub enum Item<'a> {
 }
 
 /// The next record, behind fillers.
+#[inline]
 pub fn next<'a>(r: &mut Reader<'a>, all: &'a [u8], base: usize) -> Result<Item<'a>, FieldError> {
     let (start, dif) = loop {
         if r.is_empty() {
@@ -142,6 +143,7 @@ fn difes(r: &mut Reader<'_>, record: &mut Record<'_>) -> Result<(), FieldError> 
 }
 
 /// The VIF may be spread: FB and FD name a table whose entry is the first VIFE, 7C is followed by text.
+#[inline]
 fn value_information<'a>(r: &mut Reader<'a>, record: &mut Record<'a>) -> Result<(), FieldError> {
     let vif = r.u8("VIF")?;
     record.vif = vif & !EXTENSION;
@@ -174,6 +176,7 @@ fn value_information<'a>(r: &mut Reader<'a>, record: &mut Record<'a>) -> Result<
     Ok(())
 }
 
+#[inline]
 fn data<'a>(r: &mut Reader<'a>, coding: u8) -> Result<(Coding, &'a [u8]), FieldError> {
     let (coding, bytes) = match coding {
         0x1..=0x4 => (Coding::Integer, usize::from(coding)),

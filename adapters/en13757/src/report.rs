@@ -195,6 +195,9 @@ impl Collected {
         if self.has_standard && medium == medium::GAS_CONVERTER && options.plain_volume == PlainVolume::ByMedium {
             self.plain_is_working();
         }
+        if self.moments.is_empty() {
+            return;
+        }
         self.at = unique(self.moments.iter().filter(|m| m.is_current() && m.is_clock));
         for register in &mut self.registers {
             let is_moment = register.unit == Unit::CivilSecond;
@@ -241,7 +244,10 @@ fn stamp(moments: &[Stamp], register: &Register) -> Option<Civil> {
             moments.iter().filter(move |m| m.role == wanted && m.storage == register.storage && m.channel == channel),
         )
     };
-    of(register.channel).or_else(|| of(0))
+    match of(register.channel) {
+        None if register.channel != 0 => of(0),
+        found => found,
+    }
 }
 
 /// A time that is the only one, however often it is said.
@@ -251,6 +257,7 @@ fn unique<'a>(mut moments: impl Iterator<Item = &'a Stamp>) -> Option<Civil> {
 }
 
 /// The gas rule: which volume a volume is.
+#[inline]
 fn conditioned(combined: &Combined, medium: u8, options: &Options) -> Quantity {
     let quantity = combined.meaning.quantity;
     if !vif::is_gas_quantity(quantity) {
@@ -274,6 +281,7 @@ fn conditioned(combined: &Combined, medium: u8, options: &Options) -> Quantity {
     }
 }
 
+#[inline]
 fn role(record: &Record<'_>, combined: &Combined) -> Role {
     match (record.function, combined.role) {
         (Function::Maximum, _) => Role::Maximum,
@@ -289,6 +297,7 @@ fn role(record: &Record<'_>, combined: &Combined) -> Role {
 }
 
 /// VIF, its table (FB, FD) above it, and the first two VIFEs above that: `3E13` and so on, for people.
+#[inline]
 fn code(record: &Record<'_>) -> u32 {
     let table = match record.table {
         Table::Primary | Table::Text => 0,
@@ -300,6 +309,7 @@ fn code(record: &Record<'_>) -> u32 {
 }
 
 /// The value with the power of ten of its VIF, and with what is to be added; `None` when the contract cannot say it.
+#[inline]
 fn scaled(register: &Register, offset: Option<i8>, scale: i32) -> Option<(i64, i8)> {
     let mut mantissa = register.mantissa;
     let mut exponent = i32::from(register.exponent) + scale;

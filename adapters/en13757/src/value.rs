@@ -35,6 +35,7 @@ pub enum Sign {
 }
 
 /// Reads a record's data. `scale` is the power of ten of its VIF and VIFEs: it bounds how finely a real can be said.
+#[inline]
 pub fn read<'a>(record: &Record<'a>, sign: Sign, scale: i32) -> Value<'a> {
     match record.coding {
         Coding::None => Value::None,
@@ -47,6 +48,7 @@ pub fn read<'a>(record: &Record<'a>, sign: Sign, scale: i32) -> Value<'a> {
     }
 }
 
+#[inline]
 fn integer<'a>(data: &[u8], sign: Sign) -> Value<'a> {
     let Some((&top, lower)) = data.split_last() else { return Value::Bytes("no bytes") };
     if data.len() > 8 {
@@ -64,6 +66,7 @@ fn integer<'a>(data: &[u8], sign: Sign) -> Value<'a> {
 }
 
 /// Low byte first. A top digit F is a minus sign; any other digit above 9 is what the display shows of an error.
+#[inline]
 fn bcd<'a>(data: &[u8], negative: bool) -> Value<'a> {
     let Some((&top, lower)) = data.split_last() else { return Value::Bytes("no digits") };
     if data.len() > 9 {

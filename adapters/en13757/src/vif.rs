@@ -66,6 +66,7 @@ const fn long_time(n: u8) -> Unit {
 }
 
 /// The entry of a record's VIF.
+#[inline]
 pub fn meaning(record: &Record<'_>) -> Meaning {
     match record.table {
         Table::Primary => primary(record.vif),
@@ -80,6 +81,7 @@ pub const fn is_gas_quantity(quantity: Quantity) -> bool {
     matches!(quantity, Quantity::Volume | Quantity::VolumeFlow)
 }
 
+#[inline]
 pub fn primary(vif: u8) -> Meaning {
     use Quantity as Q;
     let n = (vif & 7) as i8;

@@ -31,6 +31,7 @@ pub struct Combined {
 }
 
 /// The meaning of a record.
+#[inline]
 pub fn combine(record: &Record<'_>) -> Combined {
     let mut combined = Combined {
         meaning: vif::meaning(record),
