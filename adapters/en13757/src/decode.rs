@@ -135,9 +135,13 @@ impl<'a> Exchange<'a> {
         if let Some(word) = telegram.configuration {
             collected.unknown.push(Message::unknown("configuration-word", &word));
         }
+        let mut alarms = failure::alarms(telegram.status);
+        if collected.is_total_absent {
+            alarms.push("reading-absent".into());
+        }
         let report = Report {
             at: collected.at,
-            alarms: failure::alarms(telegram.status),
+            alarms,
             raw_status: u64::from(telegram.status),
             more_follows: collected.more_follows,
             ..Report::new(self.cause).with_registers(collected.registers)

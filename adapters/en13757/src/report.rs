@@ -19,6 +19,8 @@ pub struct Collected {
     /// The meter's clock, where it sends just one.
     pub at: Option<Civil>,
     pub more_follows: bool,
+    /// A present total is there by name, but without a value.
+    pub is_total_absent: bool,
     moments: Vec<Stamp>,
     has_standard: bool,
 }
@@ -110,7 +112,11 @@ impl Collected {
         }
         let sign = if combined.meaning.nature == Nature::Flags { Sign::Unsigned } else { Sign::Signed };
         let scale = i32::from(combined.meaning.exponent);
-        match value::read(record, sign, scale) {
+        let value = value::read(record, sign, scale);
+        let has_value = !combined.in_error && matches!(value, Value::Number { .. });
+        let is_empty = matches!(value, Value::None | Value::Text(_));
+        self.is_total_absent |= register.role == Role::Cumulative && !has_value && !is_empty;
+        match value {
             Value::Number { mantissa, exponent } => (register.mantissa, register.exponent) = (mantissa, exponent),
             Value::Absent { mantissa } => {
                 register.mantissa = mantissa;
