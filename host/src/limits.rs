@@ -107,6 +107,8 @@ pub const ADAPTERS_INSTALLED_MAX: usize = 256;
 pub const TRUST_BYTES_MAX: usize = 256 * 1024;
 /// How long a replaced version may take to finish its last calls before it counts as standing by.
 pub const ADAPTER_DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long after a change of who serves a frame may still be on its way into the journal.
+pub const ADAPTER_SETTLE: Duration = Duration::from_millis(100);
 /// Within this time so many calls of one version must fail, by so many devices, and one in so many of its frames, before
 /// it goes to quarantine. A single device that upsets an adapter is that device's trouble.
 pub const STRIKE_WINDOW: Duration = Duration::from_secs(600);

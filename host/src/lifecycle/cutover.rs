@@ -151,25 +151,50 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// In one step with what takes over, so that no frame finds nobody.
     fn quarantine(&self, row: &AdapterRow, why: &str) -> Result<()> {
+        let next = self.next_fit(row)?;
         let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
-        self.enter(row, AdapterState::Quarantined, why, STATION)?;
-        self.catalog.take_out_of_service(&row.name);
+        let code = self.catalog.active(&row.name).filter(|active| active.digest == row.digest);
+        let Some(code) = code else { return Ok(()) };
+        let mut facts = vec![entered(row, AdapterState::Quarantined, why, STATION)];
+        if let Some((next, _)) = &next {
+            facts.push(entered(next, AdapterState::Active, &format!("takes over from {}", row.version), STATION));
+        }
+        self.tell(&facts)?;
+        match &next {
+            Some((_, adapter)) => self.catalog.put_in_service(adapter),
+            None => self.catalog.take_out_of_service(&row.name),
+        };
         drop(cutover);
-        self.take_over(row)
+        drain(&code);
+        self.note_served(&row.name);
+        Ok(())
+    }
+
+    /// The newest that served before this one and can serve again; those that cannot are rejected.
+    fn next_fit(&self, from: &AdapterRow) -> Result<Option<(AdapterRow, Arc<Adapter>)>> {
+        while let Some(next) = self.successor(&from.name, Some(from)) {
+            match self.prepare(&next) {
+                Ok(adapter) => return Ok(Some((next, adapter))),
+                Err(error) => self.enter(&next, AdapterState::Rejected, &error.to_string(), STATION)?,
+            }
+        }
+        tracing::warn!(adapter = %from.name, "nobody stands by; frames are kept until a version serves");
+        Ok(None)
+    }
+
+    fn note_served(&self, name: &str) {
+        self.tasks().served.insert(name.to_owned());
+        self.changed.notify_one();
     }
 
     /// The newest that served before this one serves again; none may be left.
     fn take_over(&self, from: &AdapterRow) -> Result<()> {
-        while let Some(next) = self.successor(&from.name, Some(from)) {
-            match self.serve(&next, &format!("takes over from {}", from.version), STATION) {
-                Err(error @ LifecycleError::Journal(_)) => return Err(error),
-                Err(error) => self.enter(&next, AdapterState::Rejected, &error.to_string(), STATION)?,
-                Ok(()) => return Ok(()),
-            }
+        match self.next_fit(from)? {
+            Some((next, _)) => self.serve(&next, &format!("takes over from {}", from.version), STATION),
+            None => Ok(()),
         }
-        tracing::warn!(adapter = %from.name, "nobody serves it now; frames are kept until one does");
-        Ok(())
     }
 
     /// Whom to go back to. A newer one than this was left for a reason.
@@ -216,8 +241,6 @@ impl Lifecycle {
         self.tell(&facts)?;
         self.catalog.put_in_service(&adapter);
         drop(cutover);
-        self.tasks().served.insert(row.name.clone());
-        self.changed.notify_one();
         if let Some((old, code)) = before {
             drain(&code);
             let still = self.row(&old.digest).is_some_and(|row| row.state == AdapterState::Draining);
@@ -225,6 +248,8 @@ impl Lifecycle {
                 self.enter(&old, AdapterState::Standby, &format!("{} serves", row.version), by)?;
             }
         }
+        // Only now: what the old one could not read is kept by now, and can be read again.
+        self.note_served(&row.name);
         Ok(())
     }
 

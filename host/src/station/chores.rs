@@ -63,7 +63,13 @@ async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<boo
             tracing::error!(%error, "work on adapters was interrupted");
         }
         services.review.tidy();
-        for name in services.lifecycle.newly_served() {
+        let served = services.lifecycle.newly_served();
+        if !served.is_empty() {
+            // Frames that found nobody a moment ago are on their way into the journal, and then into the views.
+            tokio::time::sleep(limits::ADAPTER_SETTLE).await;
+            services.views.caught_up(services.journal.health().last_seq).await;
+        }
+        for name in served {
             redecode::quarantined(&services, &name).await;
         }
         tokio::select! {
