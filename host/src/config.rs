@@ -22,6 +22,8 @@ pub struct Config {
     pub clock: Clock,
     pub zone: String,
     pub listeners: Vec<Listener>,
+    /// Names of all profiles, spoken by a listener or not.
+    pub profiles: Vec<String>,
     pub http: Http,
     pub adapters: PathBuf,
     pub retention_days: u32,
@@ -200,7 +202,8 @@ impl Config {
             None => limits::RETENTION_DAYS_DEFAULT,
         };
         let zone = raw.station.zone.get_ref().clone();
-        Ok(Self { name, data, clock, zone, listeners, http, adapters, retention_days, unsigned: Unsigned::Refused })
+        let (unsigned, profiles) = (Unsigned::Refused, profiles.into_keys().collect());
+        Ok(Self { name, data, clock, zone, listeners, profiles, http, adapters, retention_days, unsigned })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod review;
 pub mod command;
 pub mod keys;
 pub mod metrics;
+pub mod records;
 pub mod session;
 
 pub mod api;

@@ -209,6 +209,23 @@ pub const COMMAND_STEPS_MAX: usize = 64;
 pub const LATEST_REPORTS_MAX: usize = 200;
 /// How often a long catching-up says how far it is.
 pub const CATCH_UP_REPORT_EVERY: Duration = Duration::from_secs(2);
+/// Text in a record of the device registry: manufacturer, model, district, customer reference.
+pub const RECORD_TEXT_BYTES_MAX: usize = 160;
+/// Concentrators and DTUs in front of one device, one behind the other.
+pub const RECORD_DEPTH_MAX: usize = 8;
+/// Rows and bytes of one chunk of an import: it becomes one entry, so that it holds as a whole or not at all.
+pub const CHUNK_ROWS_MAX: usize = 4_000;
+pub const CHUNK_BYTES_MAX: usize = 184 * 1024;
+/// Bytes that a row takes in an entry beyond its text in a chunk: lengths and what is not said.
+pub const RECORD_OVERHEAD_BYTES: usize = 16;
+/// Changed records that the views need not show yet; whoever writes more of them waits.
+pub const RECORDS_PENDING_MAX: usize = 50_000;
+/// How long a writer of records waits for the views to come after it.
+pub const RECORDS_SHOWN_WITHIN: Duration = Duration::from_secs(60);
+/// Entries of the registry that are looked at together when old days are dropped.
+pub const RETOLD_ENTRIES_MAX: usize = 256;
+/// Pages of an export that wait for a slow reader.
+pub const EXPORT_PAGES_WAITING_MAX: usize = 4;
 /// Days the journal keeps frames, unless the configuration says otherwise.
 pub const RETENTION_DAYS_DEFAULT: u32 = 400;
 
@@ -261,6 +278,11 @@ const _: () = {
         FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 <= ENTRY_BYTES_MAX,
         "what one frame yields must fit one entry"
     );
+    assert!(
+        CHUNK_BYTES_MAX + CHUNK_ROWS_MAX * RECORD_OVERHEAD_BYTES + 1024 <= ENTRY_BYTES_MAX,
+        "a chunk of an import is one entry"
+    );
+    assert!(CHUNK_BYTES_MAX <= REQUEST_BYTES_MAX && CHUNK_ROWS_MAX <= RECORDS_PENDING_MAX);
     assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);

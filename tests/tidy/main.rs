@@ -94,7 +94,7 @@ const LAYERS: [&[&str]; 8] = [
     &["adapter", "link", "views"],
     &["lifecycle"],
     &["review"],
-    &["command", "config", "keys", "metrics", "session"],
+    &["command", "config", "keys", "metrics", "records", "session"],
     &["api", "web", "kit", "station"],
     &["cli"],
 ];

@@ -38,9 +38,9 @@ macro_rules! roles {
 roles! {
     /// May look.
     Viewer needs Role::Viewer;
-    /// May send commands and adopt devices.
+    /// May send commands, adopt devices and write single records of the registry.
     Operator needs Role::Operator;
-    /// May change adapters, keys and tokens.
+    /// May import records and change adapters, keys and tokens.
     Admin needs Role::Admin;
 }
 

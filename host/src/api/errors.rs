@@ -34,6 +34,7 @@ pub enum Code {
     AdapterUntrusted,
     AdapterDowngrade,
     AdapterServes,
+    BadRows,
     JournalFailing,
     ViewsFailing,
     Internal,
@@ -49,7 +50,12 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
         (C::NotAllowed, S::FORBIDDEN, "not-allowed", "The token's role may not do this"),
         (C::NoSuchRoute, S::NOT_FOUND, "no-such-route", "Nothing is served under this path"),
         (C::NotFound, S::NOT_FOUND, "not-found", "The thing that the path names does not exist"),
-        (C::UnknownDevice, S::NOT_FOUND, "unknown-device", "No device of this key was ever seen or adopted"),
+        (
+            C::UnknownDevice,
+            S::NOT_FOUND,
+            "unknown-device",
+            "No device of this key was ever seen, adopted or registered",
+        ),
         (
             C::MethodNotAllowed,
             S::METHOD_NOT_ALLOWED,
@@ -81,6 +87,7 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             "adapter-rejected",
             "The file is no adapter that this station runs",
         ),
+        (C::BadRows, S::UNPROCESSABLE_ENTITY, "bad-rows", "Some rows of an import are wrong; none was written"),
         (
             C::AdapterUntrusted,
             S::UNPROCESSABLE_ENTITY,

@@ -61,7 +61,8 @@ pub struct Fault {
 pub struct EntryRow {
     pub seq: u64,
     pub at: String,
-    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered or unreadable.
+    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, registry
+    /// or unreadable.
     pub fact: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -178,6 +179,16 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
         }
         Fact::TokenSet { name, role, by, .. } => ("token-set", None, format!("{name}, {}, by {by}", role.name())),
         Fact::TokenRevoked { name, by } => ("token-revoked", None, format!("{name}, by {by}")),
+        Fact::Registry(r) => {
+            let device = match (&r.set[..], &r.withdrawn[..]) {
+                ([one], []) => Some(one.device.to_string()),
+                ([], [one]) => Some(one.to_string()),
+                _ => None,
+            };
+            let again = if r.retold.is_some() { " (told again)" } else { "" };
+            let summary = format!("{} set, {} withdrawn, by {}{again}", r.set.len(), r.withdrawn.len(), r.by);
+            ("registry", device, summary)
+        }
         Fact::Remembered { device, memory } => {
             ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
         }

@@ -22,6 +22,7 @@ mod paging;
 mod provenance;
 mod quarantine;
 mod readings;
+mod registry;
 mod requests;
 mod reviews;
 pub mod secret;
@@ -80,6 +81,11 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(commands::show))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::settle))
+        .routes(routes!(registry::list))
+        .routes(routes!(registry::choices))
+        .routes(routes!(registry::import))
+        .routes(routes!(registry::export))
+        .routes(routes!(registry::show, registry::set, registry::remove))
         .routes(routes!(adapters::list))
         .routes(routes!(adapters::history))
         .routes(routes!(cutover::activate))

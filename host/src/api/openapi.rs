@@ -13,6 +13,7 @@ use utoipa::openapi::{OpenApi as Description, PathItem};
     info(title = "Polymeter", description = "HTTP API of a Polymeter station.", license(name = "Apache-2.0 OR MIT")),
     tags(
         (name = "devices", description = "The fleet, and what each device said"),
+        (name = "registry", description = "What the utility says of its devices, heard of or not"),
         (name = "commands", description = "What is asked of devices"),
         (name = "adapters", description = "Vendors' code that the station runs"),
         (name = "quarantine", description = "Frames that nobody could read yet"),
@@ -31,8 +32,8 @@ impl Modify for Words {
     fn modify(&self, description: &mut Description) {
         description.info.description = Some(format!(
             "HTTP API of a Polymeter station.\n\n\
-             **Tokens.** Send `Authorization: Bearer <token>`. A viewer may look, an operator may also send commands and \
-             adopt devices, an admin may also change adapters, keys and tokens. The role that a route needs stands beside it.\n\n\
+             **Tokens.** Send `Authorization: Bearer <token>`. A viewer may look, an operator may also send commands, \
+             adopt devices and write records of the registry, an admin may also import records and change adapters, keys and tokens. The role that a route needs stands beside it.\n\n\
              **Pages.** Listings take `limit` and `after`, and give `items` and, while more may follow, `next`: pass it as \
              `after`. A page may be short, even empty, and still go on.\n\n\
              **Values** are exact decimals in strings. Times of devices are local and without zone \

@@ -93,7 +93,56 @@ impl Client {
         }
     }
 
+    /// Sends text; gives the answer also where the station could not use all of it (422) and says why.
+    pub fn send_rows(&self, path: &str, text: Vec<u8>) -> Result<Value> {
+        let (status, answer) = self.exchange(&Method::POST, path, text, "text/csv")?;
+        match answer {
+            Ok(answer) if status.is_success() || answer.get("flaws").is_some() => Ok(answer),
+            answer => Err(self.refused(status, answer.ok().as_ref())),
+        }
+    }
+
+    /// Copies an answer as it comes, however long.
+    pub fn download(&self, path: &str, to: &mut dyn std::io::Write) -> Result<u64> {
+        let mut response = self.send(&Method::GET, path, Vec::new(), "application/json", None)?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+            return Err(self.refused(status, serde_json::from_str(&text).ok().as_ref()));
+        }
+        std::io::copy(&mut response.body_mut().as_reader(), to).context("the station broke off; its log says why")
+    }
+
     fn call(&self, method: &Method, path: &str, body: Vec<u8>, kind: &str) -> Result<Value> {
+        let (status, answer) = self.exchange(method, path, body, kind)?;
+        if status.is_success() {
+            return answer.with_context(|| format!("{} does not answer like a station; check --url", self.base));
+        }
+        Err(self.refused(status, answer.ok().as_ref()))
+    }
+
+    /// Status, and the answer if it is JSON.
+    fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+    ) -> Result<(StatusCode, serde_json::Result<Value>)> {
+        let mut response = self.send(method, path, body, kind, Some(TIMEOUT))?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        let answer = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+        Ok((response.status(), answer))
+    }
+
+    fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+        limit: Option<Duration>,
+    ) -> Result<ureq::http::Response<ureq::Body>> {
         let mut request = Request::builder()
             .method(method.clone())
             .uri(format!("{}/api/v1/{path}", self.base))
@@ -102,16 +151,10 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(body).context("this request cannot be formed; check --url and --token")?;
-        let mut response = self.agent.run(request).map_err(|error| {
+        let request = self.agent.configure_request(request).timeout_global(limit).build();
+        self.agent.run(request).map_err(|error| {
             anyhow!("{}: {error}; is the station running (`polymeter serve`), and is --url right?", self.base)
-        })?;
-        let status = response.status();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
-        let answer = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
-        if status.is_success() {
-            return answer.with_context(|| format!("{} does not answer like a station; check --url", self.base));
-        }
-        Err(self.refused(status, answer.ok().as_ref()))
+        })
     }
 
     /// The API's own words, which say what to do.

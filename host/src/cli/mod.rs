@@ -11,6 +11,9 @@ mod offline;
 mod order;
 mod output;
 mod quarantine;
+mod registry;
+mod registry_import;
+mod registry_survey;
 mod reviews;
 mod serve;
 mod status;
@@ -37,6 +40,8 @@ enum Group {
     Status(Access),
     /// Devices and what they said
     Meter(Remote<meter::MeterCommand>),
+    /// What the utility says of its devices: import, export, single records
+    Registry(Remote<registry::RegistryCommand>),
     /// Ask devices to do something, and follow what becomes of it
     Command(Remote<command::CommandCommand>),
     /// Build, test and try adapters; install them in a station
@@ -80,6 +85,7 @@ pub fn run() -> ExitCode {
         Group::Serve(args) => serve::run(&args),
         Group::Status(access) => status::run(&access),
         Group::Meter(group) => meter::run(&group.access, group.command),
+        Group::Registry(group) => registry::run(&group.access, group.command),
         Group::Command(group) => command::run(&group.access, group.command),
         Group::Adapter(AdapterGroup::Author(command)) => adapter::run(command),
         Group::Adapter(AdapterGroup::Station(command)) => adapters::run(command),

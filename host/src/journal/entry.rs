@@ -1,7 +1,7 @@
 //! What one journal entry says. Part of the file format: variants and fields are only ever appended.
 
 use super::AdapterFact;
-use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome};
+use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome, Record, Seq};
 use serde::{Deserialize, Serialize};
 
 /// One fact, and when the station learned it.
@@ -68,6 +68,8 @@ pub enum Fact {
         by: String,
         why: String,
     },
+    /// Records of the device registry, many at a time.
+    Registry(RegistryFact),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -208,6 +210,26 @@ pub enum CommandStep {
 names! {
     /// What people say became of a command that nobody confirmed.
     Settlement { Done = "done", NotDone = "not-done" }
+}
+
+/// What is said of devices together, and holds together.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RegistryFact {
+    /// New, or another than before.
+    pub set: Vec<Record>,
+    pub withdrawn: Vec<DeviceKey>,
+    pub by: String,
+    /// Told again before the journal drops the day on which it was said: `None`: said now.
+    pub retold: Option<Retold>,
+}
+
+/// Which entry said it first, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retold {
+    /// The entry that is about to go.
+    pub seq: Seq,
+    /// When it was first said, UTC milliseconds.
+    pub at_ms: i64,
 }
 
 impl Role {

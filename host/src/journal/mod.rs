@@ -28,7 +28,8 @@ mod tests;
 
 pub use adapter::{AdapterFact, AdapterOrigin, AdapterStanding, AdapterState, AdapterStep};
 pub use entry::{
-    AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Role, Settlement,
+    AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, RegistryFact, Retold, Role,
+    Settlement,
 };
 pub use format::{CodecError, Identity};
 pub use queue::{AppendError, Receipt};

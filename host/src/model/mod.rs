@@ -14,6 +14,7 @@ mod ids;
 pub mod json;
 mod message;
 mod number;
+mod record;
 mod register;
 
 pub use bytes::HexBytes;
@@ -22,4 +23,5 @@ pub use command::*;
 pub use ids::{DeviceKey, Digest, KeyError, Seq, SessionId};
 pub use message::*;
 pub use number::decimal;
+pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record};
 pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};

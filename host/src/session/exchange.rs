@@ -11,6 +11,7 @@ use crate::lifecycle::Struck;
 use crate::limits;
 use crate::model::{AnswerBody, Civil, DeviceKey, HexBytes, Message, Seq, ValveStatus};
 use crate::review::{Reading, Sample};
+use crate::views::ViewError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -144,16 +145,20 @@ impl Conversation {
         self.state.clear();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
-        let row = self.services.views.device(&device).map_err(|error| {
+        let failing = |error: ViewError| {
             tracing::warn!(%device, %error, "not served: the views cannot be read");
             Closing::StoreFailing
-        })?;
-        let admission = match (&row, self.door.unknown) {
-            (Some(row), Unknown::Refuse) if !row.adopted => Admission::Refused,
-            (Some(row), _) if row.held => Admission::Held,
-            (Some(_), _) | (None, Unknown::Accept) => Admission::Welcome,
-            (None, Unknown::Hold) => Admission::Held,
-            (None, Unknown::Refuse) => Admission::Refused,
+        };
+        let row = self.services.views.device(&device).map_err(failing)?;
+        let welcome = match (&row, self.door.unknown) {
+            (Some(row), Unknown::Refuse) => row.adopted,
+            (Some(row), _) => !row.held,
+            (None, unknown) => unknown == Unknown::Accept,
+        };
+        let admission = match self.door.unknown {
+            _ if welcome || self.services.views.is_registered(&device).map_err(failing)? => Admission::Welcome,
+            Unknown::Refuse => Admission::Refused,
+            Unknown::Accept | Unknown::Hold => Admission::Held,
         };
         let memory = match self.services.registry.remembered(&device) {
             Some(newer) => newer.to_vec(),

@@ -23,6 +23,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{DeviceKey, Seq};
+use crate::records::Records;
 use crate::review::Review;
 use crate::views::{ViewError, Views};
 use registry::Registry;
@@ -42,6 +43,9 @@ pub struct Services {
     pub vault: Arc<Vault>,
     pub doors: Vec<Arc<Door>>,
     pub registry: Arc<Registry>,
+    /// The one who writes the device registry, and the profiles that it may name.
+    pub records: Records,
+    pub profiles: Vec<String>,
     pub metrics: Metrics,
     pub next_session: AtomicU64,
 }
@@ -112,8 +116,11 @@ impl Services {
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.
     pub fn known(&self, device: &DeviceKey) -> Result<Option<Known>, ViewError> {
-        let row = self.views.device(device)?;
-        Ok(row.map(|row| Known {
+        let Some(row) = self.views.device(device)? else {
+            // Nobody has heard of it, but it is in the registry.
+            return Ok(self.views.is_registered(device)?.then(Known::default));
+        };
+        Ok(Some(Known {
             capabilities: row.registration.as_ref().map(|r| r.capabilities),
             valve: row.valve.as_ref().map(|v| v.state),
             held: row.held,

@@ -100,6 +100,8 @@ fn drop_blocking(services: &Services, first_kept: Day, now_ms: i64) -> anyhow::R
         for entry in services.views.standing_before(oldest_kept, now_ms)? {
             services.journal.append_blocking(entry)?;
         }
+        let records = services.records.retell_before(oldest_kept)?;
+        tracing::debug!(records, "records of the registry told again");
     }
     Ok(services.journal.drop_before(first_kept)?)
 }

@@ -18,6 +18,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::model::{Command, Seq};
+use crate::records::Records;
 use crate::review::Review;
 use crate::session::registry::Registry;
 use crate::session::{Door, Services};
@@ -161,6 +162,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
     let unfinished = views.open_commands()?.into_iter().filter_map(restored).collect();
     let desk = Desk::new(unfinished, views.next_command_id()?);
+    let records = Records::new(journal.clone(), views.clone(), config.clock.clone());
     let services = Services {
         clock: config.clock.clone(),
         // Session numbers go on where the journal ends: each session that mattered wrote at least one entry.
@@ -174,6 +176,8 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         vault,
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
         registry: Arc::new(Registry::default()),
+        records,
+        profiles: config.profiles.clone(),
         metrics: Metrics::default(),
     };
     services.lifecycle.resume()?;

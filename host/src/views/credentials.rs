@@ -101,7 +101,8 @@ impl Fold {
                 | Fact::Redecoded { .. }
                 | Fact::DeviceAdopted { .. }
                 | Fact::Remembered { .. }
-                | Fact::Corrected { .. } => {}
+                | Fact::Corrected { .. }
+                | Fact::Registry(_) => {}
             }
         }
         Ok(())

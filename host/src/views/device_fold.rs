@@ -50,6 +50,8 @@ pub(super) struct Fold {
     adapters: Vec<AdapterRef>,
     adapters_stored: usize,
     next_id: u32,
+    /// Devices that are held now, this batch's included.
+    held: u64,
     batch: u64,
     tables: Option<Tables>,
 }
@@ -79,6 +81,7 @@ impl Fold {
             adapters_stored: adapters.len(),
             adapters,
             next_id: devices as u32 + 1,
+            held: snapshot.table(MARK_COUNTS)?.get(HELD).map_err(ViewError::store)?.map_or(0, |v| v.value()),
             batch: 0,
             tables: None,
         })
@@ -252,13 +255,20 @@ impl Fold {
     pub fn hold(&mut self, slot: Slot) {
         if !self.row(slot).held {
             self.change(slot).held = true;
+            self.held += 1;
             self.marks.push((HELD.to_owned(), slot, true));
         }
+    }
+
+    /// Whether any device is held: most of a registry's rows need no look at the devices then.
+    pub fn any_held(&self) -> bool {
+        self.held > 0
     }
 
     pub fn unhold(&mut self, slot: Slot) {
         if self.row(slot).held {
             self.change(slot).held = false;
+            self.held = self.held.saturating_sub(1);
             self.marks.push((HELD.to_owned(), slot, false));
         }
     }

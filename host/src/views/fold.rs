@@ -6,9 +6,9 @@
 use super::device_fold::{self, Slot, Status};
 use super::packing::Value;
 use super::store::{Result, Snapshot, ViewError};
-use super::{adapters, commands, credentials, days, devices, events, frames, latest, quarantine, readings};
+use super::{adapters, commands, credentials, days, devices, events, frames, latest, quarantine, readings, registry};
 use crate::clock::Clock;
-use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader};
+use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact};
 use crate::limits;
 use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
 use redb::WriteTransaction;
@@ -27,6 +27,7 @@ pub(super) struct Fold {
     credentials: credentials::Fold,
     latest: latest::Fold,
     frames: frames::Fold,
+    registry: registry::Fold,
     clock: Clock,
     /// For frames that were kept aside.
     journal: Reader,
@@ -60,6 +61,7 @@ macro_rules! with_all_tables {
         $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
         $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
         $call!(credentials::KEYS, credentials::TOKENS);
+        $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS, registry::ENTRIES);
     };
 }
 
@@ -100,6 +102,7 @@ impl Fold {
             credentials: credentials::Fold::default(),
             latest: latest::Fold::default(),
             frames: frames::Fold::default(),
+            registry: registry::Fold::default(),
             clock,
             journal,
         })
@@ -121,7 +124,8 @@ impl Fold {
         self.adapters.write(txn)?;
         self.credentials.write(txn)?;
         self.latest.write(txn)?;
-        self.frames.write(txn)
+        self.frames.write(txn)?;
+        self.registry.write(txn)
     }
 
     pub fn entry(&mut self, snapshot: &Snapshot, seq: Seq, entry: &Entry) -> Result<()> {
@@ -160,6 +164,10 @@ impl Fold {
             Fact::KeySet { .. } | Fact::TokenSet { .. } | Fact::TokenRevoked { .. } => {
                 self.credentials.apply(entry, seq);
                 Ok(())
+            }
+            Fact::Registry(fact) => {
+                self.registry.apply(fact, seq, at_ms);
+                self.announced(snapshot, fact)
             }
         }
     }
@@ -253,6 +261,19 @@ impl Fold {
                     self.messages(slot, Arrival { seq: Seq(*frame), at_ms, civil, adapter: &adapter }, messages)?;
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is in the registry is known: what was kept aside of such devices counts now.
+    fn announced(&mut self, snapshot: &Snapshot, fact: &RegistryFact) -> Result<()> {
+        for record in &fact.set {
+            if self.devices.any_held()
+                && let Some(slot) = self.devices.find(&record.device)?
+                && self.devices.row(slot).held
+            {
+                self.release(snapshot, slot)?;
             }
         }
         Ok(())
@@ -466,7 +487,7 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
 }
 
 /// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, and where
-/// each adapter stands.
+/// each adapter stands. Records of the registry are told again entry by entry, by who writes them: they may be millions.
 pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Result<Vec<Entry>> {
     let keys = credentials::keys(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
         let credentials::KeyRow { device, slot, sealed, by, .. } = row;

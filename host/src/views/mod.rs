@@ -21,6 +21,7 @@ mod latest;
 mod packing;
 mod quarantine;
 mod readings;
+mod registry;
 mod store;
 
 #[cfg(test)]
@@ -37,12 +38,13 @@ pub use events::EventRow;
 pub use latest::LatestReport;
 pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
 pub use readings::{Reading, ReadingFilter};
+pub use registry::{RegistryFilter, RegistryNow, RegistryRow};
 pub use store::ViewError;
 
 use crate::clock::Clock;
 use crate::journal::{Entry, Journal};
 use crate::limits;
-use crate::model::{Civil, Day, DeviceKey, Seq};
+use crate::model::{Civil, Day, DeviceKey, Record, Seq};
 use follower::Folding;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -330,6 +332,36 @@ impl Views {
     /// The last reports of the fleet, newest first.
     pub fn latest_reports(&self, rows_max: usize) -> Result<Vec<LatestReport>, ViewError> {
         latest::list(&self.read()?, rows_max)
+    }
+
+    /// The device registry as it is now, for many look-ups.
+    pub fn registry(&self) -> Result<RegistryNow, ViewError> {
+        RegistryNow::of(&self.read()?)
+    }
+
+    /// Whether the registry has a record of that device.
+    pub fn is_registered(&self, device: &DeviceKey) -> Result<bool, ViewError> {
+        self.registry()?.contains(device)
+    }
+
+    /// One page of the registry in the order of keys; `after` is the `next` of the page before.
+    pub fn records(
+        &self,
+        filter: &RegistryFilter,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Page<RegistryRow>, ViewError> {
+        registry::list(&self.read()?, filter, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// Entries of the registry between these (the first included, the second not) whose records may still stand.
+    pub fn registry_entries(&self, from: Seq, before: Seq, rows_max: usize) -> Result<Vec<Seq>, ViewError> {
+        registry::entries(&self.read()?, from, before, rows_max)
+    }
+
+    /// Of these records, told by that entry, those that nothing has changed since.
+    pub fn standing_records(&self, seq: Seq, told: Vec<Record>) -> Result<Vec<Record>, ViewError> {
+        registry::standing(&self.registry()?, seq, told)
     }
 
     /// Facts told before this entry that must outlive it, as entries of this moment: append them before the journal

@@ -3,10 +3,12 @@
 use super::fold::Fold;
 use super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
 use super::*;
-use crate::journal::{AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
+use crate::journal::{
+    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, RegistryFact, Retold,
+};
 use crate::model::{
-    Command, Digest, Event, Heartbeat, HexBytes, Initiator, Message, ReadScope, Register, Report, Sample, Series,
-    ValveState, ValveStatus,
+    Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Particulars, ReadScope, Record,
+    Register, Report, Sample, Series, ValveState, ValveStatus,
 };
 use proptest::prelude::*;
 use redb::Durability;
@@ -107,6 +109,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             let (before, device) = (frame + later, n.map(key));
             Fact::Corrected { frame, before, adapter, device, outcome, by: "anna".into(), why: "scale".into() }
         }),
+        2 => any_registry(),
         1 => (0..5_u32).prop_map(move |n| Fact::DeviceAdopted { device: key(n), by: "anna".into() }),
         1 => (1..4_u64, step).prop_map(move |(id, step)| Fact::Command(CommandFact { id, device: key(1), step })),
         1 => (0..2_u8, 0..2_usize).prop_map(move |(digest, step)| {
@@ -121,6 +124,31 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             by: "anna".into()
         }),
     ]
+}
+
+fn any_registry() -> impl Strategy<Value = Fact> {
+    let record = (0..6_u32, prop::option::of(0..3_u32), 0..3_usize).prop_map(|(n, parent, district)| Record {
+        device: device(&n.to_string()),
+        about: Particulars {
+            kind: DeviceKind::Meter,
+            manufacturer: String::new(),
+            model: String::new(),
+            adapter: String::new(),
+            profile: String::new(),
+            parent: parent.map(|n| device(&n.to_string())),
+            protocol: String::new(),
+            channel: None,
+            district: ["", "West", "East"][district].into(),
+            customer: String::new(),
+            key_slot: String::new(),
+        },
+    });
+    let told = prop::option::weighted(0.3, (1..40_u64, 0..3_i64));
+    (prop::collection::vec(record, 0..4), prop::collection::vec(0..6_u32, 0..2), told).prop_map(|(set, gone, told)| {
+        let withdrawn = gone.iter().map(|n| device(&n.to_string())).collect();
+        let retold = told.map(|(seq, at_ms)| Retold { seq: Seq(seq), at_ms });
+        Fact::Registry(RegistryFact { set, withdrawn, by: "anna".into(), retold })
+    })
 }
 
 /// Folds the journal in pieces of these sizes.

@@ -10,4 +10,5 @@ mod description;
 mod devices;
 mod http;
 mod outside;
+mod registry;
 mod served;

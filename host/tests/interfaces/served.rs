@@ -80,10 +80,10 @@ impl Served {
 
     pub fn raw(&self, method: &str, path: &str, headers: &[(&str, Option<String>)], body: Vec<u8>) -> (u16, String) {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/v1/{path}") };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("content-type", "application/json");
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if headers.iter().all(|(name, _)| *name != "content-type") {
+            request = request.header("content-type", "application/json");
+        }
         for (name, value) in headers {
             if let Some(value) = value {
                 request = request.header(*name, value);

@@ -1,0 +1,153 @@
+//! The registry's writer over a real journal and real views: what it refuses, what it leaves alone, and what outlives the
+//! days that the journal drops.
+
+use super::rows::Chunk;
+use super::weigh::AdapterChoice;
+use super::*;
+use crate::journal::{Identity, Options};
+use crate::model::Day;
+use crate::views::{RegistryFilter, RegistryRow};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+struct Office {
+    dir: PathBuf,
+    journal: Journal,
+    views: Views,
+    records: Records,
+    runtime: Runtime,
+}
+
+impl Office {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("polymeter-records-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let clock = Clock::new("Asia/Shanghai").expect("zone");
+        let options = Options { identity: Identity { station: "north".into(), epoch: 1 }, now_ms: 0 };
+        let journal = Journal::open(&dir, &options).expect("opens");
+        let views = Views::open(&dir, &journal, &clock).expect("opens");
+        let records = Records::new(journal.clone(), views.clone(), clock);
+        Self { dir, journal, views, records, runtime: Runtime::new().expect("threads") }
+    }
+
+    fn write(&self, change: Change) -> Done {
+        let adapters = vec![AdapterChoice { name: "usp".into(), realm: "usp".into() }];
+        let choices = Choices { adapters, profiles: vec!["north".into()] };
+        self.runtime.block_on(self.records.write(change, choices, "anna", false)).expect("writes")
+    }
+
+    /// Imports rows of `device,kind,parent,adapter,profile,district`; gives what is wrong, as `line kind`.
+    fn import(&self, rows: &str) -> Vec<String> {
+        let chunk = Chunk::of_csv(format!("device,kind,parent,adapter,profile,district\n{rows}").as_bytes());
+        let done = self.write(Change::Set(chunk.expect("readable").rows));
+        done.weighed.flaws.iter().map(|(line, flaw)| format!("{line} {}", flaw.kind)).collect()
+    }
+
+    fn withdraw(&self, device: &str) -> usize {
+        self.write(Change::Withdraw(device.parse().expect("a device"))).weighed.flaws.len()
+    }
+
+    fn list(&self, filter: &RegistryFilter) -> Vec<RegistryRow> {
+        assert!(self.views.wait_caught_up(self.journal.reader().last_seq(), Duration::from_secs(20)));
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.views.records(filter, after.as_deref(), 2).expect("reads");
+            rows.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return rows;
+            }
+        }
+    }
+
+    fn keys(&self, filter: &RegistryFilter) -> Vec<String> {
+        self.list(filter).iter().map(|row| row.record.device.to_string()).collect()
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn what_a_row_names_must_be_there() {
+    let office = Office::new("names");
+    assert_eq!(office.import("usp/9,concentrator,,,,\nusp/1,meter,usp/9,usp,north,West\n"), [""; 0]);
+    for (rows, expected) in [
+        ("usp/2,meter,,qw,,\n", &["2 unknown-adapter"][..]),
+        ("qw/2,meter,,usp,,\n", &["2 unknown-adapter"]),
+        ("usp/2,meter,,usp,south,\n", &["2 unknown-profile"]),
+        ("usp/2,meter,usp/8,,,\nusp/3,meter,,,,\n", &["2 unknown-parent"]),
+        ("usp/2,meter,usp/1,,,\n", &["2 no-carrier"]),
+        ("usp/2,meter,,,,\nusp/2,meter,,,,West\n", &["3 duplicate"]),
+        ("usp/9,concentrator,usp/8,,,\nusp/8,dtu,usp/9,,,\n", &["2 circle", "3 circle"]),
+        ("usp/9,meter,,,,\n", &["2 has-children"]),
+        ("usp/9,meter,,,,\nusp/1,meter,,,,\n", &[]),
+    ] {
+        assert_eq!(office.import(rows), expected, "{rows}");
+    }
+    // The child of a row may stand before it, in the same chunk.
+    assert_eq!(office.import("usp/7,meter,usp/6,,,\nusp/6,dtu,,,,\n"), [""; 0]);
+    let chain = |n: usize| (1..=n).map(|i| format!("c/{i},dtu,c/{},,,\n", i - 1)).collect::<String>();
+    assert_eq!(office.import("c/0,dtu,,,,\n"), [""; 0]);
+    assert_eq!(office.import(&chain(limits::RECORD_DEPTH_MAX)), [""; 0]);
+    let deep = format!("c/{},meter,c/{},,,\n", limits::RECORD_DEPTH_MAX + 1, limits::RECORD_DEPTH_MAX);
+    assert_eq!(office.import(&deep), ["2 too-deep"]);
+}
+
+#[test]
+fn the_same_again_changes_nothing_and_parents_stay() {
+    let office = Office::new("again");
+    let rows = "usp/9,dtu,,,,East\nusp/1,meter,usp/9,,,West\nusp/2,meter,usp/9,,,West\n";
+    assert_eq!(office.import(rows), [""; 0]);
+    let last = office.journal.health().last_seq;
+    assert_eq!(office.import(rows), [""; 0]);
+    assert_eq!(office.journal.health().last_seq, last, "nothing new is nothing written");
+    let behind = |parent: &str| RegistryFilter { parent: parent.parse().ok(), ..RegistryFilter::default() };
+    let of = |district: &str| RegistryFilter { district: Some(district.into()), ..RegistryFilter::default() };
+    assert_eq!(office.keys(&behind("usp/9")), ["usp/1", "usp/2"]);
+    assert_eq!(office.withdraw("usp/9"), 1, "others stand behind it");
+    assert_eq!(office.import("usp/1,meter,,,,East\nusp/8,dtu,,,,\nusp/2,meter,usp/8,,,\n"), [""; 0]);
+    assert_eq!(office.keys(&of("West")), [""; 0]);
+    assert_eq!(office.keys(&of("East")), ["usp/1", "usp/9"]);
+    assert_eq!(office.keys(&behind("usp/8")), ["usp/2"]);
+    assert_eq!(office.withdraw("usp/9"), 0);
+    assert_eq!(office.keys(&RegistryFilter::default()), ["usp/1", "usp/2", "usp/8"]);
+    assert_eq!(office.keys(&RegistryFilter { prefix: "usp/2".into(), ..RegistryFilter::default() }), ["usp/2"]);
+}
+
+#[test]
+fn records_outlive_the_days_that_the_journal_drops() {
+    let office = Office::new("retold");
+    // Long ago, and so in another file than what is said now.
+    let at_ms = office.records.clock.now_ms() - 3 * 86_400_000;
+    for (rows, withdrawn) in [("usp/1,West\nusp/2,\nusp/3,", None), ("usp/2,East", None), ("", Some("usp/3"))] {
+        let text = format!("device,district,kind\n{}\n", rows.replace('\n', ",meter\n") + ",meter");
+        let rows = Chunk::of_csv(text.as_bytes()).map(|chunk| chunk.rows).unwrap_or_default();
+        let set = rows.into_iter().map(|row| row.record).collect();
+        let withdrawn = withdrawn.into_iter().map(|device| device.parse().expect("a device")).collect();
+        let fact = Fact::Registry(RegistryFact { set, withdrawn, by: "anna".into(), retold: None });
+        office.journal.append_blocking(Entry { at_ms, fact }).expect("appends");
+    }
+    assert_eq!(office.import("usp/4,meter,,,,\n"), [""; 0]);
+    let before = office.list(&RegistryFilter::default());
+    let kept = Day(Journal::day_of(at_ms).0 + 1);
+    let oldest_kept = office.journal.first_kept(kept);
+    assert_eq!(office.records.retell_before(oldest_kept).expect("told again"), 2);
+    assert!(office.list(&RegistryFilter::default()).iter().all(|row| row.seq >= oldest_kept));
+    assert_eq!(office.records.retell_before(oldest_kept).expect("told again"), 0, "once is enough");
+    assert!(office.journal.drop_before(kept).expect("drops").entries >= 3);
+    let again = office.dir.join("again");
+    std::fs::create_dir_all(&again).expect("a directory");
+    let clock = Clock::new("Asia/Shanghai").expect("zone");
+    Views::rebuild(&again, &office.journal, &clock, &mut |_| {}).expect("rebuilds");
+    let rebuilt = Views::open(&again, &office.journal, &clock).expect("opens");
+    let rows = rebuilt.records(&RegistryFilter::default(), None, 10).expect("reads").rows;
+    assert_eq!(rows, office.list(&RegistryFilter::default()));
+    let said =
+        |rows: &[RegistryRow]| rows.iter().map(|r| (r.record.clone(), r.by.clone(), r.since_ms)).collect::<Vec<_>>();
+    assert_eq!(said(&rows), said(&before), "who said it when stays too");
+}

@@ -1,0 +1,264 @@
+//! Whether records may be set or withdrawn as the registry stands: what they name must exist, nothing may stand behind
+//! itself, and nobody may lose the parent that others stand behind. Rows that say nothing new are put aside.
+
+use super::Change;
+use super::rows::Row;
+use crate::adapter::Catalog;
+use crate::limits;
+use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record, Seq};
+use crate::views::{RegistryNow, ViewError};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+/// What records may name: adapters that serve, and profiles of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Choices {
+    pub adapters: Vec<AdapterChoice>,
+    pub profiles: Vec<String>,
+}
+
+/// An adapter that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AdapterChoice {
+    pub name: String,
+    /// Address space of its devices.
+    pub realm: String,
+}
+
+/// Rows after the checks.
+#[derive(Debug, Default)]
+pub struct Weighed {
+    /// New or changed.
+    pub set: Vec<Record>,
+    pub withdrawn: Vec<DeviceKey>,
+    pub added: usize,
+    pub changed: usize,
+    pub unchanged: usize,
+    /// Line of the row, and what is wrong with it; in the order of lines.
+    pub flaws: Vec<(u64, Flaw)>,
+}
+
+impl Weighed {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.withdrawn.is_empty()
+    }
+}
+
+impl Choices {
+    pub fn of(catalog: &Catalog, profiles: &[String]) -> Self {
+        let mut adapters: Vec<_> = catalog
+            .all_active()
+            .iter()
+            .map(|adapter| AdapterChoice { name: adapter.name().to_owned(), realm: adapter.realm().to_owned() })
+            .collect();
+        adapters.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { adapters, profiles: profiles.to_vec() }
+    }
+
+    /// Whether the adapter and the profile exist, and fit the device.
+    pub fn check(&self, record: &Record) -> Option<Flaw> {
+        let about = &record.about;
+        if about.adapter.is_empty() {
+            return None;
+        }
+        let Some(adapter) = self.adapters.iter().find(|a| a.name == about.adapter) else {
+            let names: Vec<_> = self.adapters.iter().map(|a| a.name.as_str()).collect();
+            let message = format!(
+                "no adapter `{}` serves here; install it first, or name one of: {}",
+                about.adapter,
+                names.join(", ")
+            );
+            return Some(Flaw::new(Column::Adapter, FlawKind::UnknownAdapter, message));
+        };
+        if adapter.realm != record.device.realm() {
+            let message = format!(
+                "`{}` reads devices of {}/…, not of {}/…; name another adapter, or correct the device",
+                adapter.name,
+                adapter.realm,
+                record.device.realm()
+            );
+            return Some(Flaw::new(Column::Adapter, FlawKind::UnknownAdapter, message));
+        }
+        if !about.profile.is_empty() && !self.profiles.contains(&about.profile) {
+            let message = format!(
+                "the station's configuration has no [profile.{0}]; add it, or leave `{0}` out for the adapter's defaults",
+                about.profile
+            );
+            return Some(Flaw::new(Column::Profile, FlawKind::UnknownProfile, message));
+        }
+        None
+    }
+}
+
+/// What a change is checked against.
+pub(super) struct Ground<'a> {
+    pending: &'a FxHashMap<DeviceKey, (Seq, Option<Particulars>)>,
+    now: &'a RegistryNow,
+    choices: &'a Choices,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(
+        pending: &'a FxHashMap<DeviceKey, (Seq, Option<Particulars>)>,
+        now: &'a RegistryNow,
+        choices: &'a Choices,
+    ) -> Self {
+        Self { pending, now, choices }
+    }
+
+    /// What the registry says of a device before this change.
+    fn get(&self, device: &DeviceKey) -> Result<Option<Particulars>, ViewError> {
+        match self.pending.get(device) {
+            Some((_, about)) => Ok(about.clone()),
+            None => Ok(self.now.get(device)?.map(|row| row.record.about)),
+        }
+    }
+
+    /// The first device behind this one that `stays` there.
+    fn child(&self, parent: &DeviceKey, stays: impl Fn(&DeviceKey) -> bool) -> Result<Option<DeviceKey>, ViewError> {
+        let is_child = |about: &Option<Particulars>| about.as_ref().is_some_and(|a| a.parent.as_ref() == Some(parent));
+        for child in self.now.children(parent)? {
+            let child = child?;
+            let still = self.pending.get(&child).is_none_or(|(_, about)| is_child(about));
+            if still && stays(&child) {
+                return Ok(Some(child));
+            }
+        }
+        let pending = self.pending.iter().filter(|(_, (_, about))| is_child(about)).map(|(child, _)| child);
+        Ok(pending.filter(|child| stays(child)).min().cloned())
+    }
+}
+
+/// Checks a change; without flaws, it may be written.
+pub(super) fn weigh(ground: &Ground<'_>, change: Change) -> Result<Weighed, ViewError> {
+    match change {
+        Change::Set(rows) => set(ground, rows),
+        Change::Withdraw(device) => {
+            let child = ground.child(&device, |_| true)?;
+            let flaws = child.map(|child| (0, has_children(&device, &child))).into_iter().collect();
+            Ok(Weighed { withdrawn: vec![device], flaws, ..Weighed::default() })
+        }
+    }
+}
+
+fn set(ground: &Ground<'_>, rows: Vec<Row>) -> Result<Weighed, ViewError> {
+    let mut out = Weighed::default();
+    let mut by_device: FxHashMap<&DeviceKey, &Row> = FxHashMap::default();
+    for row in &rows {
+        if let Some(first) = by_device.get(&row.record.device) {
+            out.flaws.push((row.line, duplicate(first.line)));
+        } else {
+            by_device.insert(&row.record.device, row);
+        }
+    }
+    let mut weighing = Weighing { ground, rows: by_device, parents: FxHashMap::default() };
+    let mut news = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let before = ground.get(&row.record.device)?;
+        let flaw = weighing.flaw(&row.record, before.as_ref())?;
+        out.flaws.extend(flaw.map(|flaw| (row.line, flaw)));
+        let new = before.as_ref() != Some(&row.record.about);
+        match before {
+            None => out.added += 1,
+            Some(_) if new => out.changed += 1,
+            Some(_) => out.unchanged += 1,
+        }
+        news.push(new);
+    }
+    out.flaws.sort_by_key(|(line, _)| *line);
+    out.set = rows.into_iter().zip(news).filter(|(_, new)| *new).map(|(row, _)| row.record).collect();
+    Ok(out)
+}
+
+/// The registry as it would be.
+struct Weighing<'a> {
+    ground: &'a Ground<'a>,
+    rows: FxHashMap<&'a DeviceKey, &'a Row>,
+    /// Parents looked up so far; many rows have the same one.
+    parents: FxHashMap<DeviceKey, Option<Particulars>>,
+}
+
+impl Weighing<'_> {
+    fn flaw(&mut self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
+        if let Some(flaw) = self.ground.choices.check(record) {
+            return Ok(Some(flaw));
+        }
+        if let Some(flaw) = self.lineage(record)? {
+            return Ok(Some(flaw));
+        }
+        let no_carrier_now = before.is_some_and(Particulars::is_carrier) && !record.about.is_carrier();
+        if no_carrier_now {
+            let moved = |child: &DeviceKey| {
+                let row = self.rows.get(child);
+                row.is_some_and(|row| row.record.about.parent.as_ref() != Some(&record.device))
+            };
+            let child = self.ground.child(&record.device, |child| !moved(child))?;
+            return Ok(child.map(|child| has_children(&record.device, &child)));
+        }
+        Ok(None)
+    }
+
+    /// From parent to parent: each must be there and be a carrier, and none may be the device itself.
+    fn lineage(&mut self, record: &Record) -> Result<Option<Flaw>, ViewError> {
+        let mut next = record.about.parent.clone();
+        let mut depth = 0;
+        while let Some(parent) = next {
+            if parent == record.device {
+                return Ok(Some(circle(&parent)));
+            }
+            if depth == limits::RECORD_DEPTH_MAX {
+                return Ok(Some(too_deep()));
+            }
+            next = match self.parent(&parent)? {
+                None => return Ok(Some(unknown_parent(&parent))),
+                Some(about) if !about.is_carrier() => return Ok(Some(no_carrier(&parent))),
+                Some(about) => about.parent.clone(),
+            };
+            depth += 1;
+        }
+        Ok(None)
+    }
+
+    fn parent(&mut self, key: &DeviceKey) -> Result<Option<&Particulars>, ViewError> {
+        if let Some(row) = self.rows.get(key) {
+            return Ok(Some(&row.record.about));
+        }
+        if !self.parents.contains_key(key) {
+            self.parents.insert(key.clone(), self.ground.get(key)?);
+        }
+        Ok(self.parents.get(key).and_then(Option::as_ref))
+    }
+}
+
+// The words of each flaw, for those who find it in a whole file too.
+
+pub fn duplicate(first_line: u64) -> Flaw {
+    let message = format!("stands in line {first_line} already; keep one of the two rows");
+    Flaw::new(Column::Device, FlawKind::Duplicate, message)
+}
+
+pub fn unknown_parent(parent: &DeviceKey) -> Flaw {
+    let message = format!("no record of {parent}; add a row for it, or correct the parent");
+    Flaw::new(Column::Parent, FlawKind::UnknownParent, message)
+}
+
+pub fn no_carrier(parent: &DeviceKey) -> Flaw {
+    let message = format!("{parent} is a meter; a parent is a concentrator or a dtu");
+    Flaw::new(Column::Parent, FlawKind::NoCarrier, message)
+}
+
+pub fn circle(device: &DeviceKey) -> Flaw {
+    let message = format!("{device} would stand behind itself; correct one of the parents");
+    Flaw::new(Column::Parent, FlawKind::Circle, message)
+}
+
+pub fn too_deep() -> Flaw {
+    let message = format!("more than {} devices one behind the other; correct a parent", limits::RECORD_DEPTH_MAX);
+    Flaw::new(Column::Parent, FlawKind::TooDeep, message)
+}
+
+fn has_children(device: &DeviceKey, child: &DeviceKey) -> Flaw {
+    let message = format!("{child} and perhaps others stand behind {device}; move or withdraw them first");
+    Flaw::new(Column::Kind, FlawKind::HasChildren, message)
+}

@@ -1,0 +1,326 @@
+//! The device registry: what the utility says of its devices, whether or not they were ever heard.
+//!
+//! ```text
+//! registry            realm/address              -> postcard of Stored
+//! registry_children   (parent, realm/address)    -> ()
+//! registry_districts  (district, realm/address)  -> (), where a district is said
+//! registry_entries    u64 seq                    -> (): entries that set something and were not told again since
+//! ```
+//! An import brings rows in any order. A batch is written sorted by key, the last word on a device only, so that
+//! neighbours share pages; the larger the backlog, the cheaper a row.
+
+use super::devices::Page;
+use super::store::{Result, Snapshot, ViewError, pack, unpack};
+use crate::journal::RegistryFact;
+use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
+use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub(super) const VIEW: &str = "registry";
+pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("registry");
+pub(super) const CHILDREN: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_children");
+pub(super) const DISTRICTS: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_districts");
+pub(super) const ENTRIES: TableDefinition<u64, ()> = TableDefinition::new("registry_entries");
+
+/// Rows that one call looks at while it searches; a page may come back with fewer rows than asked for and go on.
+const SCAN_ROWS_MAX: usize = 20_000;
+
+/// A record, and who said it when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegistryRow {
+    pub record: Record,
+    pub by: String,
+    pub since_ms: i64,
+    /// The entry that says so, or that last told it again.
+    pub seq: Seq,
+}
+
+/// Which records are wanted; all conditions hold together.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RegistryFilter {
+    /// Beginning of `realm/address`.
+    pub prefix: String,
+    pub parent: Option<DeviceKey>,
+    pub district: Option<String>,
+    pub kind: Option<DeviceKind>,
+    pub adapter: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    seq: u64,
+    since_ms: i64,
+    by: String,
+    about: Particulars,
+}
+
+/// The registry at one moment, for many look-ups.
+pub struct RegistryNow {
+    records: ReadOnlyTable<&'static str, &'static [u8]>,
+    children: ReadOnlyTable<(&'static str, &'static str), ()>,
+}
+
+impl RegistryNow {
+    pub(super) fn of(snapshot: &Snapshot) -> Result<Self> {
+        Ok(Self { records: snapshot.table(RECORDS)?, children: snapshot.table(CHILDREN)? })
+    }
+
+    pub fn len(&self) -> Result<u64> {
+        self.records.len().map_err(ViewError::store)
+    }
+
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    pub fn contains(&self, device: &DeviceKey) -> Result<bool> {
+        Ok(self.records.get(device.as_str()).map_err(ViewError::store)?.is_some())
+    }
+
+    pub fn get(&self, device: &DeviceKey) -> Result<Option<RegistryRow>> {
+        match self.records.get(device.as_str()).map_err(ViewError::store)? {
+            Some(bytes) => row(device.clone(), bytes.value()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Devices behind that one, in the order of their keys.
+    pub fn children(&self, parent: &DeviceKey) -> Result<impl Iterator<Item = Result<DeviceKey>>> {
+        let parent = parent.as_str().to_owned();
+        let range = self.children.range((&parent[..], "")..).map_err(ViewError::store)?;
+        let behind = move |row: &Result<(String, DeviceKey)>| row.as_ref().map_or(true, |(of, _)| *of == parent);
+        let read = range.map(|row| {
+            let (key, _) = row.map_err(ViewError::store)?;
+            let (of, child) = key.value();
+            Ok((of.to_owned(), parsed(child)?))
+        });
+        Ok(read.take_while(behind).map(|row| row.map(|(_, child)| child)))
+    }
+}
+
+/// Of these records, told by that entry, those that nothing has changed since.
+pub(super) fn standing(now: &RegistryNow, seq: Seq, told: Vec<Record>) -> Result<Vec<Record>> {
+    let mut standing = Vec::new();
+    for record in told {
+        if now.get(&record.device)?.is_some_and(|row| row.seq == seq) {
+            standing.push(record);
+        }
+    }
+    Ok(standing)
+}
+
+/// Entries between these (the first included, the second not) that set records and were not told again.
+pub(super) fn entries(snapshot: &Snapshot, from: Seq, before: Seq, rows_max: usize) -> Result<Vec<Seq>> {
+    let table = snapshot.table(ENTRIES)?;
+    let rows = table.range(from.0..before.0.max(from.0)).map_err(ViewError::store)?.take(rows_max);
+    rows.map(|row| Ok(Seq(row.map_err(ViewError::store)?.0.value()))).collect()
+}
+
+/// One page in the order of keys.
+pub(super) fn list(
+    snapshot: &Snapshot,
+    filter: &RegistryFilter,
+    after: Option<&str>,
+    rows_max: usize,
+) -> Result<Page<RegistryRow>> {
+    let mut search = Search {
+        filter,
+        now: RegistryNow::of(snapshot)?,
+        after,
+        rows_max,
+        seen: 0,
+        page: Page { rows: Vec::new(), next: None },
+    };
+    let complete = if let Some(parent) = &filter.parent {
+        search.index(&snapshot.table(CHILDREN)?, parent.as_str())?
+    } else if let Some(district) = &filter.district {
+        search.index(&snapshot.table(DISTRICTS)?, district)?
+    } else {
+        search.all()?
+    };
+    let mut page = search.page;
+    if complete {
+        page.next = None;
+    }
+    Ok(page)
+}
+
+struct Search<'a> {
+    filter: &'a RegistryFilter,
+    now: RegistryNow,
+    after: Option<&'a str>,
+    rows_max: usize,
+    seen: usize,
+    page: Page<RegistryRow>,
+}
+
+impl Search<'_> {
+    /// Where the walk begins.
+    fn start(&self) -> &str {
+        self.after.map_or(&self.filter.prefix[..], |after| after.max(&self.filter.prefix))
+    }
+
+    /// Walks over what stands under one name in an index; tells whether it came to the end.
+    fn index(&mut self, table: &ReadOnlyTable<(&'static str, &'static str), ()>, name: &str) -> Result<bool> {
+        for row in table.range((name, self.start())..).map_err(ViewError::store)? {
+            let (key, _) = row.map_err(ViewError::store)?;
+            let (found, device) = key.value();
+            if found != name || !device.starts_with(&self.filter.prefix) {
+                break;
+            }
+            if Some(device) == self.after {
+                continue;
+            }
+            let stored = self.now.get(&parsed(device)?)?.ok_or(ViewError::Damaged { view: VIEW })?;
+            if !self.visit(device, || Ok(stored))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn all(&mut self) -> Result<bool> {
+        let records = self.now.records.range(self.start()..).map_err(ViewError::store)?;
+        for found in records {
+            let (key, bytes) = found.map_err(ViewError::store)?;
+            let device = key.value();
+            if !device.starts_with(&self.filter.prefix) {
+                break;
+            }
+            if Some(device) != self.after && !self.visit(device, || row(parsed(device)?, bytes.value()))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// False: enough.
+    fn visit(&mut self, place: &str, read: impl FnOnce() -> Result<RegistryRow>) -> Result<bool> {
+        if self.page.rows.len() == self.rows_max || self.seen == SCAN_ROWS_MAX {
+            return Ok(false);
+        }
+        self.seen += 1;
+        self.page.next = Some(place.to_owned());
+        let row = read()?;
+        if self.filter.matches(&row.record.about) {
+            self.page.rows.push(row);
+        }
+        Ok(true)
+    }
+}
+
+impl RegistryFilter {
+    fn matches(&self, about: &Particulars) -> bool {
+        self.parent.as_ref().is_none_or(|parent| about.parent.as_ref() == Some(parent))
+            && self.district.as_ref().is_none_or(|district| about.district == *district)
+            && self.kind.is_none_or(|kind| about.kind == kind)
+            && self.adapter.as_ref().is_none_or(|adapter| about.adapter == *adapter)
+    }
+}
+
+fn parsed(device: &str) -> Result<DeviceKey> {
+    device.parse().map_err(|_| ViewError::Damaged { view: VIEW })
+}
+
+fn row(device: DeviceKey, bytes: &[u8]) -> Result<RegistryRow> {
+    let Stored { seq, since_ms, by, about } = unpack(VIEW, bytes)?;
+    Ok(RegistryRow { record: Record { device, about }, by, since_ms, seq: Seq(seq) })
+}
+
+/// What one batch says of devices.
+#[derive(Default)]
+pub(super) struct Fold {
+    words: Vec<Word>,
+    /// Entries that set something, and those whose records were told again.
+    entries: Vec<(u64, bool)>,
+}
+
+/// One word on one device; `to` is `None` where its record is withdrawn.
+struct Word {
+    device: DeviceKey,
+    seq: u64,
+    since_ms: i64,
+    by: Arc<str>,
+    to: Option<Particulars>,
+}
+
+/// Changes of one index: name, device, whether it belongs there.
+type Marks = Vec<(String, DeviceKey, bool)>;
+
+impl Fold {
+    pub fn apply(&mut self, fact: &RegistryFact, seq: Seq, at_ms: i64) {
+        let by: Arc<str> = fact.by.as_str().into();
+        let since_ms = fact.retold.map_or(at_ms, |retold| retold.at_ms);
+        let word = |device: &DeviceKey, to| Word { device: device.clone(), seq: seq.0, since_ms, by: by.clone(), to };
+        self.words.extend(fact.set.iter().map(|record| word(&record.device, Some(record.about.clone()))));
+        self.words.extend(fact.withdrawn.iter().map(|device| word(device, None)));
+        if !fact.set.is_empty() {
+            self.entries.push((seq.0, true));
+        }
+        self.entries.extend(fact.retold.map(|retold| (retold.seq.0, false)));
+    }
+
+    pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
+        if self.words.is_empty() && self.entries.is_empty() {
+            return Ok(());
+        }
+        let mut words = std::mem::take(&mut self.words);
+        words.sort_by(|a, b| (&a.device, a.seq).cmp(&(&b.device, b.seq)));
+        let mut records = txn.open_table(RECORDS).map_err(ViewError::store)?;
+        let (mut children, mut districts) = (Marks::new(), Marks::new());
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            // Only the last word counts.
+            if words.peek().is_some_and(|next| next.device == word.device) {
+                continue;
+            }
+            let Word { device, seq, since_ms, by, to } = word;
+            let before = match &to {
+                Some(about) => {
+                    let stored = Stored { seq, since_ms, by: by.to_string(), about: about.clone() };
+                    records.insert(device.as_str(), &pack(VIEW, &stored)?[..]).map_err(ViewError::store)?
+                }
+                None => records.remove(device.as_str()).map_err(ViewError::store)?,
+            };
+            let before: Option<Stored> = before.map(|bytes| unpack(VIEW, bytes.value())).transpose()?;
+            let before = before.map(|stored| stored.about);
+            let parent = |about: Option<&Particulars>| about.and_then(|a| Some(a.parent.as_ref()?.to_string()));
+            mark(&mut children, &device, parent(before.as_ref()), parent(to.as_ref()));
+            let district = |about: Option<&Particulars>| about.map(|a| a.district.clone()).filter(|d| !d.is_empty());
+            mark(&mut districts, &device, district(before.as_ref()), district(to.as_ref()));
+        }
+        write_marks(txn, CHILDREN, children)?;
+        write_marks(txn, DISTRICTS, districts)?;
+        let mut entries = txn.open_table(ENTRIES).map_err(ViewError::store)?;
+        for (seq, stands) in self.entries.drain(..) {
+            if stands {
+                entries.insert(seq, ()).map_err(ViewError::store)?;
+            } else {
+                entries.remove(seq).map_err(ViewError::store)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mark(marks: &mut Marks, device: &DeviceKey, before: Option<String>, now: Option<String>) {
+    if before != now {
+        marks.extend(before.map(|name| (name, device.clone(), false)));
+        marks.extend(now.map(|name| (name, device.clone(), true)));
+    }
+}
+
+fn write_marks(txn: &WriteTransaction, table: TableDefinition<(&str, &str), ()>, mut marks: Marks) -> Result<()> {
+    marks.sort_unstable();
+    let mut table = txn.open_table(table).map_err(ViewError::store)?;
+    for (name, device, belongs) in marks {
+        let key = (&name[..], device.as_str());
+        if belongs {
+            table.insert(key, ()).map_err(ViewError::store)?;
+        } else {
+            table.remove(key).map_err(ViewError::store)?;
+        }
+    }
+    Ok(())
+}
