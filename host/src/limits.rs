@@ -219,7 +219,7 @@ pub const CHUNK_BYTES_MAX: usize = 184 * 1024;
 /// Bytes that a row takes in an entry beyond its text in a chunk: lengths and what is not said.
 pub const RECORD_OVERHEAD_BYTES: usize = 16;
 /// Changed records that the views need not show yet; whoever writes more of them waits.
-pub const RECORDS_PENDING_MAX: usize = 50_000;
+pub const RECORDS_PENDING_MAX: usize = 150_000;
 /// How long a writer of records waits for the views to come after it.
 pub const RECORDS_SHOWN_WITHIN: Duration = Duration::from_secs(60);
 /// Entries of the registry that are looked at together when old days are dropped.

@@ -34,9 +34,16 @@ pub struct Records {
 /// Durable changes that the views may not show yet.
 #[derive(Default)]
 struct Pending {
-    last_words: FxHashMap<DeviceKey, (Seq, Option<Particulars>)>,
+    last_words: FxHashMap<DeviceKey, LastWord>,
     /// Which devices each entry speaks of, oldest first.
     entries: VecDeque<(Seq, Vec<DeviceKey>)>,
+}
+
+/// What an entry says of a device.
+struct LastWord {
+    seq: Seq,
+    /// Postcard of its particulars, a third of their size; `None`: withdrawn.
+    about: Option<Box<[u8]>>,
 }
 
 /// Why a change was not made, apart from flaws in its rows.
@@ -151,15 +158,23 @@ impl Records {
     }
 }
 
+impl LastWord {
+    fn about(&self) -> Option<Particulars> {
+        self.about.as_ref().and_then(|bytes| postcard::from_bytes(bytes).ok())
+    }
+}
+
 impl Pending {
     fn add(&mut self, seq: Seq, weighed: &Weighed) {
         let mut devices = Vec::with_capacity(weighed.set.len() + weighed.withdrawn.len());
         for Record { device, about } in &weighed.set {
-            self.last_words.insert(device.clone(), (seq, Some(about.clone())));
+            // Plain data always encodes.
+            let about = postcard::to_stdvec(about).ok().map(Vec::into_boxed_slice);
+            self.last_words.insert(device.clone(), LastWord { seq, about });
             devices.push(device.clone());
         }
         for device in &weighed.withdrawn {
-            self.last_words.insert(device.clone(), (seq, None));
+            self.last_words.insert(device.clone(), LastWord { seq, about: None });
             devices.push(device.clone());
         }
         self.entries.push_back((seq, devices));
@@ -168,7 +183,7 @@ impl Pending {
     fn forget_shown(&mut self, cursor: Seq) {
         while self.entries.front().is_some_and(|(seq, _)| *seq <= cursor) {
             for device in self.entries.pop_front().into_iter().flat_map(|(_, devices)| devices) {
-                if self.last_words.get(&device).is_some_and(|(seq, _)| *seq <= cursor) {
+                if self.last_words.get(&device).is_some_and(|word| word.seq <= cursor) {
                     self.last_words.remove(&device);
                 }
             }

@@ -1,11 +1,11 @@
 //! Whether records may be set or withdrawn as the registry stands: what they name must exist, nothing may stand behind
 //! itself, and nobody may lose the parent that others stand behind. Rows that say nothing new are put aside.
 
-use super::Change;
 use super::rows::Row;
+use super::{Change, LastWord};
 use crate::adapter::Catalog;
 use crate::limits;
-use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record, Seq};
+use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
 use crate::views::{RegistryNow, ViewError};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -93,39 +93,35 @@ impl Choices {
 
 /// What a change is checked against.
 pub(super) struct Ground<'a> {
-    pending: &'a FxHashMap<DeviceKey, (Seq, Option<Particulars>)>,
+    pending: &'a FxHashMap<DeviceKey, LastWord>,
     now: &'a RegistryNow,
     choices: &'a Choices,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(
-        pending: &'a FxHashMap<DeviceKey, (Seq, Option<Particulars>)>,
-        now: &'a RegistryNow,
-        choices: &'a Choices,
-    ) -> Self {
+    pub(super) fn new(pending: &'a FxHashMap<DeviceKey, LastWord>, now: &'a RegistryNow, choices: &'a Choices) -> Self {
         Self { pending, now, choices }
     }
 
     /// What the registry says of a device before this change.
     fn get(&self, device: &DeviceKey) -> Result<Option<Particulars>, ViewError> {
         match self.pending.get(device) {
-            Some((_, about)) => Ok(about.clone()),
+            Some(word) => Ok(word.about()),
             None => Ok(self.now.get(device)?.map(|row| row.record.about)),
         }
     }
 
     /// The first device behind this one that `stays` there.
     fn child(&self, parent: &DeviceKey, stays: impl Fn(&DeviceKey) -> bool) -> Result<Option<DeviceKey>, ViewError> {
-        let is_child = |about: &Option<Particulars>| about.as_ref().is_some_and(|a| a.parent.as_ref() == Some(parent));
+        let is_child = |word: &LastWord| word.about().is_some_and(|about| about.parent.as_ref() == Some(parent));
         for child in self.now.children(parent)? {
             let child = child?;
-            let still = self.pending.get(&child).is_none_or(|(_, about)| is_child(about));
+            let still = self.pending.get(&child).is_none_or(is_child);
             if still && stays(&child) {
                 return Ok(Some(child));
             }
         }
-        let pending = self.pending.iter().filter(|(_, (_, about))| is_child(about)).map(|(child, _)| child);
+        let pending = self.pending.iter().filter(|(_, word)| is_child(word)).map(|(child, _)| child);
         Ok(pending.filter(|child| stays(child)).min().cloned())
     }
 }

@@ -166,7 +166,7 @@ impl Fold {
                 Ok(())
             }
             Fact::Registry(fact) => {
-                self.registry.apply(fact, seq, at_ms);
+                self.registry.apply(fact, seq, at_ms)?;
                 self.announced(snapshot, fact)
             }
         }

@@ -15,7 +15,7 @@ use crate::journal::RegistryFact;
 use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
 use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::borrow::Cow;
 
 pub(super) const VIEW: &str = "registry";
 pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("registry");
@@ -48,11 +48,11 @@ pub struct RegistryFilter {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct Stored<'a> {
     seq: u64,
     since_ms: i64,
-    by: String,
-    about: Particulars,
+    by: Cow<'a, str>,
+    about: Cow<'a, Particulars>,
 }
 
 /// The registry at one moment, for many look-ups.
@@ -225,7 +225,8 @@ fn parsed(device: &str) -> Result<DeviceKey> {
 
 fn row(device: DeviceKey, bytes: &[u8]) -> Result<RegistryRow> {
     let Stored { seq, since_ms, by, about } = unpack(VIEW, bytes)?;
-    Ok(RegistryRow { record: Record { device, about }, by, since_ms, seq: Seq(seq) })
+    let record = Record { device, about: about.into_owned() };
+    Ok(RegistryRow { record, by: by.into_owned(), since_ms, seq: Seq(seq) })
 }
 
 /// What one batch says of devices.
@@ -236,29 +237,39 @@ pub(super) struct Fold {
     entries: Vec<(u64, bool)>,
 }
 
-/// One word on one device; `to` is `None` where its record is withdrawn.
+/// One word on one device, as its row will be; `to` is `None` where its record is withdrawn.
 struct Word {
     device: DeviceKey,
     seq: u64,
-    since_ms: i64,
-    by: Arc<str>,
-    to: Option<Particulars>,
+    to: Option<Placed>,
+}
+
+/// A row, and where the indexes have it.
+struct Placed {
+    bytes: Vec<u8>,
+    parent: Option<DeviceKey>,
+    district: String,
 }
 
 /// Changes of one index: name, device, whether it belongs there.
 type Marks = Vec<(String, DeviceKey, bool)>;
 
 impl Fold {
-    pub fn apply(&mut self, fact: &RegistryFact, seq: Seq, at_ms: i64) {
-        let by: Arc<str> = fact.by.as_str().into();
+    pub fn apply(&mut self, fact: &RegistryFact, seq: Seq, at_ms: i64) -> Result<()> {
         let since_ms = fact.retold.map_or(at_ms, |retold| retold.at_ms);
-        let word = |device: &DeviceKey, to| Word { device: device.clone(), seq: seq.0, since_ms, by: by.clone(), to };
-        self.words.extend(fact.set.iter().map(|record| word(&record.device, Some(record.about.clone()))));
-        self.words.extend(fact.withdrawn.iter().map(|device| word(device, None)));
+        for Record { device, about } in &fact.set {
+            let bytes =
+                pack(VIEW, &Stored { seq: seq.0, since_ms, by: (&fact.by[..]).into(), about: Cow::Borrowed(about) })?;
+            let placed = Placed { bytes, parent: about.parent.clone(), district: about.district.clone() };
+            self.words.push(Word { device: device.clone(), seq: seq.0, to: Some(placed) });
+        }
+        let gone = fact.withdrawn.iter().map(|device| Word { device: device.clone(), seq: seq.0, to: None });
+        self.words.extend(gone);
         if !fact.set.is_empty() {
             self.entries.push((seq.0, true));
         }
         self.entries.extend(fact.retold.map(|retold| (retold.seq.0, false)));
+        Ok(())
     }
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
@@ -270,25 +281,22 @@ impl Fold {
         let mut records = txn.open_table(RECORDS).map_err(ViewError::store)?;
         let (mut children, mut districts) = (Marks::new(), Marks::new());
         let mut words = words.into_iter().peekable();
-        while let Some(word) = words.next() {
+        while let Some(Word { device, to, .. }) = words.next() {
             // Only the last word counts.
-            if words.peek().is_some_and(|next| next.device == word.device) {
+            if words.peek().is_some_and(|next| next.device == device) {
                 continue;
             }
-            let Word { device, seq, since_ms, by, to } = word;
             let before = match &to {
-                Some(about) => {
-                    let stored = Stored { seq, since_ms, by: by.to_string(), about: about.clone() };
-                    records.insert(device.as_str(), &pack(VIEW, &stored)?[..]).map_err(ViewError::store)?
-                }
+                Some(placed) => records.insert(device.as_str(), &placed.bytes[..]).map_err(ViewError::store)?,
                 None => records.remove(device.as_str()).map_err(ViewError::store)?,
             };
-            let before: Option<Stored> = before.map(|bytes| unpack(VIEW, bytes.value())).transpose()?;
-            let before = before.map(|stored| stored.about);
-            let parent = |about: Option<&Particulars>| about.and_then(|a| Some(a.parent.as_ref()?.to_string()));
-            mark(&mut children, &device, parent(before.as_ref()), parent(to.as_ref()));
-            let district = |about: Option<&Particulars>| about.map(|a| a.district.clone()).filter(|d| !d.is_empty());
-            mark(&mut districts, &device, district(before.as_ref()), district(to.as_ref()));
+            let before: Option<Stored<'_>> = before.map(|bytes| unpack(VIEW, bytes.value())).transpose()?;
+            let before = before.map(|stored| stored.about.into_owned());
+            let (parent, district) = before.map(|about| (about.parent, about.district)).unwrap_or_default();
+            let (parent_now, district_now) = to.map(|placed| (placed.parent, placed.district)).unwrap_or_default();
+            let name = |parent: Option<DeviceKey>| parent.map(|parent| parent.to_string()).unwrap_or_default();
+            mark(&mut children, &device, name(parent), name(parent_now));
+            mark(&mut districts, &device, district, district_now);
         }
         write_marks(txn, CHILDREN, children)?;
         write_marks(txn, DISTRICTS, districts)?;
@@ -304,10 +312,11 @@ impl Fold {
     }
 }
 
-fn mark(marks: &mut Marks, device: &DeviceKey, before: Option<String>, now: Option<String>) {
+/// An empty name is none.
+fn mark(marks: &mut Marks, device: &DeviceKey, before: String, now: String) {
     if before != now {
-        marks.extend(before.map(|name| (name, device.clone(), false)));
-        marks.extend(now.map(|name| (name, device.clone(), true)));
+        let names = [(before, false), (now, true)].into_iter().filter(|(name, _)| !name.is_empty());
+        marks.extend(names.map(|(name, belongs)| (name, device.clone(), belongs)));
     }
 }
 
