@@ -87,7 +87,6 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             "adapter-rejected",
             "The file is no adapter that this station runs",
         ),
-        (C::BadRows, S::UNPROCESSABLE_ENTITY, "bad-rows", "Some rows of an import are wrong; none was written"),
         (
             C::AdapterUntrusted,
             S::UNPROCESSABLE_ENTITY,
@@ -101,6 +100,7 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             "An older version than one that has served, and nobody said that this is wanted",
         ),
         (C::AdapterServes, S::CONFLICT, "adapter-serves", "The version serves, and nobody said that it should stop"),
+        (C::BadRows, S::UNPROCESSABLE_ENTITY, "bad-rows", "Some rows of an import are wrong; none was written"),
         (
             C::JournalFailing,
             S::SERVICE_UNAVAILABLE,
