@@ -175,6 +175,9 @@ pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
 
 /// Entries of one commit.
 pub const COMMIT_ENTRIES_MAX: usize = 4_096;
+/// After a commit of so many entries the writer waits so long for more to come together.
+pub const COMMIT_GATHER_FROM: usize = 64;
+pub const COMMIT_GATHER: Duration = Duration::from_millis(4);
 /// Bytes of one commit.
 pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Entries waiting for the writer; a large one counts as several, one for each started `JOURNAL_QUEUE_STEP_BYTES`.

@@ -75,9 +75,13 @@ fn write(database: &Database, waiting: &Receiver<Row>) -> anyhow::Result<()> {
             }
         }
         transaction.commit()?;
+        let busy = batch.len() >= polymeter::limits::COMMIT_GATHER_FROM;
         for (_, done) in batch {
             // The peer may have gone; its row is kept all the same.
             let _ = done.send(());
+        }
+        if busy {
+            std::thread::sleep(polymeter::limits::COMMIT_GATHER);
         }
     }
     Ok(())

@@ -80,7 +80,9 @@ impl Adapter {
 
     /// The same code with other keys: how vectors are run.
     pub(super) fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
-        Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.pre.clone(), keys)
+        let mut twin = Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.pre.clone(), keys);
+        twin.log = Arc::new(LogGate::shut());
+        twin
     }
 
     pub fn name(&self) -> &str {
