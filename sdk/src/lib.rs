@@ -21,6 +21,8 @@ pub mod keys;
 pub mod log;
 pub mod profile;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod rehearsal;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod vectors;
 
 pub use adapter::Adapter;

@@ -3,6 +3,7 @@
 //! That damage which the check sum shows is noticed, is tested beside the vectors. Here the sum is made to fit again, so that the
 //! parsers behind it have to stand the damage, and the tag of a sealed frame has to notice it.
 
+use polymeter_sdk::rehearsal::cases_and_seed;
 use polymeter_sdk::vectors::{Case, configure, context, load};
 use polymeter_sdk::{Adapter, Context, Decoded, Fault, FaultKind, Framing, Message, checksum};
 use rand::rngs::StdRng;
@@ -110,9 +111,7 @@ fn damaged_memory_and_state_are_a_fault_or_are_learned_anew() {
 
 #[test]
 fn random_bytes_mixed_into_good_frames_panic_nowhere() {
-    let variable = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let (cases, seed) = (variable("FUZZ_CASES", CASES), variable("FUZZ_SEED", SEED));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let (cases, seed) = cases_and_seed(CASES, SEED);
     let mut rng = StdRng::seed_from_u64(seed);
     let good = good_frames();
     for number in 0..cases {

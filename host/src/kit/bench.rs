@@ -83,7 +83,7 @@ fn at(ascending: &[Duration], percent: usize) -> u64 {
 }
 
 fn values(message: &Message) -> usize {
-    super::trial::report_in(message).map_or(0, |report| {
+    message.report().map_or(0, |report| {
         report.registers.len() + report.series.iter().map(|series| series.samples.len()).sum::<usize>()
     })
 }

@@ -208,4 +208,13 @@ impl Message {
         };
         Self::KINDS[at]
     }
+
+    /// The values that it carries, on its own account or in answer to a command.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Report(report) => Some(report),
+            Self::Answer(Answer { body: AnswerBody::Report(report), .. }) => Some(report),
+            _ => None,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Whole conversations: the adapter as master against a simulated meter of every dialect.
 
-use super::station::{NOW, Station};
+use super::station::{NOW, Together, station_of};
 use cjt188::device::{Dialect, Meter, Valve as Position};
 use polymeter_sdk::{
     Answer, AnswerBody, Command, History, Interval, Outcome, Parameter, ParameterValue, Quantity, ReadScope, Recharge,
@@ -77,7 +77,7 @@ fn set(name: &str, value: ParameterValue) -> Command {
 #[test]
 fn every_dialect_reads_to_the_last_count() {
     for (name, mut meter, profile) in dialects() {
-        let mut station = Station::new(&meter, profile);
+        let mut station = station_of(&meter, profile);
         for total in [0, 1, 9, 10, 1_234_567, 99_999_999_u32] {
             meter.readings = Box::new(move |_| total);
             let answers = station.ask(&mut meter, &READ);
@@ -93,7 +93,7 @@ fn every_dialect_reads_to_the_last_count() {
 #[test]
 fn every_dialect_moves_its_valve_and_shows_it() {
     for (name, mut meter, profile) in dialects() {
-        let mut station = Station::new(&meter, &with(profile, r#""remote_open": "open""#));
+        let mut station = station_of(&meter, &with(profile, r#""remote_open": "open""#));
         for (what, position, state) in [
             (ValveOrder::CloseForced, Position::Closed, ValveState::Closed),
             (ValveOrder::PermitOpen, Position::Open, ValveState::Open),
@@ -118,7 +118,7 @@ fn every_dialect_moves_its_valve_and_shows_it() {
 #[test]
 fn a_stuck_valve_is_seen_by_the_next_reading() {
     let mut meter = Meter::new(ADDRESS, 0x30, Dialect::default());
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     meter.valve_stuck = true;
     assert_eq!(station.ask_one(&mut meter, &order(ValveOrder::CloseForced)).outcome, Outcome::Accepted);
     let answer = station.ask_one(&mut meter, &READ);
@@ -128,7 +128,7 @@ fn a_stuck_valve_is_seen_by_the_next_reading() {
 #[test]
 fn a_refusal_finds_its_command_in_every_form() {
     for (name, mut meter, profile) in dialects() {
-        let mut station = Station::new(&meter, profile);
+        let mut station = station_of(&meter, profile);
         meter.refuse_with = Some([5, 0]);
         for command in [READ, order(ValveOrder::CloseForced)] {
             let answer = station.ask_one(&mut meter, &command);
@@ -148,7 +148,7 @@ fn months_come_one_by_one_with_their_days() {
             continue;
         }
         meter.settlement_day = 20;
-        let mut station = Station::new(&meter, &with(profile, r#""settlement_day": 20"#));
+        let mut station = station_of(&meter, &with(profile, r#""settlement_day": 20"#));
         let (first, last) = (civil::date(2023, 4, 1).expect("a day"), civil::date(2024, 2, 29).expect("a day"));
         let history = Command::ReadHistory(History { interval: Interval::Month, first, last });
         let answers: Vec<_> = station.ask(&mut meter, &history);
@@ -169,7 +169,7 @@ fn months_come_one_by_one_with_their_days() {
 fn a_modules_days_and_months() {
     let mut meter = Meter::new(ADDRESS, 0x30, Dialect::gas_module());
     let profile = r#"{"wrapper": "aimeitong", "history": "module"}"#;
-    let mut station = Station::new(&meter, profile);
+    let mut station = station_of(&meter, profile);
     for (interval, first, last, requests, storages) in [
         (Interval::Day, NOW - 12 * civil::DAY, NOW - 6 * civil::DAY, 2, 6..=15),
         (Interval::Day, NOW - 30 * civil::DAY, NOW, 6, 1..=30),
@@ -185,7 +185,7 @@ fn a_modules_days_and_months() {
 #[test]
 fn the_clock_is_set_and_read_back() {
     for (name, mut meter, profile) in dialects() {
-        let mut station = Station::new(&meter, profile);
+        let mut station = station_of(&meter, profile);
         meter.drift_s = 4000;
         assert_eq!(station.ask_one(&mut meter, &Command::SetClock(NOW)).outcome, Outcome::Done, "{name}");
         assert_eq!(meter.drift_s, 0, "{name}");
@@ -197,7 +197,7 @@ fn the_clock_is_set_and_read_back() {
 #[test]
 fn base_reading_and_address_are_written_at_the_factory_only() {
     let mut meter = Meter::new(ADDRESS, 0x30, Dialect::default());
-    let mut station = Station::new(&meter, r#"{"commissioning": "allow"}"#);
+    let mut station = station_of(&meter, r#"{"commissioning": "allow"}"#);
     assert_eq!(
         station.ask_one(&mut meter, &set("base-reading", ParameterValue::Integer(547_698))).outcome,
         Outcome::Done
@@ -217,7 +217,7 @@ fn base_reading_and_address_are_written_at_the_factory_only() {
 #[test]
 fn days_prices_and_purchases_are_read_back() {
     let mut meter = Meter::new(ADDRESS, 0x30, Dialect::default());
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     for (name, day) in [("settlement-day", 25), ("reading-day", 1)] {
         let value = ParameterValue::Integer(day);
         assert_eq!(station.ask_one(&mut meter, &set(name, value.clone())).outcome, Outcome::Done);
@@ -251,8 +251,8 @@ fn days_prices_and_purchases_are_read_back() {
 #[test]
 fn who_is_alone_on_the_line_tells_its_address() {
     let mut meter = Meter::new("00052032720001", 0x10, Dialect::default());
-    let mut station = Station::new(&meter, "");
-    let mut nobody = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
+    let mut nobody = station_of(&meter, "");
     nobody.memory.clear();
     let command = Command::ReadParameters(vec!["address".into()]);
     let encoded = polymeter_sdk::Adapter::encode(
@@ -277,10 +277,10 @@ fn who_is_alone_on_the_line_tells_its_address() {
 #[test]
 fn meters_are_silent_to_what_is_not_theirs() {
     let mut meter = Meter::new(ADDRESS, 0x30, Dialect::default());
-    let mut station = Station::new(&Meter::new("00231100456790", 0x30, Dialect::default()), "");
+    let mut station = station_of(&Meter::new("00231100456790", 0x30, Dialect::default()), "");
     assert!(station.ask(&mut meter, &READ).is_empty(), "another address");
-    let mut station = Station::new(&meter, r#"{"di_order": "be"}"#);
+    let mut station = station_of(&meter, r#"{"di_order": "be"}"#);
     assert!(station.ask(&mut meter, &READ).is_empty(), "another order of bytes");
-    let mut station = Station::new(&meter, r#"{"meter_type": "10"}"#);
+    let mut station = station_of(&meter, r#"{"meter_type": "10"}"#);
     assert!(station.ask(&mut meter, &READ).is_empty(), "another type");
 }

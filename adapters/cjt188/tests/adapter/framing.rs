@@ -2,6 +2,7 @@
 
 use cjt188::Cjt188;
 use cjt188::device::{Dialect, Meter};
+use polymeter_sdk::rehearsal::cut_all;
 use polymeter_sdk::{Adapter, Framing};
 
 fn adapter(profile: &str) -> Cjt188 {
@@ -10,26 +11,6 @@ fn adapter(profile: &str) -> Cjt188 {
 fn answer(dialect: Dialect) -> Vec<u8> {
     let operands = [0x67, 0x45, 0x23, 0x01, 0x2C, 0x01, 0x00];
     Meter::new("00052032720001", 0x30, dialect).send(0x81, &[&[0x1F, 0x90, 0x00][..], &operands].concat())
-}
-
-/// Cuts a stream that arrives in pieces of this size; what lies between frames is left out.
-fn cut_all(adapter: &Cjt188, stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let (mut frames, mut buffer) = (Vec::new(), Vec::new());
-    for chunk in stream.chunks(piece) {
-        buffer.extend_from_slice(chunk);
-        while !buffer.is_empty() {
-            match adapter.frame(&buffer) {
-                Framing::Frame(length) => frames.push(buffer.drain(..length as usize).collect()),
-                Framing::Skip(length) => drop(buffer.drain(..length as usize)),
-                Framing::Foreign => buffer.clear(),
-                Framing::Incomplete(wanted) => {
-                    assert!(wanted > 0);
-                    break;
-                }
-            }
-        }
-    }
-    frames
 }
 
 #[test]

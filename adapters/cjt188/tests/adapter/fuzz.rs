@@ -5,6 +5,7 @@
 use super::station::NOW;
 use cjt188::Cjt188;
 use cjt188::device::{Dialect, Meter};
+use polymeter_sdk::rehearsal;
 use polymeter_sdk::{
     Adapter, Admission, AnswerBody, Command, Context, Decoded, Device, Direction, Framing, History, Interval, Message,
     Parameter, ParameterValue, Recharge, Report, Tariff, TariffCycle, Transport, Valve, ValveOrder,
@@ -33,14 +34,9 @@ const PROFILES: [&str; 7] = [
     r#"{"status_layout": "low-moving", "edition": "2018", "prefix": "fefe", "preamble": 0}"#,
 ];
 
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn nothing_panics_and_every_bound_holds() {
-    let (cases, seed) = (variable("FUZZ_CASES", CASES), variable("FUZZ_SEED", SEED));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let (cases, seed) = rehearsal::cases_and_seed(CASES, SEED);
     let mut rng = StdRng::seed_from_u64(seed);
     let adapters = PROFILES.map(|profile| Cjt188::configure(profile).expect("the profile is valid"));
     for case in 0..cases {
@@ -127,20 +123,7 @@ fn commands_around(value: i64) -> Vec<Command> {
 }
 
 fn look(adapter: &Cjt188, context: &Context, bytes: &[u8], case: u64) {
-    let frame = match adapter.frame(bytes) {
-        Framing::Frame(length) => bytes.get(..length as usize),
-        Framing::Skip(length) => {
-            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
-            return;
-        }
-        Framing::Incomplete(wanted) => {
-            assert!((1..=268).contains(&wanted), "case {case}: wants {wanted}");
-            return;
-        }
-        Framing::Foreign => return,
-    };
-    let frame = frame.unwrap_or_else(|| panic!("case {case}: a frame longer than what was received"));
-    assert!(frame.len() >= 13, "case {case}: a frame of {} bytes", frame.len());
+    let Some(frame) = rehearsal::cut(adapter, bytes, 13, 268, case) else { return };
     if let Ok(decoded) = adapter.decode(context, frame) {
         bounded(&decoded, frame, case);
     }

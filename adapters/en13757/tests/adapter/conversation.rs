@@ -1,6 +1,6 @@
 //! Whole conversations with simulated meters on a bus.
 
-use super::station::{NOW, Station};
+use super::station::{NOW, Together, station_of};
 use en13757::device::{Meter, Record, Security};
 use en13757::radio::Format;
 use polymeter_sdk::keys::store;
@@ -31,7 +31,7 @@ fn volume(answer: &Answer) -> Option<i64> {
 fn a_selected_meter_answers_among_others() {
     let mut bus = [meter("LGB120820574003"), meter(LGB), meter("ELS120820584003")];
     bus[1].records[0] = Record::bcd(0x13, 777);
-    let mut station = Station::new("", LGB);
+    let mut station = station_of("", LGB);
     let talk = station.run(&READ, |frame| {
         let mut answers: Vec<_> = bus.iter_mut().filter_map(|m| m.receive(frame)).collect();
         assert!(answers.len() <= 1, "two meters speak at once");
@@ -54,13 +54,13 @@ fn a_selected_meter_answers_among_others() {
 fn a_primary_read_resets_and_asks() {
     let mut meter = meter(LGB);
     meter.primary = 5;
-    let mut station = Station::new(r#"{"addressing": "primary", "primary_address": 5}"#, LGB);
+    let mut station = station_of(r#"{"addressing": "primary", "primary_address": 5}"#, LGB);
     let talk = station.run(&READ, |frame| meter.receive(frame));
     assert_eq!(talk.sent, [[0x10, 0x40, 0x05, 0x45, 0x16], [0x10, 0x7B, 0x05, 0x80, 0x16]]);
     assert_eq!(volume(talk.answers()[0]), Some(123_456));
     // From now on the meter's own address is known.
     let memory = station.memory;
-    let mut station = Station::new(r#"{"addressing": "primary"}"#, LGB);
+    let mut station = station_of(r#"{"addressing": "primary"}"#, LGB);
     station.memory = memory;
     assert_eq!(station.run(&READ, |frame| meter.receive(frame)).sent.len(), 2);
 }
@@ -69,7 +69,7 @@ fn a_primary_read_resets_and_asks() {
 fn many_records_come_in_telegrams_with_the_frame_count_bit_toggled() {
     let mut meter = meter(LGB);
     meter.records = (0..80).map(|n| Record::bcd(0x13, n)).collect();
-    let mut station = Station::new("", LGB);
+    let mut station = station_of("", LGB);
     let mut repeat = true;
     let talk = station.run(&READ, |frame| {
         let answer = meter.receive(frame);
@@ -93,7 +93,7 @@ fn errors_of_the_application_end_the_command() {
     {
         let mut meter = meter(LGB);
         meter.fail_with = Some(code);
-        let mut station = Station::new("", LGB);
+        let mut station = station_of("", LGB);
         let talk = station.run(&READ, |frame| meter.receive(frame));
         let answers = talk.answers();
         assert_eq!((answers.len(), answers[0].outcome, answers[0].raw_code), (1, outcome, u32::from(code)));
@@ -106,7 +106,7 @@ fn errors_of_the_application_end_the_command() {
 fn the_clock_is_set_in_both_forms() {
     for (profile, kept) in [("", NOW - 5), (r#"{"clock": "i"}"#, NOW)] {
         let mut meter = meter(LGB);
-        let mut station = Station::new(profile, LGB);
+        let mut station = station_of(profile, LGB);
         let talk = station.run(&Command::SetClock(NOW), |frame| meter.receive(frame));
         assert_eq!(talk.answers()[0].outcome, Outcome::Done);
         assert_eq!(meter.clock, Some(kept), "{profile}");
@@ -116,7 +116,7 @@ fn the_clock_is_set_in_both_forms() {
 #[test]
 fn silence_leaves_the_next_read_whole() {
     let mut meter = meter(LGB);
-    let mut station = Station::new("", LGB);
+    let mut station = station_of("", LGB);
     assert_eq!(station.run(&READ, |_| None).sent.len(), 1);
     let talk = station.run(&READ, |frame| if frame.len() == 5 { None } else { meter.receive(frame) });
     assert_eq!((talk.sent.len(), talk.messages.len()), (2, 0));
@@ -128,12 +128,12 @@ fn encrypted_answers_and_telegrams() {
     let key = [0x5A; 16];
     for security in [Security::Mode5(key), Security::Mode7(key, 7)] {
         let mut meter = meter(LGB).with_security(security);
-        let mut station = Station::new("", LGB);
+        let mut station = station_of("", LGB);
         store::insert("1", key);
         let talk = station.run(&READ, |frame| meter.receive(frame));
         assert_eq!(volume(talk.answers()[0]), Some(123_456), "{security:?} over the wire");
         for format in [Format::A, Format::B] {
-            let mut station = Station::new("", LGB);
+            let mut station = station_of("", LGB);
             store::insert("1", key);
             let decoded = station.hear(&meter.radio(format)).expect("a telegram");
             assert!(matches!(&decoded.messages[..], [Message::Registration(_), Message::Report(_)]));

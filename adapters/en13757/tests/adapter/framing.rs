@@ -4,6 +4,7 @@ use super::station::NOW;
 use en13757::En13757;
 use en13757::device::{Meter, Record};
 use en13757::radio::Format;
+use polymeter_sdk::rehearsal::cut_all;
 use polymeter_sdk::{Adapter, Framing};
 
 fn adapter(profile: &str) -> En13757 {
@@ -20,26 +21,6 @@ fn wired() -> Vec<u8> {
 }
 fn radio(format: Format) -> Vec<u8> {
     meter().radio(format)
-}
-
-/// Cuts a stream that arrives in pieces of this size; what lies between frames is left out.
-fn cut_all(adapter: &En13757, stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let (mut frames, mut buffer) = (Vec::new(), Vec::new());
-    for chunk in stream.chunks(piece) {
-        buffer.extend_from_slice(chunk);
-        while !buffer.is_empty() {
-            match adapter.frame(&buffer) {
-                Framing::Frame(length) => frames.push(buffer.drain(..length as usize).collect()),
-                Framing::Skip(length) => drop(buffer.drain(..length as usize)),
-                Framing::Foreign => buffer.clear(),
-                Framing::Incomplete(wanted) => {
-                    assert!(wanted > 0);
-                    break;
-                }
-            }
-        }
-    }
-    frames
 }
 
 #[test]

@@ -7,9 +7,10 @@ use en13757::device::{Meter, Record, Security};
 use en13757::radio::{self, Format};
 use en13757::{En13757, link};
 use polymeter_sdk::keys::store;
+use polymeter_sdk::rehearsal;
 use polymeter_sdk::{
-    Adapter, Admission, AnswerBody, Command, Context, Decoded, Device, Direction, EndReason, Framing, Message,
-    ReadScope, Register, Transport,
+    Adapter, Admission, AnswerBody, Command, Context, Decoded, Device, Direction, EndReason, Message, ReadScope,
+    Register, Transport,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,14 +23,9 @@ const CIS: [u8; 22] = [
     0x8F, 0x90, 0xA1,
 ];
 
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn nothing_panics_and_every_bound_holds() {
-    let (cases, seed) = (variable("FUZZ_CASES", CASES), variable("FUZZ_SEED", SEED));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let (cases, seed) = rehearsal::cases_and_seed(CASES, SEED);
     store::clear();
     store::insert("1", [0xA5; 16]);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -67,20 +63,7 @@ fn nothing_panics_and_every_bound_holds() {
 }
 
 fn look(adapter: &En13757, context: &Context, bytes: &[u8], case: u64) {
-    let frame = match adapter.frame(bytes) {
-        Framing::Frame(length) => bytes.get(..length as usize),
-        Framing::Skip(length) => {
-            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
-            return;
-        }
-        Framing::Incomplete(wanted) => {
-            assert!((1..=300).contains(&wanted), "case {case}: wants {wanted}");
-            return;
-        }
-        Framing::Foreign => return,
-    };
-    let frame = frame.unwrap_or_else(|| panic!("case {case}: a frame longer than what was received"));
-    assert!(!frame.is_empty(), "case {case}: an empty frame");
+    let Some(frame) = rehearsal::cut(adapter, bytes, 1, 300, case) else { return };
     if let Ok(decoded) = adapter.decode(context, frame) {
         bounded(&decoded, frame, case);
     }

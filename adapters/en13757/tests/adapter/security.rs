@@ -1,6 +1,6 @@
 //! Published telegrams under encryption that no check sum protects any more, and what changing them does.
 
-use super::station::Station;
+use super::station::{Station, station_of};
 use polymeter_sdk::keys::store;
 use polymeter_sdk::{FaultKind, Message, Quantity};
 
@@ -18,7 +18,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn station(key: [u8; 16]) -> Station {
-    let station = Station::new(STRIPPED, "ELS123456783303");
+    let station = station_of(STRIPPED, "ELS123456783303");
     store::insert("1", key);
     station
 }

@@ -1,6 +1,6 @@
 //! Whole conversations: the adapter against the meter's side of the protocol.
 
-use super::station::{READ_AT, Station};
+use super::station::{READ_AT, Together, station_of};
 use fengxian::device::{Heard, Meter};
 use fengxian::frame::LengthOrder;
 use polymeter_sdk::{
@@ -28,7 +28,7 @@ fn sync(price: u32) -> Command {
 #[test]
 fn a_report_is_answered_by_requests_and_the_end() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, r#"{"price": 325, "unknown_account": "zero"}"#);
+    let mut station = station_of(&meter, r#"{"price": 325, "unknown_account": "zero"}"#);
     let decoded = station.hear(&meter.report(READ_AT, SCHEDULED)).expect("a good report");
     assert!(decoded.reply.is_none(), "nothing is acknowledged");
     assert!(matches!(&decoded.messages[..], [Message::Registration(_), Message::Report(_)]));
@@ -51,7 +51,7 @@ fn a_report_is_answered_by_requests_and_the_end() {
 #[test]
 fn the_end_is_withheld_until_price_and_yearly_volume_are_known() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     // The 5th of September: the first is among the frozen days.
     let at = civil::time(2024, 9, 5, 2, 0, 10).expect("a time");
     station.now = at + 5;
@@ -87,7 +87,7 @@ fn the_style_of_the_meter_is_mirrored() {
     ] {
         let mut meter = meter();
         (meter.style.order, meter.style.end, meter.style.masked) = (order, end, masked);
-        let mut station = Station::new(&meter, "");
+        let mut station = station_of(&meter, "");
         station.hear(&meter.report(READ_AT, SCHEDULED)).expect("a good report");
         let order = station.say(&valve(ValveOrder::CloseForced)).expect("a close");
         assert_eq!(order.frames[0], meter.build(0x04, 0x3C, &[1]));
@@ -97,7 +97,7 @@ fn the_style_of_the_meter_is_mirrored() {
 #[test]
 fn the_valve_is_not_opened_from_afar_and_an_order_goes_out_once() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     for order in [ValveOrder::PermitOpen, ValveOrder::CloseTemporary] {
         assert_eq!(station.say(&valve(order)).expect_err("not here").kind, FaultKind::Unsupported);
     }
@@ -106,7 +106,7 @@ fn the_valve_is_not_opened_from_afar_and_an_order_goes_out_once() {
     assert!(!first.repeatable && first.correlation != second.correlation);
     station.now = READ_AT + 3601;
     assert_eq!(station.say(&valve(ValveOrder::CloseForced)).expect_err("too late").kind, FaultKind::OutOfRange);
-    let mut open = Station::new(&meter, r#"{"remote_open": "open"}"#);
+    let mut open = station_of(&meter, r#"{"remote_open": "open"}"#);
     meter.state.valve = 1 << 6;
     assert_eq!(open.ask(&mut meter, &valve(ValveOrder::PermitOpen)).outcome, Outcome::Accepted);
     assert_eq!(meter.state.valve, 0);
@@ -115,7 +115,7 @@ fn the_valve_is_not_opened_from_afar_and_an_order_goes_out_once() {
 #[test]
 fn an_answer_that_repeats_something_else_is_a_failure() {
     let meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let order = station.say(&valve(ValveOrder::CloseForced)).expect("a close");
     let decoded = station.hear(&meter.build(0x84, 0x3C, &[0])).expect("a good frame");
     let [Message::Answer(answer)] = &decoded.messages[..] else { panic!("an answer") };
@@ -127,7 +127,7 @@ fn an_answer_that_repeats_something_else_is_a_failure() {
 #[test]
 fn settings_keep_what_is_not_named() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let schedule = ScheduleChange {
         period: Some(ReportPeriod::Hourly),
         minute_of_day: None,
@@ -161,7 +161,7 @@ fn settings_keep_what_is_not_named() {
 #[test]
 fn frozen_days_that_contradict_are_not_samples() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     meter.state.frozen[4] = meter.state.frozen[3] + 1;
     meter.state.frozen[9] = u32::MAX;
     meter.state.frozen[20..].fill(0);
@@ -173,7 +173,7 @@ fn frozen_days_that_contradict_are_not_samples() {
     meter.state.frozen = std::array::from_fn(|k| 12_344 - k as u32);
     let decoded = station.hear(&meter.report(READ_AT, SCHEDULED)).expect("a good report");
     assert!(decoded.messages.iter().any(|m| matches!(m, Message::Unknown(u) if u.bytes.len() == 120)));
-    let mut station = Station::new(&meter, r#"{"frozen": "whole"}"#);
+    let mut station = station_of(&meter, r#"{"frozen": "whole"}"#);
     let decoded = station.hear(&meter.report(READ_AT, SCHEDULED)).expect("a good report");
     let Some(Message::Report(report)) = decoded.messages.get(1) else { panic!("a report") };
     assert_eq!((report.series[0].exponent, report.series[0].samples.len()), (0, 30));

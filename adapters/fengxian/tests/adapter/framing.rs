@@ -4,8 +4,12 @@ use super::station::READ_AT;
 use fengxian::Fengxian;
 use fengxian::device::Meter;
 use fengxian::frame::LengthOrder;
+use polymeter_sdk::rehearsal::cut_all;
 use polymeter_sdk::{Adapter, Framing};
 
+fn adapter() -> Fengxian {
+    Fengxian::configure("").expect("the profile is valid")
+}
 fn report(order: LengthOrder) -> Vec<u8> {
     let mut meter = Meter::new("31001234567890");
     meter.style.order = order;
@@ -15,33 +19,12 @@ fn heartbeat() -> Vec<u8> {
     Meter::new("31001234567890").heartbeat(READ_AT)
 }
 
-/// Cuts a stream that arrives in pieces of this size; what lies between frames is left out.
-fn cut_all(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let adapter = Fengxian::configure("").expect("the profile is valid");
-    let (mut frames, mut buffer) = (Vec::new(), Vec::new());
-    for chunk in stream.chunks(piece) {
-        buffer.extend_from_slice(chunk);
-        while !buffer.is_empty() {
-            match adapter.frame(&buffer) {
-                Framing::Frame(length) => frames.push(buffer.drain(..length as usize).collect()),
-                Framing::Skip(length) => drop(buffer.drain(..length as usize)),
-                Framing::Foreign => buffer.clear(),
-                Framing::Incomplete(wanted) => {
-                    assert!(wanted > 0);
-                    break;
-                }
-            }
-        }
-    }
-    frames
-}
-
 #[test]
 fn a_stream_in_any_pieces_gives_the_same_frames() {
     let wanted = [report(LengthOrder::BigEndian), heartbeat(), report(LengthOrder::LittleEndian)];
     let stream = wanted.concat();
     for piece in [1, 2, 7, 17, 18, 19, 193, 194, 195, 1000] {
-        assert_eq!(cut_all(&stream, piece), wanted, "pieces of {piece}");
+        assert_eq!(cut_all(&adapter(), &stream, piece), wanted, "pieces of {piece}");
     }
 }
 
@@ -51,7 +34,7 @@ fn noise_before_between_and_behind_is_passed_over() {
     let frame = report(LengthOrder::BigEndian);
     let stream = [&noise[..], &frame, &noise, &heartbeat(), &noise].concat();
     for piece in [1, 13, 1000] {
-        assert_eq!(cut_all(&stream, piece), [frame.clone(), heartbeat()], "pieces of {piece}");
+        assert_eq!(cut_all(&adapter(), &stream, piece), [frame.clone(), heartbeat()], "pieces of {piece}");
     }
 }
 
@@ -60,7 +43,7 @@ fn a_damaged_frame_stays_one_frame_and_the_next_is_found() {
     let mut damaged = report(LengthOrder::BigEndian);
     damaged[80] ^= 1;
     let stream = [&damaged[..], &heartbeat()].concat();
-    assert_eq!(cut_all(&stream, 1000), [damaged, heartbeat()]);
+    assert_eq!(cut_all(&adapter(), &stream, 1000), [damaged, heartbeat()]);
 }
 
 #[test]

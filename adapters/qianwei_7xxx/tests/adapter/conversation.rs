@@ -1,6 +1,6 @@
 //! Whole conversations: the adapter against the meter's side of the protocol, session after session.
 
-use super::station::{READ_AT, Station};
+use super::station::{READ_AT, Together, station_of};
 use polymeter_sdk::{
     AnswerBody, BalanceLevel, BalanceSync, Command, FaultKind, KeyChange, KeyCipher, Message, Outcome, Parameter,
     ParameterValue, ReadScope, Recharge, Valve, ValveOrder, ValveState,
@@ -27,7 +27,7 @@ fn working_total(messages: &[Message]) -> Option<i64> {
 #[test]
 fn a_report_is_acknowledged_with_the_clock_and_a_waiting_command_follows() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     station.pending = 1;
     let decoded = station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("a good report");
     assert!(matches!(&decoded.messages[..], [Message::Registration(_), Message::Report(_)]));
@@ -49,7 +49,7 @@ fn a_report_is_acknowledged_with_the_clock_and_a_waiting_command_follows() {
 #[test]
 fn a_repetition_is_acknowledged_again_and_marked() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     let frame = meter.report(READ_AT, ReportKind::Scheduled);
     let first = station.hear(&frame).expect("a good report");
     let second = station.hear(&frame).expect("a good report");
@@ -57,16 +57,16 @@ fn a_repetition_is_acknowledged_again_and_marked() {
     assert_eq!(first.reply, second.reply);
     let next = station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("a good report");
     assert!(!next.duplicate, "another frameId is another report");
-    station.new_session();
+    station.state.clear();
     assert!(!station.hear(&frame).expect("a good report").duplicate, "sessions know nothing of each other");
 }
 
 #[test]
 fn ids_count_on_across_sessions_and_a_repeated_command_is_executed_once() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     let first = station.say(&close()).expect("a close");
-    station.new_session();
+    station.state.clear();
     let second = station.say(&close()).expect("a close");
     assert_ne!(first.correlation, second.correlation);
     assert!(!first.repeatable, "an order that moves a valve goes out once");
@@ -81,7 +81,7 @@ fn ids_count_on_across_sessions_and_a_repeated_command_is_executed_once() {
 #[test]
 fn refusals_and_valve_faults_come_back_raw() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     meter.state.valve = DeviceValve::Fault;
     let answer = station.ask(&mut meter, &close());
     assert_eq!((answer.outcome, answer.raw_code, &*answer.reason), (Outcome::Failed, 3, "vendor-error"));
@@ -92,13 +92,13 @@ fn refusals_and_valve_faults_come_back_raw() {
 #[test]
 fn a_key_change_is_answered_under_the_old_key_and_holds_from_then_on() {
     let mut meter = Meter::encrypted(AES);
-    let mut station = Station::new(&meter, "", &[("1", NEW_KEY), ("2", THIRD_KEY)]);
+    let mut station = station_of(&meter, "", &[("1", NEW_KEY), ("2", THIRD_KEY)]);
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the maker's key");
     assert_eq!(station.ask(&mut meter, &set_key("1")).outcome, Outcome::Done);
     assert_eq!(meter.key(), Some(NEW_KEY));
     // In the same session, and in the next.
     assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
-    station.new_session();
+    station.state.clear();
     let decoded = station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the new key");
     assert!(matches!(meter.receive(&decoded.reply.expect("a reply")), Ok(Heard::Acknowledged { code: 0, .. })));
 
@@ -111,11 +111,11 @@ fn a_key_change_is_answered_under_the_old_key_and_holds_from_then_on() {
 #[test]
 fn a_key_change_whose_answer_is_lost_is_noticed_by_the_next_report() {
     let mut meter = Meter::encrypted(AES);
-    let mut station = Station::new(&meter, "", &[("1", NEW_KEY)]);
+    let mut station = station_of(&meter, "", &[("1", NEW_KEY)]);
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the maker's key");
     let order = station.say(&set_key("1")).expect("a key change");
     meter.receive(&order.frames[0]).expect("the meter takes it");
-    station.new_session();
+    station.state.clear();
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the new key");
     assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted, "commands use it as well");
 }
@@ -123,10 +123,10 @@ fn a_key_change_whose_answer_is_lost_is_noticed_by_the_next_report() {
 #[test]
 fn a_key_change_that_never_arrives_changes_nothing() {
     let mut meter = Meter::encrypted(AES);
-    let mut station = Station::new(&meter, "", &[("1", NEW_KEY)]);
+    let mut station = station_of(&meter, "", &[("1", NEW_KEY)]);
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("under the maker's key");
     station.say(&set_key("1")).expect("a key change that gets lost");
-    station.new_session();
+    station.state.clear();
     station.hear(&meter.report(READ_AT, ReportKind::Scheduled)).expect("still under the maker's key");
     assert_eq!(station.ask(&mut meter, &close()).outcome, Outcome::Accepted);
     meter.refuse_with = Some(5);
@@ -152,7 +152,7 @@ fn what_is_set_is_read_back() {
     ] {
         for meter in [Meter::plain(PLAIN), Meter::encrypted(AES)] {
             let mut meter = meter;
-            let mut station = Station::new(&meter, "", &[]);
+            let mut station = station_of(&meter, "", &[]);
             assert_eq!(station.ask(&mut meter, &Command::SetParameters(list.clone())).outcome, Outcome::Done);
             let answer = station.ask(&mut meter, &Command::ReadParameters(vec![list[0].name.clone()]));
             let AnswerBody::Parameters(found) = answer.body else { panic!("parameters, not {:?}", answer.body) };
@@ -164,7 +164,7 @@ fn what_is_set_is_read_back() {
 #[test]
 fn the_balance_is_set_only_when_the_total_of_purchases_is_known() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     let recharge = Recharge { order_id: 1, purchase_count: 1, amount: 5000, volume: 0, purchased_total: 5000 };
     assert_eq!(station.ask(&mut meter, &Command::Recharge(recharge)).outcome, Outcome::Done);
     assert_eq!((meter.state.purchased_total, meter.state.balance), (5000, 5000));
@@ -186,7 +186,7 @@ fn the_balance_is_set_only_when_the_total_of_purchases_is_known() {
 #[test]
 fn packed_and_corrector_reports_go_the_same_way() {
     let mut meter = Meter::encrypted(AES);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     for (more, surplus) in [(true, &[1, 2][..]), (false, &[3])] {
         let decoded = station.hear(&meter.packed(READ_AT, READ_AT + 60, surplus, more)).expect("a good report");
         assert!(matches!(decoded.messages.last(), Some(Message::Unknown(u)) if u.bytes == surplus));
@@ -202,7 +202,7 @@ fn packed_and_corrector_reports_go_the_same_way() {
 #[test]
 fn totals_are_exact_to_the_last_count() {
     let mut meter = Meter::plain(PLAIN);
-    let mut station = Station::new(&meter, "", &[]);
+    let mut station = station_of(&meter, "", &[]);
     for total in [0, 1, 9, 10, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE] {
         meter.state.working_total = total;
         let decoded = station.hear(&meter.report(READ_AT, ReportKind::Manual)).expect("a good report");

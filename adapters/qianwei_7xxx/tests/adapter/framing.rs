@@ -1,6 +1,7 @@
 //! Cutting frames out of a stream: halves, neighbours, noise, lying lengths, other protocols.
 
 use super::station::READ_AT;
+use polymeter_sdk::rehearsal::cut_all;
 use polymeter_sdk::{Adapter, Framing};
 use qianwei_7xxx::Qianwei;
 use qianwei_7xxx::device::{Meter, ReportKind};
@@ -21,26 +22,6 @@ fn resum(mut frame: Vec<u8>) -> Vec<u8> {
     let crc = polymeter_sdk::checksum::crc16_modbus(&frame[..end]).to_be_bytes();
     frame[end..end + 2].copy_from_slice(&crc);
     frame
-}
-
-/// Cuts a stream that arrives in pieces of this size; what lies between frames is left out.
-fn cut_all(adapter: &Qianwei, stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let (mut frames, mut buffer) = (Vec::new(), Vec::new());
-    for chunk in stream.chunks(piece) {
-        buffer.extend_from_slice(chunk);
-        while !buffer.is_empty() {
-            match adapter.frame(&buffer) {
-                Framing::Frame(length) => frames.push(buffer.drain(..length as usize).collect()),
-                Framing::Skip(length) => drop(buffer.drain(..length as usize)),
-                Framing::Foreign => buffer.clear(),
-                Framing::Incomplete(wanted) => {
-                    assert!(wanted > 0);
-                    break;
-                }
-            }
-        }
-    }
-    frames
 }
 
 #[test]

@@ -4,11 +4,11 @@
 
 use super::station::READ_AT;
 use polymeter_sdk::keys::store;
+use polymeter_sdk::rehearsal;
 use polymeter_sdk::vectors;
 use polymeter_sdk::{
-    Adapter, Admission, BalanceLevel, BalanceSync, Command, Context, Decoded, Device, Direction, Framing, Message,
-    Parameter, ParameterValue, Recharge, ReportPeriod, ScheduleChange, Tariff, TariffCycle, Transport, Valve,
-    ValveOrder,
+    Adapter, Admission, BalanceLevel, BalanceSync, Command, Context, Decoded, Device, Direction, Message, Parameter,
+    ParameterValue, Recharge, ReportPeriod, ScheduleChange, Tariff, TariffCycle, Transport, Valve, ValveOrder,
 };
 use qianwei_7xxx::Qianwei;
 use qianwei_7xxx::device::{Meter, ReportKind};
@@ -23,14 +23,9 @@ const CODES: [u16; 24] = [
     0x704A, 0x704B, 0x7051, 0x1013, 0x1093, 0x10C5, 0x7099, 0x7000, 0x10FF, 0x7013,
 ];
 
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn nothing_panics_and_every_bound_holds() {
-    let (cases, seed) = (variable("FUZZ_CASES", CASES), variable("FUZZ_SEED", SEED));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let (cases, seed) = rehearsal::cases_and_seed(CASES, SEED);
     store::clear();
     store::insert("1", [0xA5; 16]);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -177,20 +172,7 @@ fn commands_around(value: i64) -> Vec<Command> {
 }
 
 fn look(adapter: &Qianwei, context: &Context, bytes: &[u8], case: u64) {
-    let frame = match adapter.frame(bytes) {
-        Framing::Frame(length) => bytes.get(..length as usize),
-        Framing::Skip(length) => {
-            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
-            return;
-        }
-        Framing::Incomplete(wanted) => {
-            assert!((1..=2111).contains(&wanted), "case {case}: wants {wanted}");
-            return;
-        }
-        Framing::Foreign => return,
-    };
-    let frame = frame.unwrap_or_else(|| panic!("case {case}: a frame longer than what was received"));
-    assert!(frame.len() >= 63, "case {case}: a frame of {} bytes", frame.len());
+    let Some(frame) = rehearsal::cut(adapter, bytes, 63, 2111, case) else { return };
     if let Ok(decoded) = adapter.decode(context, frame) {
         bounded(&decoded, frame, case);
     }

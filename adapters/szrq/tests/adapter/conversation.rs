@@ -1,6 +1,6 @@
 //! Whole conversations: the adapter against the meter's side of the protocol.
 
-use super::station::{READ_AT, Station};
+use super::station::{READ_AT, Together, station_of};
 use polymeter_sdk::{
     Answer, AnswerBody, BalanceLevel, BalanceSync, Command, FaultKind, History, Interval, Message, Outcome, Parameter,
     ParameterValue, Quality, Quantity, Report, ReportPeriod, ScheduleChange, Valve, ValveOrder, ValveState, civil,
@@ -28,7 +28,7 @@ fn integer(name: &str, value: i64) -> Parameter {
 #[test]
 fn a_report_is_acknowledged_with_the_clock_and_a_waiting_command_is_announced() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     station.pending = 1;
     let decoded = station.hear(&meter.report(READ_AT, 2, false)).expect("a good report");
     assert!(matches!(&decoded.messages[..], [Message::Registration(_), Message::Report(_)]));
@@ -44,7 +44,7 @@ fn a_report_is_acknowledged_with_the_clock_and_a_waiting_command_is_announced() 
 #[test]
 fn repeated_reports_are_acknowledged_again_and_marked() {
     let meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let frame = meter.report(READ_AT, 2, false);
     let first = station.hear(&frame).expect("a good report");
     let second = station.hear(&frame).expect("a good report");
@@ -59,7 +59,7 @@ fn repeated_reports_are_acknowledged_again_and_marked() {
 #[test]
 fn the_class_scales_volumes_exactly() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     for (class, counted, expected) in [
         (0, 12_345, (1235, -1)),
         (0, 12_344, (1234, -1)),
@@ -78,7 +78,7 @@ fn the_class_scales_volumes_exactly() {
 #[test]
 fn markers_are_no_readings() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     meter.state.working_total = -10_000;
     meter.state.standard_total = -30_000;
     meter.state.balance = -20_000;
@@ -94,7 +94,7 @@ fn markers_are_no_readings() {
 #[test]
 fn an_alarm_stays_until_it_recovers() {
     let meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     for (frame, expected) in [
         (meter.alarm(READ_AT, 7, true, 8, false), &["strong-magnet"][..]),
         (meter.report(READ_AT + 60, 2, false), &["strong-magnet"]),
@@ -112,7 +112,7 @@ fn an_alarm_stays_until_it_recovers() {
 #[test]
 fn a_permit_clears_the_lock_and_moves_nothing() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let answer = station.ask(&mut meter, &valve(ValveOrder::CloseForced));
     assert_eq!((answer.outcome, meter.state.valve), (Outcome::Done, 3));
     let AnswerBody::Valve(status) = answer.body else { panic!("a valve") };
@@ -128,7 +128,7 @@ fn a_permit_clears_the_lock_and_moves_nothing() {
 #[test]
 fn an_order_goes_out_once_and_only_in_time() {
     let meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let first = station.say(&valve(ValveOrder::CloseForced)).expect("a close");
     let second = station.say(&valve(ValveOrder::CloseForced)).expect("a close");
     assert!(!first.repeatable && first.correlation != second.correlation);
@@ -139,7 +139,7 @@ fn an_order_goes_out_once_and_only_in_time() {
 #[test]
 fn a_repeated_answer_is_never_taken_for_the_next_orders() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     station.ask(&mut meter, &valve(ValveOrder::CloseForced));
     let old = meter.repeat().expect("an answer").to_vec();
     let order = station.say(&valve(ValveOrder::PermitOpen)).expect("a permit");
@@ -155,7 +155,7 @@ fn a_repeated_answer_is_never_taken_for_the_next_orders() {
 fn months_are_read_one_after_the_other() {
     let mut meter = meter();
     meter.frozen.extend([((2023, 12), 100_000), ((2024, 2), 120_000)]);
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let day = |y, m, d| civil::date(y, m, d).expect("a day");
     let history = History { interval: Interval::Month, first: day(2023, 11, 1), last: day(2024, 3, 1) };
     let order = station.say(&Command::ReadHistory(history)).expect("a read");
@@ -187,7 +187,7 @@ fn months_are_read_one_after_the_other() {
 #[test]
 fn a_range_without_any_record_fails() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     let month = civil::date(2024, 2, 1).expect("a day");
     let read = Command::ReadHistory(History { interval: Interval::Month, first: month, last: month });
     let answer = station.ask(&mut meter, &read);
@@ -197,7 +197,7 @@ fn a_range_without_any_record_fails() {
 #[test]
 fn what_is_set_is_read_back() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, r#"{"commissioning": "allow"}"#);
+    let mut station = station_of(&meter, r#"{"commissioning": "allow"}"#);
     let text = |name: &str, value: &str| Parameter { name: name.into(), value: ParameterValue::Text(value.into()) };
     let lists = [
         vec![integer("base-reading", 123_456), integer("vendor-pulse-constant", 10)],
@@ -228,7 +228,7 @@ fn what_is_set_is_read_back() {
 #[test]
 fn a_balance_sync_closes_the_session() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, r#"{"balance_sync": "absent"}"#);
+    let mut station = station_of(&meter, r#"{"balance_sync": "absent"}"#);
     let level = BalanceLevel::Normal;
     let sync = BalanceSync { balance: 4200, price: 0, level, settled_total: 5_678_900, settled_at: READ_AT };
     let sync = Command::SyncBalance(sync);
@@ -246,7 +246,7 @@ fn a_balance_sync_closes_the_session() {
 #[test]
 fn a_packed_log_is_dated_backwards() {
     let mut meter = meter();
-    let mut station = Station::new(&meter, "");
+    let mut station = station_of(&meter, "");
     meter.state.device_type = 2;
     let record = |hundredths, flow, temperature| Record {
         standard_total: hundredths + 100,

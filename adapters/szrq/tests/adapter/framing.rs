@@ -2,6 +2,7 @@
 
 use super::station::READ_AT;
 use polymeter_sdk::checksum::crc16_modbus;
+use polymeter_sdk::rehearsal::cut_all;
 use polymeter_sdk::{Adapter, Framing};
 use szrq::Szrq;
 use szrq::device::Meter;
@@ -24,32 +25,12 @@ fn with_length(mut frame: Vec<u8>, said: u16) -> Vec<u8> {
     frame
 }
 
-/// Cuts a stream that arrives in pieces of this size; what lies between frames is left out.
-fn cut_all(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let (adapter, mut frames, mut buffer) = (adapter(), Vec::new(), Vec::new());
-    for chunk in stream.chunks(piece) {
-        buffer.extend_from_slice(chunk);
-        while !buffer.is_empty() {
-            match adapter.frame(&buffer) {
-                Framing::Frame(length) => frames.push(buffer.drain(..length as usize).collect()),
-                Framing::Skip(length) => drop(buffer.drain(..length as usize)),
-                Framing::Foreign => buffer.clear(),
-                Framing::Incomplete(wanted) => {
-                    assert!(wanted > 0);
-                    break;
-                }
-            }
-        }
-    }
-    frames
-}
-
 #[test]
 fn a_stream_in_any_pieces_gives_the_same_frames() {
     let wanted = [report(), alarm(), report()];
     let stream = wanted.concat();
     for piece in [1, 2, 7, 29, 30, 31, 47, 49, 50, 113, 114, 115, 1000] {
-        assert_eq!(cut_all(&stream, piece), wanted, "pieces of {piece}");
+        assert_eq!(cut_all(&adapter(), &stream, piece), wanted, "pieces of {piece}");
     }
 }
 
@@ -58,7 +39,7 @@ fn noise_before_between_and_behind_is_passed_over() {
     let noise: Vec<u8> = (0..200_u8).chain([0x68, 0x68]).collect();
     let stream = [&noise[..], &report(), &noise, &alarm(), &noise].concat();
     for piece in [1, 13, 1000] {
-        assert_eq!(cut_all(&stream, piece), [report(), alarm()], "pieces of {piece}");
+        assert_eq!(cut_all(&adapter(), &stream, piece), [report(), alarm()], "pieces of {piece}");
     }
 }
 
@@ -68,9 +49,13 @@ fn a_length_taken_literally_is_believed_when_the_sum_proves_it() {
         for said in [body, body + 16] {
             let frame = with_length(frame.clone(), said);
             for piece in [1, 60, 1000] {
-                assert_eq!(cut_all(&[&frame[..], &frame].concat(), piece), [&frame[..], &frame], "{said} in {piece}");
+                assert_eq!(
+                    cut_all(&adapter(), &[&frame[..], &frame].concat(), piece),
+                    [&frame[..], &frame],
+                    "{said} in {piece}"
+                );
             }
-            assert!(adapter().decode(&super::station::Station::new(&Meter::new("1"), "").context(), &frame).is_ok());
+            assert!(adapter().decode(&super::station::station_of(&Meter::new("1"), "").context(), &frame).is_ok());
         }
     }
 }
@@ -80,10 +65,10 @@ fn a_damaged_frame_stays_one_frame_and_the_next_is_found() {
     let mut damaged = report();
     damaged[80] ^= 1;
     let stream = [&damaged[..], &alarm()].concat();
-    assert_eq!(cut_all(&stream, 1000), [damaged.clone(), alarm()]);
+    assert_eq!(cut_all(&adapter(), &stream, 1000), [damaged.clone(), alarm()]);
     damaged[30] ^= 0x40;
     let stream = [&damaged[..], &alarm()].concat();
-    assert_eq!(cut_all(&stream, 1000), [damaged, alarm()], "with a damaged length too");
+    assert_eq!(cut_all(&adapter(), &stream, 1000), [damaged, alarm()], "with a damaged length too");
 }
 
 #[test]

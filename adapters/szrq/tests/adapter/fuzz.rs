@@ -5,10 +5,11 @@
 
 use super::station::READ_AT;
 use polymeter_sdk::checksum::crc16_modbus;
+use polymeter_sdk::rehearsal;
 use polymeter_sdk::{
     Adapter, Admission, BalanceLevel, BalanceSync, Command, Context, Decoded, Device, Direction, Endpoint,
-    EndpointTransport, Framing, History, Interval, Message, Parameter, ParameterValue, ReportPeriod, ScheduleChange,
-    Transport, Valve, ValveOrder,
+    EndpointTransport, History, Interval, Message, Parameter, ParameterValue, ReportPeriod, ScheduleChange, Transport,
+    Valve, ValveOrder,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -23,14 +24,9 @@ const PROFILES: [&str; 3] = [
     r#"{"report_frames": "packed", "scales": {"temperature": 9, "pressure": -9, "balance": 0}, "settled_scale": "by-class"}"#,
 ];
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn nothing_panics() {
-    let (cases, seed) = (number("FUZZ_CASES", CASES), number("FUZZ_SEED", 1));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
+    let (cases, seed) = rehearsal::cases_and_seed(CASES, 1);
     let adapters = PROFILES.map(|profile| Szrq::configure(profile).expect("the profile is valid"));
     for case in seed..seed.saturating_add(cases) {
         let mut rng = StdRng::seed_from_u64(case);
@@ -51,21 +47,9 @@ fn nothing_panics() {
 }
 
 fn look(adapter: &Szrq, context: &Context, bytes: &[u8], case: u64) {
-    let length = match adapter.frame(bytes) {
-        Framing::Frame(length) => length as usize,
-        Framing::Skip(length) => {
-            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
-            return;
-        }
-        Framing::Incomplete(wanted) => {
-            assert!((1..=2098).contains(&wanted), "case {case}: wants {wanted}");
-            return;
-        }
-        Framing::Foreign => return,
-    };
-    assert!((50..=bytes.len()).contains(&length), "case {case}: a frame of {length} bytes");
-    if let Ok(decoded) = adapter.decode(context, &bytes[..length]) {
-        bounded(&decoded, length, case);
+    let Some(frame) = rehearsal::cut(adapter, bytes, 50, 2098, case) else { return };
+    if let Ok(decoded) = adapter.decode(context, frame) {
+        bounded(&decoded, frame.len(), case);
     }
 }
 

@@ -10,7 +10,7 @@ pub use capture::{Against, against};
 pub use damage::Damage;
 
 use crate::adapter::{Adapter, Context, Decoded, Direction, Encoded, Fault, Framing, Input, LoadError, Ready, Vectors};
-use crate::model::{AnswerBody, Command, Message, Register, Report};
+use crate::model::{Command, Message, Register, Report};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -110,7 +110,7 @@ impl Trial {
         }
         let Ok(Decoded { messages, .. }) = first else { return };
         kinds.extend(messages.iter().map(|message| message.kind().to_owned()));
-        for report in messages.iter().filter_map(report_in) {
+        for report in messages.iter().filter_map(Message::report) {
             self.values(name, report);
         }
         self.damage.frame(name, ready, frame, &messages);
@@ -174,17 +174,6 @@ impl Coverage {
             unproven: claimed.difference(shown).cloned().collect(),
             unclaimed: shown.difference(&claimed).cloned().collect(),
         }
-    }
-}
-
-pub(super) fn report_in(message: &Message) -> Option<&Report> {
-    match message {
-        Message::Report(report) => Some(report),
-        Message::Answer(answer) => match &answer.body {
-            AnswerBody::Report(report) => Some(report),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

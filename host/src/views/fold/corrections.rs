@@ -8,7 +8,7 @@ use super::super::readings::Correction;
 use super::{Arrival, Fold, Slot, told};
 use crate::journal::{Fact, FrameOutcome};
 use crate::limits::{self, CORRECTIONS_OF_FRAME_MAX};
-use crate::model::{AnswerBody, Civil, Day, DeviceKey, Message, Report, Seq};
+use crate::model::{Civil, Day, DeviceKey, Message, Seq};
 use crate::views::store::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Fold {
 
     fn values_of(&mut self, sender: Slot, arrival: Arrival, messages: &[Message]) -> Result<Values> {
         let mut values = Values::new();
-        for report in messages.iter().filter_map(report_of) {
+        for report in messages.iter().filter_map(Message::report) {
             let subject = match &report.subject {
                 Some(address) => self.devices.subject(sender, address)?,
                 None => Some(sender),
@@ -94,16 +94,5 @@ impl Fold {
             }
         }
         Ok(values)
-    }
-}
-
-fn report_of(message: &Message) -> Option<&Report> {
-    match message {
-        Message::Report(report) => Some(report),
-        Message::Answer(answer) => match &answer.body {
-            AnswerBody::Report(report) => Some(report),
-            _ => None,
-        },
-        _ => None,
     }
 }
