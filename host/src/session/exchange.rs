@@ -149,7 +149,7 @@ impl Conversation {
             tracing::warn!(%device, %error, "not served: the views cannot be read");
             Closing::StoreFailing
         };
-        let row = self.services.views.device(&device).map_err(failing)?;
+        let row = self.services.views.standing(&device).map_err(failing)?;
         let welcome = match (&row, self.door.unknown) {
             (Some(row), Unknown::Refuse) => row.adopted,
             (Some(row), _) => !row.held,

@@ -146,12 +146,13 @@ impl Entrance {
         let bell = Arc::new(Doorbell::default());
         let guest = Guest { number: self.guests.enter(bell.clone()), guests: self.guests.clone() };
         let (services, door) = (self.services.clone(), self.door.clone());
-        tokio::spawn(async move {
+        // Boxed: the runtime moves a task's future about, and this one is some kilobytes.
+        tokio::spawn(Box::pin(async move {
             let _room = permit;
             let _guest = guest;
             let closing = session::serve(services, door, link, peer.to_string(), bell).await;
             tracing::trace!(%peer, reason = closing.name(), "session ended");
-        });
+        }));
     }
 }
 

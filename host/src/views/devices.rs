@@ -73,6 +73,14 @@ pub struct Device {
     pub newest_day: Option<Day>,
 }
 
+/// Whether a device is let in, and what its adapter wants remembered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    pub held: bool,
+    pub adopted: bool,
+    pub memory: HexBytes,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct DeviceCounts {
     pub frames: u64,
@@ -167,6 +175,13 @@ pub(super) fn device(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<Devi
         Some(id) => read(snapshot, id, key).map(Some),
         None => Ok(None),
     }
+}
+
+/// What a session asks at its beginning, without the rest of the device.
+pub(super) fn standing(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<Standing>> {
+    let Some(id) = id_of(snapshot, key)? else { return Ok(None) };
+    let row = row_of(snapshot, id)?;
+    Ok(Some(Standing { held: row.held, adopted: row.adopted, memory: row.memory }))
 }
 
 /// Devices that were last adopted before this entry, and by whom.
@@ -331,12 +346,15 @@ pub(super) fn mark_of_valve(state: ValveState) -> String {
     format!("valve:{state}")
 }
 
+fn row_of(snapshot: &Snapshot, id: u32) -> Result<Row> {
+    match snapshot.table(ROWS)?.get(id).map_err(ViewError::store)? {
+        Some(bytes) => unpack(VIEW, bytes.value()),
+        None => Err(ViewError::Damaged { view: VIEW }),
+    }
+}
+
 fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
-    let rows = snapshot.table(ROWS)?;
-    let row: Row = match rows.get(id).map_err(ViewError::store)? {
-        Some(bytes) => unpack(VIEW, bytes.value())?,
-        None => return Err(ViewError::Damaged { view: VIEW }),
-    };
+    let row = row_of(snapshot, id)?;
     let facts: Facts = match snapshot.table(FACTS)?.get(id).map_err(ViewError::store)? {
         Some(bytes) => unpack(VIEW, bytes.value())?,
         None => Facts::default(),

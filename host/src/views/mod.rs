@@ -33,7 +33,7 @@ pub use adapters::{AdapterEvent, AdapterRow};
 pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
-pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page};
+pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing};
 pub use events::EventRow;
 pub use latest::LatestReport;
 pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
@@ -179,6 +179,11 @@ impl Views {
     /// One device.
     pub fn device(&self, key: &DeviceKey) -> Result<Option<Device>, ViewError> {
         devices::device(&self.read()?, key)
+    }
+
+    /// Whether a device is let in, and what its adapter wants remembered.
+    pub fn standing(&self, key: &DeviceKey) -> Result<Option<Standing>, ViewError> {
+        devices::standing(&self.read()?, key)
     }
 
     /// All devices with this bare address, in whatever realm.
