@@ -4,12 +4,13 @@ use fleet::station::Settings;
 use polymeter_tests::site::Site;
 use polymeter_tests::usp::{Terminal, meter};
 use serde_json::json;
-use usp::device::Heard;
+use usp::device::{Cipher, Heard, Suite};
 
 const DEVICE: &str = "usp/50001234567830";
 const OK: u8 = 0;
 const NOT_ALLOWED: u8 = 5;
 const NOT_AUTHORISED: u8 = 2;
+const SECURITY: u8 = 7;
 
 fn site(unknown: &'static str) -> Site {
     let mut settings = Settings::usual();
@@ -75,4 +76,31 @@ fn adopted_before_the_first_word() {
     site.catch_up();
     terminal(&site).whole_communication();
     assert_eq!(site.device(DEVICE).expect("a device")["adopted"], true);
+}
+
+/// A board that was exchanged knows neither the keys nor the counters of the one before.
+#[test]
+fn a_device_that_was_reset_is_met_anew_once_somebody_says_so() {
+    let site = Site::usual();
+    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    site.client().put("keys/usp/50001234567830/1", &key).expect("a key");
+    let mut before = terminal(&site);
+    before.device.set_key(Suite { cipher: Cipher::Aes128, version: 1 }, std::array::from_fn(|i| i as u8));
+    before.whole_communication();
+    drop(before);
+    let mut after = terminal(&site);
+    after.register();
+    assert_eq!(after.daily().result, SECURITY, "what comes unsealed from a device with a key proves nothing");
+    let forget = format!("devices/{DEVICE}/forget");
+    site.client().post(&forget, &json!({"reason": " "})).expect_err("no reason");
+    site.client().post("devices/usp/50001234567899/forget", &json!({"reason": "reset"})).expect_err("nobody");
+    site.client().post(&forget, &json!({"reason": "board exchanged"})).expect("forgotten");
+    assert_eq!(after.hear(), None, "the session that was open knew the former memory");
+    drop(after.reconnect(site.meters()));
+    assert_eq!(after.register().result, OK);
+    assert_eq!(after.daily().result, OK);
+    site.catch_up();
+    let said = site.rows("journal/entries");
+    let entry = said.iter().find(|row| row["fact"] == "forgotten").expect("an entry");
+    assert!(entry["summary"].as_str().is_some_and(|s| s.ends_with(": board exchanged")), "{entry}");
 }

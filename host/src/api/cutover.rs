@@ -175,7 +175,7 @@ async fn change(
     Ok(Json(row(services, found)))
 }
 
-fn check_words<'a>(words: impl IntoIterator<Item = &'a String>) -> ApiResult<()> {
+pub(super) fn check_words<'a>(words: impl IntoIterator<Item = &'a String>) -> ApiResult<()> {
     match words.into_iter().find(|words| words.len() > NOTE_BYTES_MAX) {
         Some(_) => Err(ApiError::bad_request(format!("a reason has at most {NOTE_BYTES_MAX} bytes"))),
         None => Ok(()),

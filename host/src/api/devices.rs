@@ -1,12 +1,13 @@
 //! Devices: the fleet, one device, letting it in. What a device said is in `readings` and `frames`.
 
-use super::auth::{Operator, Viewer};
+use super::auth::{Admin, Operator, Viewer};
+use super::cutover::check_words;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
-use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::readings::{ReadingRow, reading_rows};
-use super::requests::{Device, Query};
+use super::requests::{Body, Device, Query};
+use super::{look, shown, to_the_end};
 use crate::journal::{AdapterRef, Fact};
 use crate::model::{DeviceKey, ValveState, json};
 use crate::session::Services;
@@ -186,6 +187,42 @@ pub async fn adopt(
     Device(key): Device,
 ) -> ApiResult<Json<DeviceRow>> {
     super::commit(&services, Fact::DeviceAdopted { device: key.clone(), by: caller.name }).await?;
+    let wanted = key.clone();
+    let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
+    Ok(Json(DeviceRow::of(found, &services)))
+}
+
+/// Why a device's memory is forgotten.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forget {
+    /// Kept in the journal, such as `exchanged on site` or `reset to factory`.
+    pub reason: String,
+}
+
+/// Forget what the adapter remembers of a device that was reset or exchanged
+///
+/// Counters and key versions among it keep recorded frames of former days from being believed again, so this is for a device
+/// that has really lost its own. A session that runs is ended, and the device registers anew.
+#[utoipa::path(post, path = "/devices/{realm}/{address}/forget", tag = "devices", security(("token" = ["admin"])),
+    params(("realm", Path), ("address", Path)), request_body = Forget,
+    responses((status = 200, body = DeviceRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn forget(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+    Body(forget): Body<Forget>,
+) -> ApiResult<Json<DeviceRow>> {
+    check_words([&forget.reason])?;
+    if forget.reason.trim().is_empty() {
+        return Err(ApiError::bad_request("say why in `reason`: it stays in the journal"));
+    }
+    let wanted = key.clone();
+    look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
+    let (working, device) = (services.clone(), key.clone());
+    let forgotten = async move { working.forget_memory(&device, &caller.name, &forget.reason).await };
+    let seq = to_the_end(forgotten).await?.map_err(|why| ApiError::journal(&why))?;
+    shown(&services, seq).await;
     let wanted = key.clone();
     let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
     Ok(Json(DeviceRow::of(found, &services)))

@@ -61,7 +61,7 @@ pub struct Fault {
 pub struct EntryRow {
     pub seq: u64,
     pub at: String,
-    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, registry
+    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, forgotten, registry
     /// or unreadable.
     pub fact: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,6 +189,7 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             let summary = format!("{} set, {} withdrawn, by {}{again}", r.set.len(), r.withdrawn.len(), r.by);
             ("registry", device, summary)
         }
+        Fact::Forgotten { device, by, why } => ("forgotten", Some(device.to_string()), format!("by {by}: {why}")),
         Fact::Remembered { device, memory } => {
             ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
         }

@@ -71,6 +71,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(devices::adopt))
+        .routes(routes!(devices::forget))
         .routes(routes!(readings::list))
         .routes(routes!(series::show))
         .routes(routes!(readings::events))

@@ -48,6 +48,16 @@ pub enum MeterCommand {
     },
     /// Let a held device in, or announce one before it first connects
     Adopt { device: String },
+    /// Forget what the adapter remembers of a device that was reset or exchanged, so that it is met anew
+    ///
+    /// Its readings, events and commands stay. Counters and key versions go, and they are what keeps recorded frames of
+    /// former days from being believed again: only for a device that has really lost its own.
+    Forget {
+        device: String,
+        /// Why; it stays in the journal
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -161,6 +171,10 @@ pub fn run(access: &Access, command: MeterCommand) -> Result<()> {
         MeterCommand::Adopt { device } => {
             let answer = client.post(&format!("{}/adopt", device_path(&device)?), &json!({}))?;
             output.done(&format!("{device} is adopted"), &answer)
+        }
+        MeterCommand::Forget { device, reason } => {
+            let answer = client.post(&format!("{}/forget", device_path(&device)?), &json!({ "reason": reason }))?;
+            output.done(&format!("{device} is met anew"), &answer)
         }
     }
 }

@@ -70,6 +70,12 @@ pub enum Fact {
     },
     /// Records of the device registry, many at a time.
     Registry(RegistryFact),
+    /// What its adapter wanted remembered of a device is forgotten: the device was reset or exchanged.
+    Forgotten {
+        device: DeviceKey,
+        by: String,
+        why: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

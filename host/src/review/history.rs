@@ -109,6 +109,7 @@ impl Walk {
                     path.remember(&frame);
                 }
                 Fact::Remembered { device, memory } => path.set(device, memory.0),
+                Fact::Forgotten { device, .. } => path.set(device, Vec::new()),
                 Fact::Command(command) => {
                     if let CommandStep::Sent { memory: Some(memory), .. } = command.step {
                         path.set(command.device, memory.0);

@@ -21,8 +21,9 @@ use crate::config::{Listener, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
+use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{DeviceKey, Seq};
+use crate::model::{DeviceKey, Seq, SessionId};
 use crate::records::Records;
 use crate::review::Review;
 use crate::views::{ViewError, Views};
@@ -125,6 +126,18 @@ impl Services {
             valve: row.valve.as_ref().map(|v| v.state),
             held: row.held,
         }))
+    }
+
+    /// Forgets what its adapter wanted remembered of a device. A session that runs is ended first, since it would remember
+    /// again; the device comes back as one that was never heard.
+    pub async fn forget_memory(&self, device: &DeviceKey, by: &str, why: &str) -> Result<Seq, String> {
+        let session = SessionId(self.next_session());
+        let place = self.registry.claim(device, session, &Arc::default(), limits::TAKEOVER_TIMEOUT).await;
+        let fact = Fact::Forgotten { device: device.clone(), by: by.to_owned(), why: why.to_owned() };
+        let seq = self.commit(vec![fact]).await?;
+        self.registry.remember(device, seq, &[]);
+        drop(place);
+        Ok(seq)
     }
 
     fn next_session(&self) -> u64 {

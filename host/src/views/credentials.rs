@@ -101,6 +101,7 @@ impl Fold {
                 | Fact::Redecoded { .. }
                 | Fact::DeviceAdopted { .. }
                 | Fact::Remembered { .. }
+                | Fact::Forgotten { .. }
                 | Fact::Corrected { .. }
                 | Fact::Registry(_) => {}
             }

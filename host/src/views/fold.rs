@@ -161,6 +161,12 @@ impl Fold {
                 }
                 Ok(())
             }
+            Fact::Forgotten { device, .. } => {
+                if let Some(slot) = self.devices.find(device)? {
+                    self.devices.set_memory(slot, seq, &HexBytes::default());
+                }
+                Ok(())
+            }
             Fact::KeySet { .. } | Fact::TokenSet { .. } | Fact::TokenRevoked { .. } => {
                 self.credentials.apply(entry, seq);
                 Ok(())
