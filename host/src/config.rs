@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::lifecycle::Unsigned;
 use crate::limits;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,8 +22,8 @@ pub struct Config {
     pub clock: Clock,
     pub zone: String,
     pub listeners: Vec<Listener>,
-    /// Names of all profiles, spoken by a listener or not.
-    pub profiles: Vec<String>,
+    /// All profiles by name, spoken by a listener or not: their JSON.
+    pub profiles: BTreeMap<String, String>,
     pub http: Http,
     pub adapters: PathBuf,
     pub retention_days: u32,
@@ -107,7 +107,7 @@ struct Raw {
     #[serde(default)]
     journal: RawJournal,
     #[serde(default)]
-    profile: std::collections::BTreeMap<String, Spanned<toml::Table>>,
+    profile: BTreeMap<String, Spanned<toml::Table>>,
 }
 
 #[derive(Deserialize)]
@@ -178,7 +178,7 @@ impl Config {
         }
         let data = base.join(&raw.station.data);
         let adapters = raw.station.adapters.as_ref().map_or_else(|| data.join("adapters"), |dir| base.join(dir));
-        let mut profiles = std::collections::BTreeMap::new();
+        let mut profiles = BTreeMap::new();
         for (name, table) in &raw.profile {
             let json = serde_json::to_string(table.get_ref()).map_err(|e| at.refuse(table, &e.to_string()))?;
             if json.len() > limits::PROFILE_BYTES_MAX {
@@ -202,7 +202,7 @@ impl Config {
             None => limits::RETENTION_DAYS_DEFAULT,
         };
         let zone = raw.station.zone.get_ref().clone();
-        let (unsigned, profiles) = (Unsigned::Refused, profiles.into_keys().collect());
+        let unsigned = Unsigned::Refused;
         Ok(Self { name, data, clock, zone, listeners, profiles, http, adapters, retention_days, unsigned })
     }
 }
@@ -210,7 +210,7 @@ impl Config {
 fn resolve_listeners(
     at: &Place<'_>,
     raw: &[Spanned<RawListener>],
-    profiles: &std::collections::BTreeMap<String, String>,
+    profiles: &BTreeMap<String, String>,
 ) -> Result<Vec<Listener>, ConfigError> {
     if raw.is_empty() {
         return Err(ConfigError(
@@ -236,7 +236,7 @@ fn resolve_listeners(
 fn resolve_listener(
     at: &Place<'_>,
     raw: &RawListener,
-    profiles: &std::collections::BTreeMap<String, String>,
+    profiles: &BTreeMap<String, String>,
 ) -> Result<Listener, ConfigError> {
     let name = raw.name.get_ref().clone();
     if !is_name(&name) {

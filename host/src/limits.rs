@@ -168,6 +168,10 @@ pub const CIPHER_BYTES_MAX: usize = FRAME_BYTES_MAX;
 pub const GUEST_LOG_LINES_PER_S: u32 = 10;
 /// A profile's JSON.
 pub const PROFILE_BYTES_MAX: usize = 64 * 1024;
+/// Profiles of a station, versions of one, and whom they are bound to; for many devices there is the registry's column.
+pub const PROFILES_MAX: usize = 1_000;
+pub const PROFILE_VERSIONS_MAX: u32 = 10_000;
+pub const PROFILE_BINDINGS_MAX: usize = 10_000;
 /// How often the adapter directory is looked at.
 pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
 

@@ -22,6 +22,8 @@ pub struct Guest {
     pub on_decode: &'static str,
     /// Instructions run at the start of `frame`.
     pub on_frame: &'static str,
+    /// Instructions run at the start of `configure`; its parameters are the profile's place and length.
+    pub on_configure: &'static str,
     /// More fields of the module.
     pub extra: &'static str,
     /// More imports of the world, in WIT.
@@ -46,6 +48,7 @@ impl Guest {
             name,
             on_decode: "",
             on_frame: "",
+            on_configure: "",
             extra: "",
             imports: "",
             memory: vec![
@@ -92,6 +95,7 @@ impl Guest {
             .replace(";;extra", self.extra)
             .replace(";;decode", self.on_decode)
             .replace(";;frame", self.on_frame)
+            .replace(";;configure", self.on_configure)
             .replace(";;data", &data);
         let mut module = wat::parse_str(text).expect("the text is WebAssembly");
         let mut resolve = Resolve::default();
@@ -178,6 +182,7 @@ const TEMPLATE: &str = r#"
     (local.get $at))
   (func $forget (global.set $next (i32.const 65536)))
   (func (export "configure") (param i32 i32) (result i32)
+    ;;configure
     (call $forget)
     (i32.const 256))
   (func (export "polymeter:adapter/codec@1.0.0#frame") (param $at i32) (param $bytes i32) (result i32)

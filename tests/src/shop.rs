@@ -16,7 +16,7 @@ pub struct Shop {
     pub lifecycle: Lifecycle,
     pub catalog: Arc<Catalog>,
     pub views: Views,
-    journal: Journal,
+    pub journal: Journal,
 }
 
 /// Who asks in tests.
@@ -33,7 +33,8 @@ impl Shop {
         Self::with(scratch, Unsigned::Refused, Vec::new())
     }
 
-    pub fn with(scratch: &Scratch, unsigned: Unsigned, profiles: Vec<Bound>) -> Self {
+    pub fn with(scratch: &Scratch, unsigned: Unsigned, bound: Vec<Bound>) -> Self {
+        let profiles = bound.iter().map(|bound| (bound.profile.clone(), bound.options.clone())).collect();
         let clock = Clock::new("Asia/Shanghai").expect("a zone");
         let data = scratch.dir("data");
         let identity = Identity { station: "test".into(), epoch: 1 };
@@ -50,6 +51,7 @@ impl Shop {
             store: scratch.dir("data/store"),
             dropins: scratch.dir("adapters"),
             unsigned,
+            bound,
             profiles,
         };
         let lifecycle = Lifecycle::open(parts, &views).expect("the lifecycle opens");

@@ -1,7 +1,7 @@
 //! The station as devices and users meet it: a real process, real sockets, the real adapters. One module a theme:
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
-//! connections, `lifecycle` of adapters (swaps under load, going back, trust, quarantine), `reviews` of one version against
-//! another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, the device `registry`, a whole simulated
+//! connections, `lifecycle` of adapters (swaps under load, going back, trust, quarantine), `profiles` that change under open sessions, `reviews` of one version
+//! against another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, the device `registry`, a whole simulated
 //! fleet (`fleet_run`), and recorded `traffic` said again.
 
 mod commands;
@@ -11,6 +11,7 @@ mod full_disk;
 mod hot_load;
 mod lifecycle;
 mod power_cuts;
+mod profiles;
 mod registry;
 mod reviews;
 mod rules;

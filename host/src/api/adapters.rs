@@ -7,6 +7,7 @@ use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Named, Query};
 use crate::lifecycle::LifecycleError;
+use crate::limits::NOTE_BYTES_MAX;
 use crate::model::Seq;
 use crate::session::Services;
 use crate::views;
@@ -153,6 +154,14 @@ pub(super) fn row(services: &Services, row: views::AdapterRow) -> AdapterRow {
     }
 }
 
+/// Reasons end up in the journal.
+pub(super) fn check_words<'a>(words: impl IntoIterator<Item = &'a String>) -> ApiResult<()> {
+    match words.into_iter().find(|words| words.len() > NOTE_BYTES_MAX) {
+        Some(_) => Err(ApiError::bad_request(format!("a reason has at most {NOTE_BYTES_MAX} bytes"))),
+        None => Ok(()),
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -162,13 +171,21 @@ impl From<LifecycleError> for ApiError {
     fn from(error: LifecycleError) -> Self {
         use LifecycleError as E;
         let code = match &error {
-            E::FileName(_) | E::Ambiguous(_) | E::NoReason => Code::BadRequest,
+            E::FileName(_) | E::Ambiguous(_) | E::NoReason | E::ProfileName(_) | E::NoSuchModel => Code::BadRequest,
             E::Unfit(_) => Code::AdapterRejected,
             E::Untrusted(_) | E::TrustFile(_) => Code::AdapterUntrusted,
             E::Downgrade { .. } => Code::AdapterDowngrade,
             E::Serves(_) => Code::AdapterServes,
-            E::Unknown(_) => Code::NotFound,
-            E::Profile { .. } | E::NotInstalled(..) | E::NothingBefore { .. } | E::Full => Code::NotPossible,
+            E::Unknown(_) | E::UnknownProfile(_) | E::NotBound(..) | E::NoSuchListener(..) => Code::NotFound,
+            E::ProfileOfAnother(..) => Code::NameTaken,
+            E::ProfileRefused { .. } => Code::ProfileRejected,
+            E::Profile { .. }
+            | E::ConfiguredProfile(_)
+            | E::ConfiguredListener(..)
+            | E::ProfilesFull
+            | E::NotInstalled(..)
+            | E::NothingBefore { .. }
+            | E::Full => Code::NotPossible,
             E::Store(cause) => return Self::internal(cause),
             E::Journal(_) => Code::JournalFailing,
         };

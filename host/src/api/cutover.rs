@@ -1,12 +1,11 @@
 //! Changing who serves: handing over an adapter, putting a version into service, going back, taking one away.
 
-use super::adapters::{AdapterRow, row};
+use super::adapters::{AdapterRow, check_words, row};
 use super::auth::Admin;
 use super::errors::{ApiError, ApiResult, ErrorBody};
 use super::requests::{Body, Named, Query};
 use super::shown_all;
 use crate::lifecycle::{self, Delivery, LifecycleError};
-use crate::limits::NOTE_BYTES_MAX;
 use crate::session::Services;
 use crate::views;
 use axum::Json;
@@ -173,11 +172,4 @@ async fn change(
     let found = changed.map_err(|e| ApiError::internal(&e))??;
     shown_all(services).await;
     Ok(Json(row(services, found)))
-}
-
-pub(super) fn check_words<'a>(words: impl IntoIterator<Item = &'a String>) -> ApiResult<()> {
-    match words.into_iter().find(|words| words.len() > NOTE_BYTES_MAX) {
-        Some(_) => Err(ApiError::bad_request(format!("a reason has at most {NOTE_BYTES_MAX} bytes"))),
-        None => Ok(()),
-    }
 }

@@ -1,7 +1,7 @@
 //! Devices: the fleet, one device, letting it in. What a device said is in `readings` and `frames`.
 
+use super::adapters::check_words;
 use super::auth::{Admin, Operator, Viewer};
-use super::cutover::check_words;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::paging::{Page, Paged};

@@ -34,6 +34,7 @@ pub enum Code {
     AdapterUntrusted,
     AdapterDowngrade,
     AdapterServes,
+    ProfileRejected,
     BadRows,
     JournalFailing,
     ViewsFailing,
@@ -100,6 +101,12 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             "An older version than one that has served, and nobody said that this is wanted",
         ),
         (C::AdapterServes, S::CONFLICT, "adapter-serves", "The version serves, and nobody said that it should stop"),
+        (
+            C::ProfileRejected,
+            S::UNPROCESSABLE_ENTITY,
+            "profile-rejected",
+            "The adapter's schema, or the adapter itself, does not take these options",
+        ),
         (C::BadRows, S::UNPROCESSABLE_ENTITY, "bad-rows", "Some rows of an import are wrong; none was written"),
         (
             C::JournalFailing,

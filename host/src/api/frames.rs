@@ -8,7 +8,7 @@ use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Device, Query};
-use crate::journal::{Fact, FrameFact, FrameOutcome, Stored};
+use crate::journal::{Fact, FrameFact, FrameOutcome, ProfileScope, ProfileStep, Stored};
 use crate::model::{Message, Seq, json};
 use crate::session::Services;
 use axum::Json;
@@ -190,6 +190,17 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             ("registry", device, summary)
         }
         Fact::Forgotten { device, by, why } => ("forgotten", Some(device.to_string()), format!("by {by}: {why}")),
+        Fact::Profile(p) => {
+            let (device, what) = match &p.step {
+                ProfileStep::Set { version, .. } => (None, format!("version {version}")),
+                ProfileStep::Bound { to: scope } | ProfileStep::Unbound { from: scope } => {
+                    let device = matches!(scope, ProfileScope::Device(_)).then(|| scope.name().to_owned());
+                    (device, scope.to_string())
+                }
+            };
+            let why = if p.why.is_empty() { String::new() } else { format!(" ({})", p.why) };
+            ("profile", device, format!("{} {} {what}{why} by {}", p.profile, p.step.name(), p.by))
+        }
         Fact::Remembered { device, memory } => {
             ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
         }

@@ -19,6 +19,7 @@ mod moments;
 mod openapi;
 mod overview;
 mod paging;
+mod profiles;
 mod provenance;
 mod quarantine;
 mod readings;
@@ -94,6 +95,11 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(cutover::retire))
         .routes(routes!(reviews::shadow, reviews::start_shadow, reviews::stop_shadow))
         .routes(routes!(reviews::replay, reviews::start_replay))
+        .routes(routes!(profiles::list))
+        .routes(routes!(profiles::show, profiles::set))
+        .routes(routes!(profiles::bind))
+        .routes(routes!(profiles::unbind))
+        .routes(routes!(profiles::history))
         .routes(routes!(quarantine::list))
         .routes(routes!(days::list))
         .routes(routes!(journal::status))

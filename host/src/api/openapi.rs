@@ -16,6 +16,7 @@ use utoipa::openapi::{OpenApi as Description, PathItem};
         (name = "registry", description = "What the utility says of its devices, heard of or not"),
         (name = "commands", description = "What is asked of devices"),
         (name = "adapters", description = "Vendors' code that the station runs"),
+        (name = "profiles", description = "How devices are spoken to: options of adapters, in versions, and whom they are for"),
         (name = "quarantine", description = "Frames that nobody could read yet"),
         (name = "journal", description = "Everything the station learned or decided, in order"),
         (name = "keys", description = "Secrets shared with devices; they go in and never come out"),
@@ -33,7 +34,7 @@ impl Modify for Words {
         description.info.description = Some(format!(
             "HTTP API of a Polymeter station.\n\n\
              **Tokens.** Send `Authorization: Bearer <token>`. A viewer may look, an operator may also send commands, \
-             adopt devices and write records of the registry, an admin may also import records and change adapters, keys and tokens. The role that a route needs stands beside it.\n\n\
+             adopt devices and write records of the registry, an admin may also import records and change adapters, profiles, keys and tokens. The role that a route needs stands beside it.\n\n\
              **Pages.** Listings take `limit` and `after`, and give `items` and, while more may follow, `next`: pass it as \
              `after`. A page may be short, even empty, and still go on.\n\n\
              **Values** are exact decimals in strings. Times of devices are local and without zone \

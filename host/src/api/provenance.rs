@@ -61,10 +61,11 @@ impl<'a> Origins<'a> {
             }
             Some(Fact::Frame(frame)) => {
                 let later = self.services.views.redecoded(source)?.map(|seq| self.fact(seq)).transpose()?.flatten();
-                let Some(Fact::Redecoded { adapter: digest, .. }) = later else { return origin(source, None, None) };
-                let before =
-                    frame.adapter.unwrap_or(AdapterRef { name: String::new(), digest, profile: String::new() });
-                origin(source, None, Some(self.read_by(AdapterRef { digest, ..before })))
+                let Some(Fact::Redecoded { adapter: digest, profile, .. }) = later else {
+                    return origin(source, None, None);
+                };
+                let name = frame.adapter.map(|adapter| adapter.name).unwrap_or_default();
+                origin(source, None, Some(self.read_by(AdapterRef { name, digest, profile })))
             }
             Some(Fact::Corrected { frame, adapter, .. }) => {
                 origin(Seq(frame), Some(source), Some(self.read_by(adapter)))

@@ -52,7 +52,7 @@ pub struct RecordBody {
     /// Name of an adapter that serves.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub adapter: String,
-    /// Name of a profile of the station's configuration.
+    /// Name of a profile: this device is spoken to with it unless one is bound to the device itself.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub profile: String,
     /// The concentrator or DTU in front of it.
@@ -161,7 +161,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/registry/choices", tag = "registry", security(("token" = ["viewer"])),
     responses((status = 200, body = Choices), (status = "4XX", body = ErrorBody)))]
 pub async fn choices(_: Viewer, State(services): State<Arc<Services>>) -> Json<Choices> {
-    Json(Choices::of(&services.catalog, &services.profiles))
+    Json(Choices::of(&services.catalog, services.lifecycle.profiles().names()))
 }
 
 /// The record of one device
@@ -326,7 +326,7 @@ async fn write(services: &Arc<Services>, change: Change, by: String) -> ApiResul
 }
 
 async fn change_records(services: &Services, change: Change, by: &str, trial: bool) -> ApiResult<Done> {
-    let choices = Choices::of(&services.catalog, &services.profiles);
+    let choices = Choices::of(&services.catalog, services.lifecycle.profiles().names());
     Ok(services.records.write(change, choices, by, trial).await?)
 }
 

@@ -292,6 +292,7 @@ impl From<ReviewError> for ApiError {
             ReviewError::NoShadow(_) | ReviewError::NoWalk(_) => Code::NotFound,
             ReviewError::Busy(_) | ReviewError::Serves(_) => Code::NotPossible,
             ReviewError::Share => Code::BadRequest,
+            ReviewError::Views(error) => return error.into(),
             ReviewError::Thread(_) | ReviewError::Journal(_) => return Self::internal(&error),
             ReviewError::Append(_) => Code::JournalFailing,
         };

@@ -10,6 +10,7 @@ mod meter;
 mod offline;
 mod order;
 mod output;
+mod profile;
 mod quarantine;
 mod registry;
 mod registry_import;
@@ -47,6 +48,8 @@ enum Group {
     /// Build, test and try adapters; install them in a station
     #[command(subcommand)]
     Adapter(AdapterGroup),
+    /// How devices are spoken to: options of adapters, in versions, and whom they are for
+    Profile(Remote<profile::ProfileCommand>),
     /// Frames that nobody could read yet
     Quarantine(Remote<quarantine::QuarantineCommand>),
     /// Prove that nothing was lost or changed; watch what is written
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Group::Adapter(AdapterGroup::Author(command)) => adapter::run(command),
         Group::Adapter(AdapterGroup::Station(command)) => adapters::run(command),
         Group::Adapter(AdapterGroup::Review(command)) => reviews::run(command),
+        Group::Profile(group) => profile::run(&group.access, group.command),
         Group::Quarantine(group) => quarantine::run(&group.access, &group.command),
         Group::Journal(group) => journal::run(&group.access, group.command),
         Group::Views(command) => views::run(command),

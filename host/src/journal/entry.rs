@@ -1,6 +1,6 @@
 //! What one journal entry says. Part of the file format: variants and fields are only ever appended.
 
-use super::AdapterFact;
+use super::{AdapterFact, ProfileFact};
 use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome, Record, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub enum Fact {
         outcome: FrameOutcome,
         /// Who sent it, as the other adapter reads it.
         device: Option<DeviceKey>,
+        /// As in `AdapterRef`.
+        profile: String,
     },
     /// An operator lets a held device in, or names one in advance.
     DeviceAdopted {
@@ -76,6 +78,8 @@ pub enum Fact {
         by: String,
         why: String,
     },
+    /// How devices are spoken to.
+    Profile(ProfileFact),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,7 +112,7 @@ pub struct FrameFact {
 pub struct AdapterRef {
     pub name: String,
     pub digest: Digest,
-    /// Name of the profile; empty: the adapter's default.
+    /// Name of the profile, as `name@version` where it has versions; empty: the adapter's default.
     pub profile: String,
 }
 

@@ -9,6 +9,7 @@
 mod adapter;
 mod entry;
 mod format;
+mod profile;
 mod queue;
 mod reader;
 mod recent;
@@ -32,6 +33,7 @@ pub use entry::{
     Settlement,
 };
 pub use format::{CodecError, Identity};
+pub use profile::{ProfileFact, ProfileScope, ProfileStep};
 pub use queue::{AppendError, Receipt};
 pub use reader::{Follower, Portion, Reader, Stored};
 pub use recent::Batch;

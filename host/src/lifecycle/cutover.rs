@@ -6,7 +6,7 @@ use crate::journal::AdapterState;
 use crate::limits;
 use crate::model::Digest;
 use crate::views::AdapterRow;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Who wants something, and why.
@@ -153,8 +153,7 @@ impl Lifecycle {
 
     /// In one step with what takes over, so that no frame finds nobody.
     fn quarantine(&self, row: &AdapterRow, why: &str) -> Result<()> {
-        let next = self.next_fit(row)?;
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cutover, next) = self.ready_for_cutover(|| self.next_fit(row))?;
         let code = self.catalog.active(&row.name).filter(|active| active.digest == row.digest);
         let Some(code) = code else { return Ok(()) };
         let mut facts = vec![entered(row, AdapterState::Quarantined, why, STATION)];
@@ -166,6 +165,7 @@ impl Lifecycle {
             Some((_, adapter)) => self.catalog.put_in_service(adapter),
             None => self.catalog.take_out_of_service(&row.name),
         };
+        self.profiles.touch();
         drop(cutover);
         drain(&code);
         self.note_served(&row.name);
@@ -229,8 +229,7 @@ impl Lifecycle {
 
     /// Everything but the entries is done before them, so that the step itself takes no time.
     pub(super) fn serve(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
-        let adapter = self.prepare(row)?;
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cutover, adapter) = self.ready_for_cutover(|| self.prepare(row))?;
         let before = self.catalog.active(&row.name).filter(|before| before.digest != row.digest);
         let before = before.and_then(|before| Some((self.row(&before.digest)?, before)));
         let mut facts = Vec::new();
@@ -240,6 +239,7 @@ impl Lifecycle {
         facts.push(entered(row, AdapterState::Active, why, by));
         self.tell(&facts)?;
         self.catalog.put_in_service(&adapter);
+        self.profiles.touch();
         drop(cutover);
         if let Some((old, code)) = before {
             drain(&code);
@@ -251,6 +251,18 @@ impl Lifecycle {
         // Only now: what the old one could not read is kept by now, and can be read again.
         self.note_served(&row.name);
         Ok(())
+    }
+
+    /// Makes ready without holding anybody up, and once more if somebody has decided about profiles meanwhile.
+    fn ready_for_cutover<T>(&self, prepare: impl Fn() -> Result<T>) -> Result<(MutexGuard<'_, ()>, T)> {
+        loop {
+            let seen = self.profiles.generation();
+            let ready = prepare()?;
+            let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen == self.profiles.generation() {
+                return Ok((cutover, ready));
+            }
+        }
     }
 
     /// A version hears live frames from now on; gives its code.
@@ -285,12 +297,6 @@ impl Lifecycle {
         self.prepare(row)
     }
 
-    /// The profile under which a listener speaks with an adapter; its defaults where the listener is gone.
-    pub fn profile_of(&self, listener: &str, adapter: &str) -> String {
-        let bound = self.profiles.iter().find(|bound| bound.listener == listener && bound.adapter == adapter);
-        bound.map_or_else(|| "{}".to_owned(), |bound| bound.options.clone())
-    }
-
     /// Its code, at hand, and fit to serve here.
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
         if !row.state.is_installed() && row.state != AdapterState::Quarantined {
@@ -301,12 +307,7 @@ impl Lifecycle {
             Some(adapter) => adapter,
             None => self.catalog.load(&bytes)?,
         };
-        for bound in self.profiles.iter().filter(|bound| bound.adapter == row.name) {
-            adapter.try_profile(&bound.options).map_err(|why| LifecycleError::Profile {
-                listener: bound.listener.clone(),
-                why: if bound.profile.is_empty() { why } else { format!("[profile.{}] {why}", bound.profile) },
-            })?;
-        }
+        self.takes_its_profiles(&adapter)?;
         Ok(adapter)
     }
 

@@ -1,6 +1,6 @@
 //! The life of adapters: which come in, which serve, which step back, and that every step is an entry before it counts.
 //!
-//! `install` checks what comes in, `cutover` changes who serves, `dropins` follows the adapter directory, `trust` says whose
+//! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `dropins` follows the adapter directory, `trust` says whose
 //! signatures are asked for, `strikes` counts the harm that one does. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
@@ -9,11 +9,13 @@
 mod cutover;
 mod dropins;
 mod install;
+mod profiles;
 mod strikes;
 mod trust;
 
 pub use cutover::Order;
 pub use install::Delivery;
+pub use profiles::{Bound, Profiles, Spoken};
 pub use strikes::Struck;
 pub use trust::{Distrust, Judged, Trust, Unsigned};
 
@@ -45,8 +47,8 @@ pub struct Lifecycle {
     /// The data directory, for the trust file.
     data: Dir,
     unsigned: Unsigned,
-    /// How listeners speak with adapters: a version that does not take these profiles may not serve.
-    profiles: Vec<Bound>,
+    views: Views,
+    profiles: Profiles,
     dropins: Mutex<DropIns>,
     /// What lies in the adapter directory, by file.
     dropped_in: RwLock<BTreeMap<String, Digest>>,
@@ -59,17 +61,6 @@ pub struct Lifecycle {
     strikes: Mutex<Strikes>,
     tasks: Mutex<Tasks>,
     changed: Notify,
-}
-
-/// A profile under which a listener speaks with an adapter.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    pub adapter: String,
-    pub listener: String,
-    /// Empty: the adapter's defaults.
-    pub profile: String,
-    /// Its JSON.
-    pub options: String,
 }
 
 /// What is left to do by somebody who may take his time.
@@ -91,7 +82,10 @@ pub struct Parts {
     /// The adapter directory.
     pub dropins: Dir,
     pub unsigned: Unsigned,
-    pub profiles: Vec<Bound>,
+    /// How the configuration lets listeners speak with adapters.
+    pub bound: Vec<Bound>,
+    /// Its profiles, by name.
+    pub profiles: BTreeMap<String, String>,
 }
 
 /// Why nothing came of it. The text says what to do.
@@ -110,8 +104,31 @@ pub enum LifecycleError {
          or say --allow-downgrade with a --reason"
     )]
     Downgrade { found: String, highest: String },
-    #[error("listener `{listener}` speaks with it under a profile it does not take: {why}; correct the profile first")]
-    Profile { listener: String, why: String },
+    #[error("{whom} speaks with it under a profile it does not take: {why}; correct the profile first")]
+    Profile { whom: String, why: String },
+    #[error("`{0}` is no name for a profile; write 1 to 32 letters, digits, `-` or `_`")]
+    ProfileName(String),
+    #[error("there is no profile `{0}` here; `polymeter profile list` shows all there are")]
+    UnknownProfile(String),
+    #[error("[profile.{0}] stands in the station's configuration; change it there, or choose another name")]
+    ConfiguredProfile(String),
+    #[error("profile `{0}` is one of adapter `{1}`; choose another name")]
+    ProfileOfAnother(String, String),
+    #[error("{adapter} does not take profile `{profile}`: {why}")]
+    ProfileRefused { profile: String, adapter: String, why: String },
+    #[error("no listener `{0}` speaks with adapter `{1}`; the configuration names those that do")]
+    NoSuchListener(String, String),
+    #[error("the configuration gives listener `{0}` [profile.{1}]; take it out there first")]
+    ConfiguredListener(String, String),
+    #[error("a model is named as devices or the registry tell it, in at most {} bytes", limits::RECORD_TEXT_BYTES_MAX)]
+    NoSuchModel,
+    #[error("profile `{0}` is not bound to {1}")]
+    NotBound(String, String),
+    #[error(
+        "there are as many profiles or bindings as a station keeps; give them an existing profile, or name it in the \
+         registry's column `profile`"
+    )]
+    ProfilesFull,
     #[error("there is no adapter `{0}` here; `polymeter adapter list --all` shows all there are")]
     Unknown(String),
     #[error("`{0}` can mean more than one version; name it as NAME@VERSION or by more digits of its digest")]
@@ -137,7 +154,7 @@ pub type Result<T> = std::result::Result<T, LifecycleError>;
 impl Lifecycle {
     /// Takes over what the views know. Nothing serves before `resume`.
     pub fn open(parts: Parts, views: &Views) -> std::result::Result<Self, ViewError> {
-        let Parts { catalog, journal, clock, data, store, dropins, unsigned, profiles } = parts;
+        let Parts { catalog, journal, clock, data, store, dropins, unsigned, bound, profiles } = parts;
         let book = views.adapters()?.into_iter().map(|row| (row.digest, row)).collect();
         Ok(Self {
             catalog,
@@ -146,7 +163,8 @@ impl Lifecycle {
             clock,
             data,
             unsigned,
-            profiles,
+            views: views.clone(),
+            profiles: Profiles::open(bound, &profiles, views)?,
             dropins: Mutex::new(DropIns::new(dropins)),
             dropped_in: RwLock::default(),
             book: RwLock::new(book),

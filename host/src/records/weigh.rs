@@ -10,7 +10,7 @@ use crate::views::{RegistryNow, ViewError};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-/// What records may name: adapters that serve, and profiles of the configuration.
+/// What records may name: adapters that serve, and profiles, whether the configuration has them or the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Choices {
     pub adapters: Vec<AdapterChoice>,
@@ -46,14 +46,14 @@ impl Weighed {
 }
 
 impl Choices {
-    pub fn of(catalog: &Catalog, profiles: &[String]) -> Self {
+    pub fn of(catalog: &Catalog, profiles: Vec<String>) -> Self {
         let mut adapters: Vec<_> = catalog
             .all_active()
             .iter()
             .map(|adapter| AdapterChoice { name: adapter.name().to_owned(), realm: adapter.realm().to_owned() })
             .collect();
         adapters.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { adapters, profiles: profiles.to_vec() }
+        Self { adapters, profiles }
     }
 
     /// Whether the adapter and the profile exist, and fit the device.
@@ -82,7 +82,7 @@ impl Choices {
         }
         if !about.profile.is_empty() && !self.profiles.contains(&about.profile) {
             let message = format!(
-                "the station's configuration has no [profile.{0}]; add it, or leave `{0}` out for the adapter's defaults",
+                "this station has no profile `{0}`; tell it one with `polymeter profile set`, or leave `{0}` out",
                 about.profile
             );
             return Some(Flaw::new(Column::Profile, FlawKind::UnknownProfile, message));

@@ -142,14 +142,15 @@ impl Walk {
         if !theirs || !counts {
             return Ok(None);
         }
-        let profile = review.lifecycle.profile_of(&frame.listener, self.adapter.name());
+        // As the device is spoken to now: a profile, too, may have been what was wrong.
+        let spoken = review.lifecycle.spoken(&self.adapter, &frame.listener, frame.device.as_ref())?;
         let now = review.clock.civil(at_ms);
-        let replayed = path.new.read(frame, &profile, now, &path.memories);
+        let replayed = path.new.read(frame, &spoken.options, now, &path.memories);
         let new = Reading::from(&replayed.result);
         let (old, before) = match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
-                let Some(replayed) = path.by_other(review, active.digest, (frame, &profile, now)) else {
+                let Some(replayed) = path.by_other(review, active.digest, (frame, &spoken.options, now)) else {
                     return Ok(None);
                 };
                 (Reading::from(&replayed.result), seq.0)
@@ -157,7 +158,7 @@ impl Walk {
             Purpose::Show | Purpose::Apply { .. } => {
                 let before = path.later.get(&seq.0).copied().unwrap_or(seq.0);
                 let recorded = review.recorded(before)?.unwrap_or_else(|| frame.outcome.clone());
-                if before == seq.0 && !path.repeats(review, frame, &profile, now) {
+                if before == seq.0 && !path.repeats(review, frame, now) {
                     self.note(|progress| progress.unrepeatable += 1);
                     return Ok(None);
                 }
@@ -175,10 +176,10 @@ impl Walk {
         let messages = decoded.messages;
         let outcome = FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false };
         let (frame_seq, digest, device) = (seq.0, self.adapter.digest, replayed.device);
+        let profile = spoken.name.clone();
         if matches!(old, Reading::Failed { .. }) {
-            return Ok(Some(Fact::Redecoded { frame: frame_seq, adapter: digest, outcome, device }));
+            return Ok(Some(Fact::Redecoded { frame: frame_seq, adapter: digest, outcome, device, profile }));
         }
-        let profile = frame.adapter.as_ref().map(|adapter| adapter.profile.clone()).unwrap_or_default();
         let adapter = AdapterRef { name: self.adapter.name().into(), digest, profile };
         let (by, why) = (by.clone(), why.clone());
         Ok(Some(Fact::Corrected { frame: frame_seq, before, adapter, device, outcome, by, why }))
@@ -219,12 +220,14 @@ impl Path {
         Some(other.read(frame, profile, now, &self.memories))
     }
 
-    /// Whether the version that read this frame reads it here as it did then. One that is not here any more is believed.
-    fn repeats(&mut self, review: &Review, frame: &FrameFact, profile: &str, now: Civil) -> bool {
+    /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here
+    /// any more is believed.
+    fn repeats(&mut self, review: &Review, frame: &FrameFact, now: Civil) -> bool {
         let (Some(adapter), FrameOutcome::Decoded { messages, .. }) = (&frame.adapter, &frame.outcome) else {
             return true;
         };
-        let repeated = self.by_other(review, adapter.digest, (frame, profile, now));
+        let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return true };
+        let repeated = self.by_other(review, adapter.digest, (frame, &spoken.options, now));
         repeated.is_none_or(|repeated| repeated.result.is_ok_and(|decoded| decoded.messages == *messages))
     }
 }

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::journal::{AdapterState, AppendError, Entry, Fact, Journal, StoreError};
 use crate::lifecycle::{Lifecycle, LifecycleError, Order};
 use crate::model::{DeviceKey, Seq};
-use crate::views::Views;
+use crate::views::{ViewError, Views};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +57,8 @@ pub enum ReviewError {
     Thread(#[from] std::io::Error),
     #[error("the journal cannot be read: {0}")]
     Journal(#[from] StoreError),
+    #[error(transparent)]
+    Views(#[from] ViewError),
     #[error("the journal cannot be written: {0}")]
     Append(#[from] AppendError),
 }

@@ -3,6 +3,7 @@
 use super::cutting::{Chosen, Cut, cut};
 use super::machine::{Action, Closing, Goodbye, Input, Machine};
 use super::registry::{Doorbell, Place, Ring};
+use super::speaking::Speaking;
 use super::{Door, Services};
 use crate::adapter::Admission;
 use crate::journal::FaultKind;
@@ -32,6 +33,7 @@ pub(super) struct Conversation {
     pub noise_total: usize,
     /// The adapter's place in the door's list, once it has cut a frame.
     pub sticky: Option<usize>,
+    pub speaking: Speaking,
     pub present: Option<Present>,
     /// The adapter's session state, and whose it is.
     pub state: Vec<u8>,
@@ -97,6 +99,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         noise: Vec::new(),
         noise_total: 0,
         sticky: None,
+        speaking: Speaking::default(),
         present: None,
         state: Vec::new(),
         state_of: None,
@@ -156,7 +159,8 @@ impl Conversation {
     /// Takes as many frames off the buffer as there are.
     async fn on_bytes(&mut self) -> Result<(), Closing> {
         while !self.buffer.is_empty() {
-            match cut(&self.services, &self.door, self.sticky, &self.buffer) {
+            let sticky = self.sticky.map(|index| (index, self.options(index)));
+            match cut(&self.services, &self.door, sticky, &self.buffer) {
                 Cut::Frame { bytes, with } => {
                     self.keep_noise(FaultKind::Noise, "bytes between frames").await?;
                     self.sticky = Some(with.index);

@@ -36,14 +36,23 @@ pub(super) struct Chosen {
     pub adapter: Arc<Adapter>,
 }
 
-/// Cuts the front of `buffer`. `sticky` is the adapter that has cut a frame of this connection before.
-pub(super) fn cut(services: &Services, door: &Door, sticky: Option<usize>, buffer: &[u8]) -> Cut {
+/// Cuts the front of `buffer`. `sticky` is the adapter that has cut a frame of this connection before, and how it is asked.
+pub(super) fn cut(services: &Services, door: &Door, sticky: Option<(usize, &str)>, buffer: &[u8]) -> Cut {
     let mut best = Best::default();
-    let range = sticky.map_or(0..door.adapters.len(), |index| index..index + 1);
+    let range = sticky.map_or(0..door.adapters.len(), |(index, _)| index..index + 1);
     for index in range {
         let speaks = &door.adapters[index];
         let Some(adapter) = services.catalog.active(&speaks.adapter) else { continue };
-        match adapter.frame(&speaks.options, buffer) {
+        let decided = match sticky {
+            Some(_) => None,
+            None => services.lifecycle.profiles().of_listener(&door.name, &speaks.adapter),
+        };
+        let options = match (&decided, sticky) {
+            (Some(spoken), _) => &spoken.options,
+            (None, Some((_, options))) => options,
+            (None, None) => &speaks.options,
+        };
+        match adapter.frame(options, buffer) {
             Ok(Framing::Frame(bytes)) => return Cut::Frame { bytes, with: Chosen { index, adapter } },
             Ok(Framing::Incomplete(_)) => best.incomplete = true,
             Ok(Framing::Skip(n)) => best.skip = Some(best.skip.map_or(n, |least| least.min(n))),

@@ -17,6 +17,7 @@ impl Conversation {
         if let Some(adapter) = self.sticky.and_then(|at| self.services.catalog.active(&self.door.adapters[at].adapter))
         {
             self.adopt_version(&adapter);
+            self.attune(&adapter)?;
         }
         if self.outdated {
             return Err(Closing::Draining);
@@ -122,7 +123,7 @@ impl Conversation {
             self.present.as_ref().map_or(0, |p| self.services.desk.pending(&p.device, self.services.clock.now_ms()));
         // "Besides this one": a waiting command is still counted as waiting while it is encoded.
         let besides = if matches!(command, Command::EndSession { .. }) { waiting } else { waiting.saturating_sub(1) };
-        adapter.encode(&speaks.options, &self.context(besides), command)
+        adapter.encode(self.options(index), &self.context(besides), command)
     }
 
     /// Makes durable what encoding changed in the device's memory.

@@ -20,6 +20,7 @@ impl Conversation {
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         // 1. What does it say, and who says it?
         self.adopt_version(&with.adapter);
+        self.attune(&with.adapter)?;
         let shadow = self.services.review.hears(with.adapter.name()).map(|shadow| (shadow, self.context(0).now));
         let decoded = self.decode_known(with, &frame).await?;
         if let Some((shadow, now)) = shadow {
@@ -34,6 +35,7 @@ impl Conversation {
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
         let valves = valve_states(&decoded);
+        self.hear_model(&decoded.messages);
         // 3. Durable, together with what it means for those commands.
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
         let outcome = self.outcome(messages, memory.as_deref(), duplicate);
@@ -92,16 +94,18 @@ impl Conversation {
             return Ok(Ok(decoded));
         }
         match DeviceKey::new(with.adapter.realm(), &sender.address) {
-            Ok(device) => self.greet(device).await?,
+            Ok(device) => {
+                self.greet(device).await?;
+                self.attune(&with.adapter)?;
+            }
             Err(e) => return Ok(Err(Fault { kind: FaultKind::Contract, detail: e.to_string(), reply: None })),
         }
         Ok(self.decode(with, frame))
     }
 
     fn decode(&self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
-        let speaks = &self.door.adapters[with.index];
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
-        with.adapter.decode(&speaks.options, &self.context(pending), frame)
+        with.adapter.decode(self.options(with.index), &self.context(pending), frame)
     }
 
     /// The frame and what was known when it was read, for a shadow.
@@ -109,7 +113,7 @@ impl Conversation {
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
         let context = self.context(pending);
         Sample {
-            options: self.door.adapters[with.index].options.clone(),
+            options: self.options(with.index).to_owned(),
             now,
             transport: context.transport,
             admission: context.admission,
@@ -143,6 +147,7 @@ impl Conversation {
     async fn greet(&mut self, device: DeviceKey) -> Result<(), Closing> {
         self.present = None;
         self.state.clear();
+        self.speaking.another_device();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
         let failing = |error: ViewError| {
@@ -239,7 +244,7 @@ impl Conversation {
             peer: self.peer.clone(),
             session: self.id.0,
             device: self.present.as_ref().map(|p| p.device.clone()),
-            adapter: with.map(|w| reference(&w.adapter, &self.door.adapters[w.index])),
+            adapter: with.map(|w| reference(&w.adapter, self.profile(w.index))),
             raw: HexBytes(raw),
             outcome,
         }

@@ -1,7 +1,8 @@
 //! One conversation with one peer: bytes in, entries durable, replies and commands out.
 //!
 //! `machine` holds the rules, `registry` who is on line, `stagger` when a device is due. The driver is `conversation`,
-//! with `cutting` (bytes to frames), `exchange` (a frame's way through adapter and journal) and `delivery` (commands).
+//! with `cutting` (bytes to frames), `speaking` (under which profile), `exchange` (a frame's way through adapter and journal)
+//! and `delivery` (commands).
 //! Nothing here opens a socket or a file.
 
 mod conversation;
@@ -10,6 +11,7 @@ mod delivery;
 mod exchange;
 pub mod machine;
 pub mod registry;
+mod speaking;
 pub mod stagger;
 
 pub use conversation::serve;
@@ -44,9 +46,8 @@ pub struct Services {
     pub vault: Arc<Vault>,
     pub doors: Vec<Arc<Door>>,
     pub registry: Arc<Registry>,
-    /// The one who writes the device registry, and the profiles that it may name.
+    /// The one who writes the device registry.
     pub records: Records,
-    pub profiles: Vec<String>,
     pub metrics: Metrics,
     pub next_session: AtomicU64,
 }
@@ -72,12 +73,6 @@ impl Door {
 }
 
 impl Services {
-    /// How a listener speaks with an adapter; its defaults where the listener is gone or never spoke it.
-    pub fn profile_of(&self, listener: &str, adapter: &str) -> &str {
-        let speaks = self.doors.iter().filter(|d| d.name == listener).flat_map(|d| &d.adapters);
-        speaks.filter(|s| s.adapter == adapter).map(|s| s.options.as_str()).next().unwrap_or("{}")
-    }
-
     /// Makes facts durable, in order, and gives the first one's position. `Err` says why nothing may be acknowledged; what
     /// was kept of them nevertheless is never more than a beginning.
     pub async fn commit(&self, facts: Vec<Fact>) -> Result<Seq, String> {
@@ -145,7 +140,7 @@ impl Services {
     }
 }
 
-/// How entries name an adapter.
-fn reference(adapter: &Adapter, speaks: &Speaks) -> AdapterRef {
-    AdapterRef { name: adapter.name().into(), digest: adapter.digest, profile: speaks.profile.clone() }
+/// How entries name an adapter, under a profile.
+fn reference(adapter: &Adapter, profile: &str) -> AdapterRef {
+    AdapterRef { name: adapter.name().into(), digest: adapter.digest, profile: profile.into() }
 }

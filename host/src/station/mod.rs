@@ -155,7 +155,8 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         store: open_dir(&data.join("store"))?,
         dropins: open_dir(&config.adapters)?,
         unsigned: config.unsigned,
-        profiles: config.listeners.iter().flat_map(bound).collect(),
+        bound: config.listeners.iter().flat_map(bound).collect(),
+        profiles: config.profiles.clone(),
     };
     let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
     let records = (journal.clone(), views.clone());
@@ -177,7 +178,6 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
         registry: Arc::new(Registry::default()),
         records,
-        profiles: config.profiles.clone(),
         metrics: Metrics::default(),
     };
     services.lifecycle.resume()?;

@@ -6,7 +6,7 @@
 use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::limits;
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, Seq};
 use crate::session::Services;
 use crate::views::QuarantineFilter;
 use std::sync::Arc;
@@ -59,11 +59,8 @@ fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<
         let seq = row.seq;
         let Ok(Some(kept)) = services.journal.reader().get(seq) else { continue };
         let Ok(Entry { at_ms, fact: Fact::Frame(frame) }) = kept.entry else { continue };
-        match read(services, adapter, &frame, at_ms) {
-            Some((device, outcome)) => {
-                let device = Some(device);
-                batch.facts.push(Fact::Redecoded { frame: seq.0, device, adapter: adapter.digest, outcome });
-            }
+        match read(services, adapter, (seq, &frame), at_ms) {
+            Some(fact) => batch.facts.push(fact),
             None => batch.unread += 1,
         }
     }
@@ -71,8 +68,8 @@ fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<
 }
 
 /// What the adapter makes of a kept frame now; `None`: still nothing.
-fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Option<(DeviceKey, FrameOutcome)> {
-    let profile = services.profile_of(&frame.listener, adapter.name());
+fn read(services: &Services, adapter: &Adapter, (seq, frame): (Seq, &FrameFact), at_ms: i64) -> Option<Fact> {
+    let spoken = |device| services.lifecycle.spoken(adapter, &frame.listener, device).ok();
     let context = |device| Context {
         now: services.clock.civil(at_ms),
         direction: Direction::Uplink,
@@ -82,11 +79,13 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
         device,
         state: &[],
     };
-    let first = adapter.decode(profile, &context(None), &frame.raw).ok()?;
+    let first = adapter.decode(&spoken(frame.device.as_ref())?.options, &context(None), &frame.raw).ok()?;
     let sender = first.sender.as_ref()?;
     let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
     let memory = services.views.device(&device).ok()?.map(|row| row.memory.0).unwrap_or_default();
-    let decoded = adapter.decode(profile, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
+    let profile = spoken(Some(&device))?;
+    let decoded = adapter.decode(&profile.options, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
     let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
-    Some((device, outcome))
+    let (adapter, profile) = (adapter.digest, profile.name.clone());
+    Some(Fact::Redecoded { frame: seq.0, adapter, outcome, device: Some(device), profile })
 }

@@ -103,7 +103,8 @@ impl Fold {
                 | Fact::Remembered { .. }
                 | Fact::Forgotten { .. }
                 | Fact::Corrected { .. }
-                | Fact::Registry(_) => {}
+                | Fact::Registry(_)
+                | Fact::Profile(_) => {}
             }
         }
         Ok(())

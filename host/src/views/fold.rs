@@ -6,7 +6,9 @@
 use super::device_fold::{self, Slot, Status};
 use super::packing::Value;
 use super::store::{Result, Snapshot, ViewError};
-use super::{adapters, commands, credentials, days, devices, events, frames, latest, quarantine, readings, registry};
+use super::{
+    adapters, commands, credentials, days, devices, events, frames, latest, profiles, quarantine, readings, registry,
+};
 use crate::clock::Clock;
 use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact};
 use crate::limits;
@@ -28,6 +30,7 @@ pub(super) struct Fold {
     latest: latest::Fold,
     frames: frames::Fold,
     registry: registry::Fold,
+    profiles: profiles::Fold,
     clock: Clock,
     /// For frames that were kept aside.
     journal: Reader,
@@ -62,6 +65,7 @@ macro_rules! with_all_tables {
         $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
         $call!(credentials::KEYS, credentials::TOKENS);
         $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS, registry::ENTRIES);
+        $call!(profiles::PROFILES, profiles::BINDINGS, profiles::HISTORY);
     };
 }
 
@@ -103,6 +107,7 @@ impl Fold {
             latest: latest::Fold::default(),
             frames: frames::Fold::default(),
             registry: registry::Fold::default(),
+            profiles: profiles::Fold::default(),
             clock,
             journal,
         })
@@ -125,7 +130,8 @@ impl Fold {
         self.credentials.write(txn)?;
         self.latest.write(txn)?;
         self.frames.write(txn)?;
-        self.registry.write(txn)
+        self.registry.write(txn)?;
+        self.profiles.write(txn)
     }
 
     pub fn entry(&mut self, snapshot: &Snapshot, seq: Seq, entry: &Entry) -> Result<()> {
@@ -144,7 +150,7 @@ impl Fold {
                 self.adapters.apply(fact, seq, at_ms);
                 Ok(())
             }
-            Fact::Redecoded { frame, adapter, outcome, device } => {
+            Fact::Redecoded { frame, adapter, outcome, device, .. } => {
                 self.redecoded(snapshot, seq, Seq(*frame), *adapter, outcome, device.as_ref())
             }
             Fact::Corrected { frame, before, device, outcome, .. } => {
@@ -174,6 +180,10 @@ impl Fold {
             Fact::Registry(fact) => {
                 self.registry.apply(fact, seq, at_ms)?;
                 self.announced(snapshot, fact)
+            }
+            Fact::Profile(fact) => {
+                self.profiles.apply(fact, seq, at_ms);
+                Ok(())
             }
         }
     }
@@ -492,8 +502,8 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
     }
 }
 
-/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, and where
-/// each adapter stands. Records of the registry are told again entry by entry, by who writes them: they may be millions.
+/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, profiles, and
+/// where each adapter stands. Records of the registry are told again entry by entry, by who writes them: they may be millions.
 pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Result<Vec<Entry>> {
     let keys = credentials::keys(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
         let credentials::KeyRow { device, slot, sealed, by, .. } = row;
@@ -508,5 +518,12 @@ pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Res
     let adapters = adapters.map(|row| Fact::Adapter(row.standing()));
     let adopted = devices::adopted_before(snapshot, seq)?;
     let adopted = adopted.into_iter().map(|(device, by)| Fact::DeviceAdopted { device, by });
-    Ok(keys.chain(tokens).chain(adapters).chain(adopted).map(|fact| Entry { at_ms: now_ms, fact }).collect())
+    let profiles = profiles::standing_before(snapshot, seq)?;
+    Ok(keys
+        .chain(tokens)
+        .chain(adapters)
+        .chain(adopted)
+        .chain(profiles)
+        .map(|fact| Entry { at_ms: now_ms, fact })
+        .collect())
 }

@@ -19,6 +19,7 @@ mod follower;
 mod frames;
 mod latest;
 mod packing;
+mod profiles;
 mod quarantine;
 mod readings;
 mod registry;
@@ -36,6 +37,7 @@ pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing};
 pub use events::EventRow;
 pub use latest::LatestReport;
+pub use profiles::{BindingRow, ProfileEvent, ProfileRow};
 pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
 pub use readings::{Reading, ReadingFilter};
 pub use registry::{RegistryFilter, RegistryNow, RegistryRow};
@@ -317,6 +319,36 @@ impl Views {
         rows_max: usize,
     ) -> Result<Vec<AdapterEvent>, ViewError> {
         adapters::history(&self.read()?, name, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// All versions of all profiles, by name.
+    pub fn profiles(&self) -> Result<Vec<ProfileRow>, ViewError> {
+        profiles::list(&self.read()?)
+    }
+
+    /// One version of a profile.
+    pub fn profile(&self, name: &str, version: u32) -> Result<Option<ProfileRow>, ViewError> {
+        profiles::version(&self.read()?, name, version)
+    }
+
+    /// Whom profiles are bound to.
+    pub fn profile_bindings(&self) -> Result<Vec<BindingRow>, ViewError> {
+        profiles::bindings(&self.read()?)
+    }
+
+    /// Decisions about a profile, newest first.
+    pub fn profile_history(
+        &self,
+        name: &str,
+        before: Option<Seq>,
+        rows_max: usize,
+    ) -> Result<Vec<ProfileEvent>, ViewError> {
+        profiles::history(&self.read()?, name, before, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// What the registry says of a device.
+    pub fn record(&self, device: &DeviceKey) -> Result<Option<RegistryRow>, ViewError> {
+        self.registry()?.get(device)
     }
 
     /// All keys, sealed.

@@ -4,7 +4,8 @@ use super::fold::Fold;
 use super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
 use super::*;
 use crate::journal::{
-    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, RegistryFact, Retold,
+    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, ProfileFact,
+    ProfileScope, ProfileStep, RegistryFact, Retold,
 };
 use crate::model::{
     Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Particulars, ReadScope, Record,
@@ -102,7 +103,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         12 => (0..5_u32, any_outcome()).prop_map(|(n, outcome)| frame(&n.to_string(), outcome)),
         2 => (1..40_u64, 0..3_u8, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, digest, outcome, n)| {
-            Fact::Redecoded { frame, adapter: Digest([digest; 32]), outcome, device: n.map(key) }
+            Fact::Redecoded { frame, adapter: Digest([digest; 32]), outcome, device: n.map(key), profile: String::new() }
         }),
         2 => (1..40_u64, 0..3_u64, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, later, outcome, n)| {
             let adapter = AdapterRef { name: "usp".into(), digest: Digest([1; 32]), profile: String::new() };
@@ -110,6 +111,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             Fact::Corrected { frame, before, adapter, device, outcome, by: "anna".into(), why: "scale".into() }
         }),
         2 => any_registry(),
+        2 => any_profile(),
         1 => (0..5_u32).prop_map(move |n| Fact::DeviceAdopted { device: key(n), by: "anna".into() }),
         1 => (1..4_u64, step).prop_map(move |(id, step)| Fact::Command(CommandFact { id, device: key(1), step })),
         1 => (0..2_u8, 0..2_usize).prop_map(move |(digest, step)| {
@@ -124,6 +126,25 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             by: "anna".into()
         }),
     ]
+}
+
+fn any_profile() -> impl Strategy<Value = Fact> {
+    let to = prop_oneof![
+        (0..2_u32).prop_map(|n| ProfileScope::Device(device(&n.to_string()))),
+        Just(ProfileScope::Model("G4".into())),
+        Just(ProfileScope::Listener("nb".into())),
+    ];
+    let step = prop_oneof![
+        (1..4_u32).prop_map(|version| ProfileStep::Set { version, options: "{}".into() }),
+        to.clone().prop_map(|to| ProfileStep::Bound { to }),
+        to.prop_map(|from| ProfileStep::Unbound { from }),
+    ];
+    let told = prop::option::weighted(0.3, (1..40_u64, 0..3_i64));
+    (0..2_u32, step, told).prop_map(|(name, step, told)| {
+        let retold = told.map(|(seq, at_ms)| Retold { seq: Seq(seq), at_ms });
+        let (profile, adapter, by) = (name.to_string(), "usp".into(), "anna".into());
+        Fact::Profile(ProfileFact { profile, adapter, step, by, why: String::new(), retold })
+    })
 }
 
 fn any_registry() -> impl Strategy<Value = Fact> {

@@ -237,6 +237,7 @@ fn a_frame_from_quarantine_is_decoded_once() {
         adapter: Digest([8; 32]),
         outcome,
         device: Some(device("1")),
+        profile: String::new(),
     };
     let messages = |mantissa| vec![Message::Report(report(Some(Civil(1_000)), vec![register(mantissa)]))];
     station.tell(again(first, decoded(messages(5))));

@@ -4,6 +4,7 @@
 //! - `dropins`: the adapter directory, and the cache of compiled code.
 //! - `kit`: what an adapter's author uses.
 //! - `lifecycle`: who serves, going back, quarantine, restarts.
+//! - `profiles`: how devices are spoken to, and who decides it.
 //! - `sandbox`: hostile adapters against the adapter runtime.
 //! - `trust`: signatures and the trust file, and every way around them.
 
@@ -11,5 +12,6 @@ mod author;
 mod dropins;
 mod kit;
 mod lifecycle;
+mod profiles;
 mod sandbox;
 mod trust;
