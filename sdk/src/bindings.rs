@@ -11,3 +11,14 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq, Eq],
     generate_unused_types: true,
 });
+
+/// Its optional part, exported by those that ask for it.
+pub mod upgrading {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "upgrading",
+        pub_export_macro: true,
+        export_macro_name: "export_upgrade",
+        default_bindings_module: "polymeter_sdk::bindings::upgrading",
+    });
+}

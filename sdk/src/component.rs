@@ -4,7 +4,8 @@
 #[doc(hidden)]
 pub type Cell<A> = std::cell::OnceCell<A>;
 
-/// Makes the crate a component around the given [`Adapter`](crate::Adapter).
+/// Makes the crate a component around the given [`Adapter`](crate::Adapter). `adapter!(Type, upgrade)` also exports what the type
+/// says as an [`Upgrade`](crate::Upgrade).
 ///
 /// Expands to nothing but a type check natively, so that the same crate (crate-type `cdylib` and `rlib`) is tested there. On
 /// wasm32 it emits the contract's exports; the generated `unsafe` of the calling convention is inside this expansion and
@@ -12,6 +13,34 @@ pub type Cell<A> = std::cell::OnceCell<A>;
 #[macro_export]
 macro_rules! adapter {
     ($adapter:ty) => {
+        $crate::adapter!(@component $adapter, {});
+    };
+    ($adapter:ty, upgrade) => {
+        const _: fn(&$adapter, u32, &[u8]) -> ::std::option::Option<::std::vec::Vec<u8>> =
+            <$adapter as $crate::Upgrade>::upgrade_state;
+
+        $crate::adapter!(@component $adapter, {
+            use $crate::bindings::upgrading::exports::polymeter::adapter::upgrade::Guest as Upgrading;
+
+            impl Upgrading for Component {
+                fn upgrade_state(
+                    from: u32,
+                    state: ::std::vec::Vec<u8>,
+                ) -> ::std::option::Option<::std::vec::Vec<u8>> {
+                    ADAPTER.with(|cell| $crate::Upgrade::upgrade_state(cell.get()?, from, &state))
+                }
+                fn upgrade_memory(
+                    from: u32,
+                    memory: ::std::vec::Vec<u8>,
+                ) -> ::std::option::Option<::std::vec::Vec<u8>> {
+                    ADAPTER.with(|cell| $crate::Upgrade::upgrade_memory(cell.get()?, from, &memory))
+                }
+            }
+
+            $crate::__macro::export_upgrade!(Component with_types_in $crate::bindings::upgrading);
+        });
+    };
+    (@component $adapter:ty, { $($more:item)* }) => {
         const _: fn(&str) -> ::std::result::Result<$adapter, ::std::string::String> =
             <$adapter as $crate::Adapter>::configure;
 
@@ -62,6 +91,8 @@ macro_rules! adapter {
             }
 
             $crate::__macro::export!(Component with_types_in $crate::bindings);
+
+            $($more)*
         }
     };
 }

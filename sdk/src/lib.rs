@@ -12,6 +12,7 @@ mod component;
 mod fault;
 #[cfg(target_arch = "wasm32")]
 mod heap;
+mod upgrade;
 
 pub mod bcd;
 pub mod bytes;
@@ -40,9 +41,12 @@ pub use bindings::polymeter::adapter::types::{
     ReportCause, ReportPeriod, Role, Sample, Schedule, Series, Unit, Unknown, ValveState, ValveStatus,
 };
 
+pub use upgrade::Upgrade;
+
 /// What `adapter!` expands to; not for use by hand.
 #[doc(hidden)]
 pub mod __macro {
     pub use crate::bindings::export;
+    pub use crate::bindings::upgrading::export_upgrade;
     pub use crate::component::Cell;
 }

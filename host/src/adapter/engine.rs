@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::guest::Host;
-use super::wit::{self, BindingsPre};
+use super::wit::{self, Linked};
 use crate::limits::{
     EPOCH_TICK, GUEST_CORE_INSTANCES_MAX, GUEST_INSTANCES_MAX, GUEST_MEMORY_BYTES_MAX, GUEST_STACK_BYTES_MAX,
     GUEST_TABLE_ELEMENTS_MAX, GUEST_TABLES_MAX,
@@ -60,8 +60,8 @@ impl Runtime {
         self.cache.component(&self.engine, digest, bytes)
     }
 
-    pub(super) fn link(&self, component: &Component) -> wasmtime::Result<BindingsPre<Host>> {
-        BindingsPre::new(self.linker.instantiate_pre(component)?)
+    pub(super) fn link(&self, component: &Component) -> wasmtime::Result<Linked> {
+        Linked::new(component, self.linker.instantiate_pre(component)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running guests: one instance per thread, adapter and profile, called like a function and thrown away at the first trouble.
 
 use super::guest::Host;
-use super::wit::{self, Bindings, Violation};
+use super::wit::{self, Bindings, Kept, Linked, Violation};
 use super::{Adapter, Context, Decoded, Encoded, Fault, Framing};
 use crate::journal::FaultKind;
 use crate::limits::{DETAIL_BYTES_MAX, GUEST_INSTANCES_PER_THREAD_MAX, GUEST_LIFT_BYTES_MAX};
@@ -9,6 +9,7 @@ use crate::model::Command;
 use std::cell::RefCell;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::component::Instance as Handle;
 use wasmtime::{Store, Trap};
 
 /// Counts adapters that ceased to exist, so that threads notice that they still hold instances of them.
@@ -34,6 +35,7 @@ struct Slot {
 /// A store holds one instance and dies with it: after a trap nothing in it can be relied on.
 pub(super) struct Instance {
     store: Store<Host>,
+    handle: Handle,
     bindings: Bindings,
     /// It has answered before, so that a failure may be wear rather than the frame's doing.
     worn: bool,
@@ -116,6 +118,14 @@ impl Instance {
         }
     }
 
+    pub(super) fn upgrade(&mut self, linked: &Linked, kept: (Kept, u32, &[u8])) -> Answer<Option<Vec<u8>>> {
+        let made = linked.upgrade(&mut self.store, &self.handle, kept);
+        made.map(Ok).map_err(|error| match error {
+            Ok(violation) => Stop::Violation(violation),
+            Err(error) => Stop::Wasm(error),
+        })
+    }
+
     /// The outer error means that this instance must not be used again.
     fn run<T>(&mut self, ask: impl Fn(&mut Self) -> Answer<T>) -> Result<Result<T, Fault>, Fault> {
         self.store.data_mut().begin();
@@ -176,21 +186,21 @@ fn make(adapter: &Adapter, profile: &str) -> Result<Slot, Fault> {
     store.set_hostcall_fuel(GUEST_LIFT_BYTES_MAX);
     store.limiter(|host| host);
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_tick()));
-    let bindings = match adapter.pre.instantiate(&mut store) {
+    let instantiated = match adapter.linked.instantiate(&mut store) {
         Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
             give_up_idle();
-            adapter.pre.instantiate(&mut store)
+            adapter.linked.instantiate(&mut store)
         }
         other => other,
     };
-    let bindings = bindings.map_err(|error| why(Stop::Wasm(error), store.data().refused))?;
+    let (handle, bindings) = instantiated.map_err(|error| why(Stop::Wasm(error), store.data().refused))?;
     let configured = bindings.call_configure(&mut store, profile);
     match configured.map_err(|error| why(Stop::Wasm(error), store.data().refused))? {
         Ok(()) => Ok(Slot {
             adapter: adapter.serial,
             profile: profile.into(),
             alive: std::sync::Arc::downgrade(&adapter.alive),
-            instance: Box::new(Instance { store, bindings, worn: false }),
+            instance: Box::new(Instance { store, handle, bindings, worn: false }),
         }),
         // The adapter's own word about a value, not a breach of the contract.
         Err(text) => Err(sandbox(FaultKind::OutOfRange, format!("refuses its profile: {}", text.escape_debug()))),

@@ -5,7 +5,7 @@ use super::engine::Runtime;
 use super::guest::{Host, LogGate};
 use super::instance;
 use super::manifest::{LoadError, Manifest, Sections, is_offered};
-use super::wit::BindingsPre;
+use super::wit::{Kept, Linked};
 use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore};
 use crate::journal::FaultKind;
 use crate::limits::FRAME_BYTES_MAX;
@@ -28,7 +28,7 @@ pub struct Adapter {
     /// Frames that it has answered, of whatever worth.
     pub answered: AtomicU64,
     pub(super) serial: u64,
-    pub(super) pre: BindingsPre<Host>,
+    pub(super) linked: Arc<Linked>,
     pub(super) alive: Arc<()>,
     runtime: Arc<Runtime>,
     keys: Arc<dyn KeyStore>,
@@ -42,8 +42,8 @@ impl Adapter {
         let digest = Digest::of(bytes);
         let component = runtime.compile(&digest, bytes).map_err(|e| LoadError::Compile(format!("{e:#}")))?;
         check_imports(runtime, &component)?;
-        let pre = runtime.link(&component).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
-        let adapter = Self::assemble(runtime, manifest, digest, pre, keys);
+        let linked = runtime.link(&component).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
+        let adapter = Self::assemble(runtime, manifest, digest, Arc::new(linked), keys);
         match instance::trial(&adapter, or_defaults("")) {
             // It may well want a profile that says more than nothing.
             Err(fault) if fault.kind != FaultKind::OutOfRange => Err(LoadError::Contract(fault.detail)),
@@ -80,7 +80,7 @@ impl Adapter {
 
     /// The same code with other keys: how vectors are run.
     pub(super) fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
-        let mut twin = Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.pre.clone(), keys);
+        let mut twin = Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.linked.clone(), keys);
         twin.log = Arc::new(LogGate::shut());
         twin
     }
@@ -120,6 +120,28 @@ impl Adapter {
         instance::call(self, or_defaults(profile), |guest| guest.encode(context, command))
     }
 
+    /// Whether it can take over what another version has kept.
+    pub fn upgrades(&self) -> bool {
+        self.linked.upgrades()
+    }
+
+    /// A session's state as a version with that layout left it, in this one's layout; `None`: it cannot be taken over.
+    pub fn upgrade_state(&self, profile: &str, from: u32, state: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.upgrade(profile, (Kept::State, from, state))
+    }
+
+    /// What is remembered of a device; `None`: it stays as it is.
+    pub fn upgrade_memory(&self, profile: &str, from: u32, memory: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.upgrade(profile, (Kept::Memory, from, memory))
+    }
+
+    fn upgrade(&self, profile: &str, kept: (Kept, u32, &[u8])) -> Result<Option<Vec<u8>>, Fault> {
+        if !self.upgrades() {
+            return Ok(None);
+        }
+        instance::call(self, or_defaults(profile), |guest| guest.upgrade(&self.linked, kept))
+    }
+
     /// Linear memory that its instance on this thread has by now; none before the first call.
     pub fn memory_bytes(&self, profile: &str) -> Option<usize> {
         instance::memory_bytes(self, or_defaults(profile))
@@ -146,7 +168,7 @@ impl Adapter {
         runtime: &Arc<Runtime>,
         manifest: Manifest,
         digest: Digest,
-        pre: BindingsPre<Host>,
+        linked: Arc<Linked>,
         keys: Arc<dyn KeyStore>,
     ) -> Self {
         Self {
@@ -157,7 +179,7 @@ impl Adapter {
             digest,
             answered: AtomicU64::new(0),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
-            pre,
+            linked,
             alive: Arc::new(()),
             runtime: runtime.clone(),
             keys,

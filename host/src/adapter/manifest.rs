@@ -40,7 +40,7 @@ pub struct Manifest {
     /// Command names of the contract that it encodes.
     #[serde(default)]
     pub commands: Vec<String>,
-    /// Layout version of its session state.
+    /// Layout version of what it keeps: a session's state, a device's memory.
     #[serde(default = "one")]
     pub state_version: u32,
     /// Counts the vendor's releases; beats `version` where two are compared, and never goes back unasked.

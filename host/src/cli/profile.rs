@@ -126,8 +126,8 @@ pub fn run(access: &Access, command: ProfileCommand) -> Result<()> {
             let body = json!({"adapter": adapter, "options": options.read()?, "reason": reason});
             told(access, &client.put(&format!("profiles/{}", escape(&name)), &body)?)
         }
-        ProfileCommand::Bind { name, to, reason } => decide(access, &client, &name, "bind", to.body(&reason)),
-        ProfileCommand::Unbind { name, from, reason } => decide(access, &client, &name, "unbind", from.body(&reason)),
+        ProfileCommand::Bind { name, to, reason } => decide(access, &client, &name, "bind", &to.body(&reason)),
+        ProfileCommand::Unbind { name, from, reason } => decide(access, &client, &name, "unbind", &from.body(&reason)),
         ProfileCommand::History { name, limit } => {
             let path = format!("profiles/{}/history", escape(&name));
             let rows = client.rows(&path, &[], limit.rows_max()).map(|row| row.map(|row| in_words(access, row)));
@@ -136,8 +136,8 @@ pub fn run(access: &Access, command: ProfileCommand) -> Result<()> {
     }
 }
 
-fn decide(access: &Access, client: &Client, name: &str, what: &str, body: Value) -> Result<()> {
-    told(access, &client.post(&format!("profiles/{}/{what}", escape(name)), &body)?)
+fn decide(access: &Access, client: &Client, name: &str, what: &str, body: &Value) -> Result<()> {
+    told(access, &client.post(&format!("profiles/{}/{what}", escape(name)), body)?)
 }
 
 fn told(access: &Access, answer: &Value) -> Result<()> {

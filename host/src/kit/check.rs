@@ -188,6 +188,12 @@ impl Report {
             Err(error) => return self.say(Verdict::Refused, about(&error), error.to_string()),
         };
         self.say(Verdict::Good, "imports", "nothing but the contract's own");
+        if adapter.upgrades() {
+            self.say(Verdict::Good, "upgrade", "takes over the state and memory of other versions");
+        } else if adapter.manifest.state_version > 1 {
+            let text = "none; sessions of a version with another state-version begin anew";
+            self.say(Verdict::Remark, "upgrade", text);
+        }
         if let Err(why) = adapter.try_profile("") {
             self.say(Verdict::Remark, "profile", format!("wants one that says something: {why}"));
         }

@@ -1,6 +1,7 @@
 //! The life of adapters: which come in, which serve, which step back, and that every step is an entry before it counts.
 //!
-//! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `dropins` follows the adapter directory, `trust` says whose
+//! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `layouts` what
+//! one takes over from another, `dropins` follows the adapter directory, `trust` says whose
 //! signatures are asked for, `strikes` counts the harm that one does. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
@@ -9,6 +10,7 @@
 mod cutover;
 mod dropins;
 mod install;
+mod layouts;
 mod profiles;
 mod strikes;
 mod trust;

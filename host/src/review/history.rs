@@ -108,11 +108,11 @@ impl Walk {
                     }
                     path.remember(&frame);
                 }
-                Fact::Remembered { device, memory } => path.set(device, memory.0),
-                Fact::Forgotten { device, .. } => path.set(device, Vec::new()),
+                Fact::Remembered { device, memory } => path.set(device, memory.0, None),
+                Fact::Forgotten { device, .. } => path.set(device, Vec::new(), None),
                 Fact::Command(command) => {
                     if let CommandStep::Sent { memory: Some(memory), .. } = command.step {
-                        path.set(command.device, memory.0);
+                        path.set(command.device, memory.0, None);
                     }
                 }
                 _ => {}
@@ -145,7 +145,7 @@ impl Walk {
         // As the device is spoken to now: a profile, too, may have been what was wrong.
         let spoken = review.lifecycle.spoken(&self.adapter, &frame.listener, frame.device.as_ref())?;
         let now = review.clock.civil(at_ms);
-        let replayed = path.new.read(frame, &spoken.options, now, &path.memories);
+        let replayed = path.new.read(&review.lifecycle, frame, (&spoken.options, now), &path.memories);
         let new = Reading::from(&replayed.result);
         let (old, before) = match &self.purpose {
             Purpose::Shadow => {
@@ -195,16 +195,19 @@ impl Walk {
 
 impl Path {
     fn remember(&mut self, frame: &FrameFact) {
-        if let (Some(device), FrameOutcome::Decoded { memory: Some(HexBytes(memory)), .. }) =
-            (&frame.device, &frame.outcome)
-        {
-            self.set(device.clone(), memory.clone());
+        let (Some(device), FrameOutcome::Decoded { memory, .. }) = (&frame.device, &frame.outcome) else { return };
+        let by = frame.adapter.as_ref().map(|adapter| adapter.digest);
+        match (memory, self.memories.get_mut(device)) {
+            (Some(HexBytes(memory)), _) => self.set(device.clone(), memory.clone(), by),
+            (None, Some(known)) => known.1 = by,
+            (None, None) => {}
         }
     }
 
-    fn set(&mut self, device: DeviceKey, memory: Vec<u8>) {
+    fn set(&mut self, device: DeviceKey, memory: Vec<u8>, by: Option<Digest>) {
         if self.memories.len() < REPLAY_DEVICES_MAX || self.memories.contains_key(&device) {
-            self.memories.insert(device, memory);
+            let by = by.or_else(|| self.memories.get(&device).and_then(|(_, by)| *by));
+            self.memories.insert(device, (memory, by));
         }
     }
 
@@ -217,7 +220,7 @@ impl Path {
     ) -> Option<Replayed> {
         let at_hand = || review.lifecycle.at_hand(&digest).map(Replay::new);
         let other = self.others.entry(digest).or_insert_with(at_hand).as_mut()?;
-        Some(other.read(frame, profile, now, &self.memories))
+        Some(other.read(&review.lifecycle, frame, (profile, now), &self.memories))
     }
 
     /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here

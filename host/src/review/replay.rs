@@ -6,8 +6,9 @@
 
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Transport};
 use crate::journal::{FaultKind, FrameFact};
+use crate::lifecycle::Lifecycle;
 use crate::limits::REPLAY_SESSIONS_MAX;
-use crate::model::{Civil, DeviceKey};
+use crate::model::{Civil, DeviceKey, Digest};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub struct Replayed {
     pub result: Result<Decoded, Fault>,
 }
 
-/// What devices had remembered at that moment.
-pub type Memories = FxHashMap<DeviceKey, Vec<u8>>;
+/// What devices had remembered at that moment, and which version had last read a frame of theirs.
+pub type Memories = FxHashMap<DeviceKey, (Vec<u8>, Option<Digest>)>;
 
 impl Replay {
     pub fn new(adapter: Arc<Adapter>) -> Self {
@@ -38,7 +39,13 @@ impl Replay {
     }
 
     /// Reads one frame; call it for all frames of a session, in their order.
-    pub fn read(&mut self, frame: &FrameFact, profile: &str, now: Civil, memories: &Memories) -> Replayed {
+    pub fn read(
+        &mut self,
+        lifecycle: &Lifecycle,
+        frame: &FrameFact,
+        (profile, now): (&str, Civil),
+        memories: &Memories,
+    ) -> Replayed {
         if self.sessions.len() >= REPLAY_SESSIONS_MAX {
             // Sessions are short and numbered in order: the lower half is over.
             let mut numbers: Vec<u64> = self.sessions.keys().copied().collect();
@@ -49,7 +56,11 @@ impl Replay {
         let session = self.sessions.entry(frame.session).or_default();
         let adapter = &self.adapter;
         let decode = |session: &Session| {
-            let memory = session.device.as_ref().and_then(|device| memories.get(device)).map_or(&[][..], Vec::as_slice);
+            let known = session.device.as_ref().and_then(|device| Some((device, memories.get(device)?)));
+            let taken_over = known.and_then(|(device, (memory, left_by))| {
+                lifecycle.memory_for(adapter, profile, (*left_by, memory), device.as_str())
+            });
+            let memory = taken_over.as_deref().or(known.map(|(_, (memory, _))| &memory[..])).unwrap_or_default();
             let context = Context {
                 now,
                 direction: Direction::Uplink,

@@ -74,6 +74,8 @@ fn until(at_ms: i64, now_ms: i64) -> Duration {
 pub(super) struct Present {
     pub device: DeviceKey,
     pub memory: Vec<u8>,
+    /// It is another version's, put into this one's words, and not durable yet.
+    pub taken_over: bool,
     pub admission: Admission,
     /// Held for as long as the device is here.
     pub _place: Place,

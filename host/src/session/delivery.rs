@@ -19,7 +19,8 @@ impl Conversation {
             self.adopt_version(&adapter);
             self.attune(&adapter)?;
         }
-        if self.outdated {
+        // What was taken over becomes durable with a frame: the device comes again, and brings one.
+        if self.outdated || self.present.as_ref().is_some_and(|present| present.taken_over) {
             return Err(Closing::Draining);
         }
         loop {
@@ -75,7 +76,8 @@ impl Conversation {
             self.state = state;
         }
         if let Some(memory) = encoded.memory {
-            self.services.registry.remember(&present.device, seq, &memory);
+            let by = self.state_of.map(|(digest, _)| digest);
+            self.services.registry.remember(&present.device, seq, &memory, by);
             present.memory = memory;
         }
         self.in_hand = awaits_answer.then_some(outgoing.id);
@@ -134,7 +136,8 @@ impl Conversation {
         let (Some(memory), Some(present)) = (&encoded.memory, &mut self.present) else { return Ok(()) };
         let fact = Fact::Remembered { device: present.device.clone(), memory: HexBytes(memory.clone()) };
         let seq = self.services.commit(vec![fact]).await.map_err(|_| Closing::StoreFailing)?;
-        self.services.registry.remember(&present.device, seq, memory);
+        let by = self.state_of.map(|(digest, _)| digest);
+        self.services.registry.remember(&present.device, seq, memory, by);
         present.memory.clone_from(memory);
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits;
-use crate::model::{AnswerBody, Civil, DeviceKey, HexBytes, Message, Seq, ValveStatus};
+use crate::model::{AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Seq, ValveStatus};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
 use std::sync::atomic::Ordering;
@@ -38,6 +38,7 @@ impl Conversation {
         self.hear_model(&decoded.messages);
         // 3. Durable, together with what it means for those commands.
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
+        let memory = self.memory_to_keep(memory);
         let outcome = self.outcome(messages, memory.as_deref(), duplicate);
         let mut entries = vec![Fact::Frame(self.entry(frame, Some(with), outcome))];
         entries.extend(steps.iter().cloned().map(Fact::Command));
@@ -53,7 +54,7 @@ impl Conversation {
             self.state = state;
         }
         if let (Some(memory), Some(present)) = (memory, &mut self.present) {
-            self.services.registry.remember(&present.device, seq, &memory);
+            self.services.registry.remember(&present.device, seq, &memory, Some(with.adapter.digest));
             present.memory = memory;
         }
         self.weigh(&valves, seq).await?;
@@ -66,20 +67,6 @@ impl Conversation {
             self.feed(Input::CommandAnswered).await?;
         }
         self.flush().await
-    }
-
-    /// Another version of the adapter may serve from here on. State of another shape would be misread: it is dropped, and
-    /// where a session begins with a registration, it has to begin anew.
-    pub(super) fn adopt_version(&mut self, adapter: &Adapter) {
-        let now = (adapter.digest, adapter.manifest.state_version);
-        if let Some((digest, version)) = self.state_of
-            && digest != now.0
-            && version != now.1
-        {
-            self.state.clear();
-            self.outdated |= adapter.manifest.session.registration == RegistrationRule::Required;
-        }
-        self.state_of = Some(now);
     }
 
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
@@ -95,8 +82,9 @@ impl Conversation {
         }
         match DeviceKey::new(with.adapter.realm(), &sender.address) {
             Ok(device) => {
-                self.greet(device).await?;
+                let left_by = self.greet(device).await?;
                 self.attune(&with.adapter)?;
+                self.take_over_memory(&with.adapter, left_by);
             }
             Err(e) => return Ok(Err(Fault { kind: FaultKind::Contract, detail: e.to_string(), reply: None })),
         }
@@ -143,8 +131,8 @@ impl Conversation {
         self.services.desk.pending(device, self.services.clock.now_ms())
     }
 
-    /// Decides about a device that has just said who it is, and takes its place.
-    async fn greet(&mut self, device: DeviceKey) -> Result<(), Closing> {
+    /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
+    async fn greet(&mut self, device: DeviceKey) -> Result<Option<Digest>, Closing> {
         self.present = None;
         self.state.clear();
         self.speaking.another_device();
@@ -165,12 +153,13 @@ impl Conversation {
             Unknown::Refuse => Admission::Refused,
             Unknown::Accept | Unknown::Hold => Admission::Held,
         };
-        let memory = match self.services.registry.remembered(&device) {
-            Some(newer) => newer.to_vec(),
-            None => row.map(|r| r.memory.0).unwrap_or_default(),
+        let shown_by = row.as_ref().and_then(|row| row.adapter.as_ref()).map(|adapter| adapter.digest);
+        let (memory, left_by) = match self.services.registry.remembered(&device) {
+            Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
+            None => (row.map(|r| r.memory.0).unwrap_or_default(), shown_by),
         };
-        self.present = Some(Present { device, memory, admission, _place: place });
-        Ok(())
+        self.present = Some(Present { device, memory, taken_over: false, admission, _place: place });
+        Ok(left_by)
     }
 
     fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
@@ -279,8 +268,7 @@ impl Conversation {
 
     /// The sandbox has stopped this version over what this peer sent.
     pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str) {
-        let host = || self.peer.rsplit_once(':').map_or(self.peer.clone(), |(host, _)| host.to_owned());
-        let source = self.present.as_ref().map_or_else(host, |present| present.device.to_string());
+        let source = self.source();
         let fault = Fault { kind, detail: detail.to_owned(), reply: None };
         if self.services.lifecycle.struck(adapter, &source, &fault) == Struck::Device {
             tracing::debug!(%source, adapter = adapter.name(), %fault, "counts against this device");

@@ -1,7 +1,7 @@
 //! One conversation with one peer: bytes in, entries durable, replies and commands out.
 //!
 //! `machine` holds the rules, `registry` who is on line, `stagger` when a device is due. The driver is `conversation`,
-//! with `cutting` (bytes to frames), `speaking` (under which profile), `exchange` (a frame's way through adapter and journal)
+//! with `cutting` (bytes to frames), `speaking` (under which profile), `versions` (what another one has kept), `exchange` (a frame's way through adapter and journal)
 //! and `delivery` (commands).
 //! Nothing here opens a socket or a file.
 
@@ -13,6 +13,7 @@ pub mod machine;
 pub mod registry;
 mod speaking;
 pub mod stagger;
+mod versions;
 
 pub use conversation::serve;
 

@@ -3,7 +3,7 @@
 //! A newer connection of a device rings the older one out and waits for it to go, so that two sessions never hold the
 //! same command. What adapters want remembered of a device is kept here until the views have caught up with it.
 
-use crate::model::{DeviceKey, Seq, SessionId};
+use crate::model::{DeviceKey, Digest, Seq, SessionId};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +66,7 @@ pub struct Registry {
 struct Inner {
     present: FxHashMap<DeviceKey, Present>,
     /// Newer than what the views may show.
-    memories: FxHashMap<DeviceKey, (Seq, Arc<[u8]>)>,
+    memories: FxHashMap<DeviceKey, (Seq, Arc<[u8]>, Option<Digest>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -149,19 +149,19 @@ impl Registry {
         self.lock().present.len()
     }
 
-    /// Keeps what the entry at `seq` wants remembered until the views show it.
-    pub fn remember(&self, device: &DeviceKey, seq: Seq, memory: &[u8]) {
-        self.lock().memories.insert(device.clone(), (seq, memory.into()));
+    /// Keeps what the entry at `seq` wants remembered until the views show it, and which version of its adapter wrote it.
+    pub fn remember(&self, device: &DeviceKey, seq: Seq, memory: &[u8], by: Option<Digest>) {
+        self.lock().memories.insert(device.clone(), (seq, memory.into(), by));
     }
 
-    /// Newer than any view, or none.
-    pub fn remembered(&self, device: &DeviceKey) -> Option<Arc<[u8]>> {
-        self.lock().memories.get(device).map(|(_, memory)| memory.clone())
+    /// Newer than any view, or none; and which version of its adapter wrote it.
+    pub fn remembered(&self, device: &DeviceKey) -> Option<(Arc<[u8]>, Option<Digest>)> {
+        self.lock().memories.get(device).map(|(_, memory, by)| (memory.clone(), *by))
     }
 
     /// Forgets what the views show by now.
     pub fn forget_until(&self, seen: Seq) {
-        self.lock().memories.retain(|_, (seq, _)| *seq > seen);
+        self.lock().memories.retain(|_, (seq, ..)| *seq > seen);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn memories_last_until_the_views_show_them() {
         let registry = Registry::default();
-        registry.remember(&device(), Seq(5), &[1]);
+        registry.remember(&device(), Seq(5), &[1], None);
         registry.forget_until(Seq(4));
-        assert_eq!(registry.remembered(&device()).as_deref(), Some(&[1][..]));
+        assert_eq!(registry.remembered(&device()), Some((Arc::from([1]), None)));
         registry.forget_until(Seq(5));
         assert_eq!(registry.remembered(&device()), None);
     }

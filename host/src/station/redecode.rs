@@ -82,8 +82,12 @@ fn read(services: &Services, adapter: &Adapter, (seq, frame): (Seq, &FrameFact),
     let first = adapter.decode(&spoken(frame.device.as_ref())?.options, &context(None), &frame.raw).ok()?;
     let sender = first.sender.as_ref()?;
     let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
-    let memory = services.views.device(&device).ok()?.map(|row| row.memory.0).unwrap_or_default();
     let profile = spoken(Some(&device))?;
+    let row = services.views.device(&device).ok()?;
+    let left_by = row.as_ref().and_then(|row| row.adapter.as_ref()).map(|adapter| adapter.digest);
+    let memory = row.map(|row| row.memory.0).unwrap_or_default();
+    let taken_over = services.lifecycle.memory_for(adapter, &profile.options, (left_by, &memory), device.as_str());
+    let memory = taken_over.unwrap_or(memory);
     let decoded = adapter.decode(&profile.options, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
     let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
     let (adapter, profile) = (adapter.digest, profile.name.clone());
