@@ -3,6 +3,10 @@
 //! Every refusal names the line and says what to write instead. Nothing here opens a socket or a file but the
 //! configuration itself.
 
+mod carrier;
+
+pub use carrier::Carrier;
+
 use crate::clock::Clock;
 use crate::lifecycle::Unsigned;
 use crate::limits;
@@ -35,8 +39,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub name: String,
-    pub transport: Transport,
-    pub bind: SocketAddr,
+    pub carrier: Carrier,
     /// In the order in which they are asked.
     pub adapters: Vec<Speaks>,
     pub unknown: Unknown,
@@ -53,13 +56,6 @@ pub struct Speaks {
     pub profile: String,
     /// Its JSON.
     pub options: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    Tcp,
-    Udp,
 }
 
 /// What happens to a device nobody has announced.
@@ -123,8 +119,9 @@ struct RawStation {
 #[serde(deny_unknown_fields)]
 struct RawListener {
     name: Spanned<String>,
-    transport: Transport,
-    bind: Spanned<String>,
+    transport: Spanned<carrier::Transport>,
+    bind: Option<Spanned<String>>,
+    tls: Option<Spanned<carrier::RawTls>>,
     adapters: Spanned<Vec<Spanned<RawSpeaks>>>,
     #[serde(default)]
     unknown: Unknown,
@@ -186,7 +183,7 @@ impl Config {
             }
             profiles.insert(name.clone(), json);
         }
-        let listeners = resolve_listeners(&at, &raw.listener, &profiles)?;
+        let listeners = resolve_listeners(&at, &raw.listener, &profiles, base)?;
         let http = Http {
             bind: match &raw.http.bind {
                 Some(bind) => at.address(bind)?,
@@ -211,6 +208,7 @@ fn resolve_listeners(
     at: &Place<'_>,
     raw: &[Spanned<RawListener>],
     profiles: &BTreeMap<String, String>,
+    base: &Path,
 ) -> Result<Vec<Listener>, ConfigError> {
     if raw.is_empty() {
         return Err(ConfigError(
@@ -221,7 +219,7 @@ fn resolve_listeners(
     raw.iter()
         .map(|listener| {
             let listener = listener.get_ref();
-            let resolved = resolve_listener(at, listener, profiles)?;
+            let resolved = resolve_listener(at, listener, profiles, base)?;
             if !names.insert(resolved.name.clone()) {
                 return Err(at.refuse(
                     &listener.name,
@@ -237,6 +235,7 @@ fn resolve_listener(
     at: &Place<'_>,
     raw: &RawListener,
     profiles: &BTreeMap<String, String>,
+    base: &Path,
 ) -> Result<Listener, ConfigError> {
     let name = raw.name.get_ref().clone();
     if !is_name(&name) {
@@ -273,8 +272,8 @@ fn resolve_listener(
         Some(wait) => Duration::from_secs(*wait.get_ref()),
         None => limits::COMMAND_WAIT,
     };
-    let bind = at.address(&raw.bind)?;
-    Ok(Listener { name, transport: raw.transport, bind, adapters, unknown: raw.unknown, connections_max, command_wait })
+    let carrier = carrier::resolve(at, raw, base)?;
+    Ok(Listener { name, carrier, adapters, unknown: raw.unknown, connections_max, command_wait })
 }
 
 /// Turns a place in the file into a line for people.
@@ -344,11 +343,18 @@ encryption = "aes"
             ("zone = \"Asia/Shanghai\"", "zone = \"Mars\"", "line 4: `Mars` is no time zone; write an IANA name"),
             ("data = \"data\"", "data = \"data\"\ncolour = 1", "line 4: unknown field `colour`"),
             ("127.0.0.1:7001", "localhost", "line 9: `localhost` is no address; write ip:port"),
-            ("\"tcp\"", "\"pigeon\"", "line 8: unknown variant `pigeon`, expected `tcp` or `udp`"),
+            ("\"tcp\"", "\"pigeon\"", "line 8: unknown variant `pigeon`, expected one of `tcp`, `tls`"),
             ("profile = \"xinsheng\"", "profile = \"x\"", "line 10: no [profile.x] in this file"),
             ("transport =", "connections_max = 0\ntransport =", "line 8: connections_max is between"),
             ("transport =", "command_wait_s = 0\ntransport =", "line 8: command_wait_s is between"),
             ("name = \"nb\"", "name = \"n b\"", "line 7: a name has"),
+            ("bind = \"127.0.0.1:7001\"\n", "", "line 8: this transport needs bind"),
+            ("\"tcp\"", "\"tls\"", "line 8: transport `tls` needs a [listener.tls]"),
+            (
+                "[profile",
+                "[listener.tls]\ncertificate = \"c\"\nkey = \"k\"\n[profile",
+                "line 12: [listener.tls] belongs to",
+            ),
             ("[[listener]]", "[[door]]", "line 6: unknown field `door`"),
         ] {
             let text = GOOD.replacen(from, to, 1);

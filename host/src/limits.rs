@@ -28,6 +28,15 @@ pub const ACCEPT_BACKLOG: i32 = 4_096;
 /// How long a peer may take to close after we have said that nothing more comes.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// From a TLS connection to the end of its handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Handshakes of one listener that are under way; further connections wait in the kernel.
+pub const TLS_HANDSHAKES_MAX: usize = 512;
+/// A file with certificates or a key.
+pub const TLS_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// How often the files of a TLS listener are looked at for new contents.
+pub const TLS_FILES_LOOK_EVERY: Duration = Duration::from_secs(2);
+
 // --- Sessions ---------------------------------------------------------------------------------------------------
 
 /// From connecting to the first whole frame.

@@ -26,6 +26,7 @@ pub struct Metrics {
     sessions_opened: Counter,
     sessions_closed: Family<Fixed, Counter>,
     connections_refused: Family<Labels, Counter>,
+    handshakes_failed: Family<Labels, Counter>,
     /// Counted where datagrams are taken off the socket, by listener.
     datagrams_dropped: Arc<Mutex<Vec<Dropped>>>,
     frames: Family<(Shared, Fixed), Counter>,
@@ -71,6 +72,11 @@ impl Metrics {
         self.connections_refused.get_or_create(&vec![("listener", listener.into())]).inc();
     }
 
+    /// A TLS handshake that came to no end, or to a bad one.
+    pub fn handshake_failed(&self, listener: &str) {
+        self.handshakes_failed.get_or_create(&vec![("listener", listener.into())]).inc();
+    }
+
     /// Shows a listener's own count of datagrams that no session has seen.
     pub fn follow_dropped(&self, listener: &str, dropped: Arc<AtomicU64>) {
         self.datagrams_dropped.lock().unwrap_or_else(PoisonError::into_inner).push((listener.into(), dropped));
@@ -104,6 +110,7 @@ impl Metrics {
         registry.register("sessions_opened", "Sessions opened", self.sessions_opened.clone());
         registry.register("sessions_closed", "Sessions closed, by reason", self.sessions_closed.clone());
         registry.register("connections_refused", "Connections that found no room", self.connections_refused.clone());
+        registry.register("tls_handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
         registry.register("datagrams_dropped", "Datagrams that no session has seen", self.dropped());
         registry.register("frames", "Frames decoded and durable", self.frames.clone());
         registry.register("faults", "Pieces kept in quarantine", self.faults.clone());

@@ -1,9 +1,10 @@
 //! What the integration tests are built from.
 //!
-//! `site` starts, kills and restarts a real station; `peer` is a device's socket; `usp` and `qianwei` put the adapters'
+//! `site` starts, kills and restarts a real station; `peer` is a device's socket, `authority` its TLS; `usp` and `qianwei` put the adapters'
 //! device sides on one. `guest` and `hostile` make adapters, `keys` holds theirs, `shop` keeps their lifecycle without a station, `scratch` is a directory. Nothing here
 //! measures time: waiting is bounded by patience, and patience is generous.
 
+pub mod authority;
 pub mod guest;
 pub mod hostile;
 pub mod keys;

@@ -1,5 +1,6 @@
 //! A device's socket: blocking, with patience, and without any protocol.
 
+use crate::authority::Secured;
 use crate::site::PATIENCE;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 enum Link {
     Stream(TcpStream),
+    Secured(Box<Secured>),
     Datagrams(UdpSocket),
 }
 
@@ -22,6 +24,11 @@ impl Peer {
         stream.set_nodelay(true).expect("a socket option");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         Self { link: Link::Stream(stream), received: Vec::new() }
+    }
+
+    /// On a TLS connection.
+    pub fn secured(secured: Secured) -> Self {
+        Self { link: Link::Secured(Box::new(secured)), received: Vec::new() }
     }
 
     pub fn udp(station: SocketAddr) -> Self {
@@ -45,6 +52,7 @@ impl Peer {
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         match &mut self.link {
             Link::Stream(stream) => stream.write_all(bytes).is_ok(),
+            Link::Secured(secured) => secured.write_all(bytes).and_then(|()| secured.flush()).is_ok(),
             Link::Datagrams(socket) => socket.send(bytes).is_ok(),
         }
     }
@@ -58,6 +66,7 @@ impl Peer {
             let mut chunk = [0; 4096];
             let read = match &mut self.link {
                 Link::Stream(stream) => stream.read(&mut chunk),
+                Link::Secured(secured) => secured.read(&mut chunk),
                 Link::Datagrams(socket) => socket.recv(&mut chunk),
             };
             match read {
@@ -74,9 +83,13 @@ impl Peer {
 
     /// Reads until the station closes; gives what it still said.
     pub fn until_closed(&mut self) -> Vec<u8> {
-        let Link::Stream(stream) = &mut self.link else { panic!("a datagram socket is never closed by the other end") };
         let mut rest = std::mem::take(&mut self.received);
-        match stream.read_to_end(&mut rest) {
+        let read = match &mut self.link {
+            Link::Stream(stream) => stream.read_to_end(&mut rest),
+            Link::Secured(secured) => secured.read_to_end(&mut rest),
+            Link::Datagrams(_) => panic!("a datagram socket is never closed by the other end"),
+        };
+        match read {
             Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
             Err(e) => panic!("the station did not close: {e}"),

@@ -2,7 +2,7 @@
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
 //! connections, `lifecycle` of adapters (swaps under load, going back, trust, quarantine), `profiles` that change under open sessions, `reviews` of one version
 //! against another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, the device `registry`, a whole simulated
-//! fleet (`fleet_run`), recorded `traffic` said again, and what `upgrades` of an adapter
+//! fleet (`fleet_run`), devices that come through `tls`, recorded `traffic` said again, and what `upgrades` of an adapter
 //! take over.
 
 mod commands;
@@ -16,6 +16,7 @@ mod profiles;
 mod registry;
 mod reviews;
 mod rules;
+mod tls;
 mod traffic;
 mod unknown;
 mod upgrades;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub name: String,
-    /// `tcp` or `udp`.
+    /// `tcp`, `tls`, `udp`, `coap` or `mqtt`.
     pub transport: &'static str,
     pub bind: SocketAddr,
     /// As in the file, such as `"usp", { adapter = "qianwei_7xxx", profile = "x" }`.
@@ -77,10 +77,12 @@ impl Settings {
         let mut text = format!("[station]\nname = \"fleet\"\ndata = \"data\"\nzone = \"{}\"\n", self.zone);
         for l in &self.listeners {
             let Listener { name, transport, bind, adapters, unknown, more } = l;
+            // A broker is called, not waited for.
+            let bind = if *transport == "mqtt" { String::new() } else { format!("bind = \"{bind}\"\n") };
             // Writing into a String cannot fail.
             let _ = write!(
                 text,
-                "\n[[listener]]\nname = \"{name}\"\ntransport = \"{transport}\"\nbind = \"{bind}\"\n\
+                "\n[[listener]]\nname = \"{name}\"\ntransport = \"{transport}\"\n{bind}\
                  adapters = [{adapters}]\nunknown = \"{unknown}\"\n{more}\n"
             );
         }
@@ -98,7 +100,8 @@ impl Listener {
         Self::on("udp", name, adapters)
     }
 
-    fn on(transport: &'static str, name: &str, adapters: &str) -> Self {
+    /// With any transport; what it needs beyond an address goes into `more`.
+    pub fn on(transport: &'static str, name: &str, adapters: &str) -> Self {
         let bind = SocketAddr::from(([127, 0, 0, 1], 0));
         let (name, adapters, more) = (name.into(), adapters.into(), String::new());
         Self { name, transport, bind, adapters, unknown: "accept", more }

@@ -5,9 +5,11 @@
 
 mod datagram;
 mod dial;
+pub mod tls;
 
 pub use datagram::{Datagrams, Inbound};
 pub use dial::{Answer, Dialled};
+pub use tls::Identity;
 
 use crate::limits;
 use std::cell::RefCell;
@@ -16,13 +18,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A peer's bytes, both ways.
 #[derive(Debug)]
 pub enum Link {
     Stream(TcpStream),
+    Tls(Box<tls::Secured>),
     Datagram(Inbound),
 }
 
@@ -47,6 +50,10 @@ impl Link {
                 0 => Ok(Received::Closed),
                 n => Ok(Received::Bytes(n)),
             },
+            Self::Tls(stream) => match poll_fn(|cx| poll_read(&mut **stream, cx, buffer)).await? {
+                0 => Ok(Received::Closed),
+                n => Ok(Received::Bytes(n)),
+            },
             Self::Datagram(inbound) => inbound.receive(buffer).await,
         }
     }
@@ -68,6 +75,15 @@ impl Link {
                     .await
                     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
             }
+            Self::Tls(stream) => {
+                let sending = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                tokio::time::timeout(limits::WRITE_TIMEOUT, sending)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            }
             Self::Datagram(inbound) => inbound.send(bytes).await,
         }
     }
@@ -75,21 +91,11 @@ impl Link {
     /// Says that nothing more comes, and gives the peer a moment to close first, so that what was sent is not lost to a
     /// reset.
     pub async fn finish(&mut self) {
-        let Self::Stream(stream) = self else { return };
-        if stream.shutdown().await.is_err() {
-            return;
+        match self {
+            Self::Stream(stream) => part(stream).await,
+            Self::Tls(stream) => part(&mut **stream).await,
+            Self::Datagram(_) => {}
         }
-        let drain = async {
-            let (mut rest, mut ignored) = (0, Vec::new());
-            while rest < limits::NOISE_BYTES_MAX {
-                match poll_fn(|cx| poll_read(stream, cx, &mut ignored)).await {
-                    Ok(n) if n > 0 => rest += n,
-                    _ => return,
-                }
-                ignored.clear();
-            }
-        };
-        let _ = tokio::time::timeout(limits::LINGER, drain).await;
     }
 
     pub fn is_datagram(&self) -> bool {
@@ -97,9 +103,31 @@ impl Link {
     }
 }
 
+/// Shuts our half of a stream and reads the other to its end, within a bound.
+async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let parting = async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let (mut rest, mut ignored) = (0, Vec::new());
+        while rest < limits::NOISE_BYTES_MAX {
+            match poll_fn(|cx| poll_read(stream, cx, &mut ignored)).await {
+                Ok(n) if n > 0 => rest += n,
+                _ => return,
+            }
+            ignored.clear();
+        }
+    };
+    let _ = tokio::time::timeout(limits::LINGER, parting).await;
+}
+
 /// Reads through the thread's scratch. A read that did not fill it has emptied the socket, and tokio then waits for the
 /// next event instead of asking the kernel once more.
-fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    buffer: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = ReadBuf::new(scratch);
         ready!(Pin::new(stream).poll_read(cx, &mut read))?;

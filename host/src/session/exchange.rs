@@ -153,7 +153,7 @@ impl Conversation {
             Unknown::Refuse => Admission::Refused,
             Unknown::Accept | Unknown::Hold => Admission::Held,
         };
-        let shown_by = row.as_ref().and_then(|row| row.adapter.as_ref()).map(|adapter| adapter.digest);
+        let shown_by = row.as_ref().and_then(|row| row.adapter);
         let (memory, left_by) = match self.services.registry.remembered(&device) {
             Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
             None => (row.map(|r| r.memory.0).unwrap_or_default(), shown_by),

@@ -131,7 +131,7 @@ impl Services {
         let place = self.registry.claim(device, session, &Arc::default(), limits::TAKEOVER_TIMEOUT).await;
         let fact = Fact::Forgotten { device: device.clone(), by: by.to_owned(), why: why.to_owned() };
         let seq = self.commit(vec![fact]).await?;
-        self.registry.remember(device, seq, &[]);
+        self.registry.remember(device, seq, &[], None);
         drop(place);
         Ok(seq)
     }

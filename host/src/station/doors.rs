@@ -1,16 +1,17 @@
 //! Listeners: accept peers, start their sessions, and end them when the station stops.
 
-use crate::config::{Listener, Transport};
+use crate::config::{Carrier, Listener};
 use crate::limits;
-use crate::link::{self, Datagrams, Link};
+use crate::link::{self, Datagrams, Identity, Link};
 use crate::session::registry::Doorbell;
 use crate::session::{self, Door, Services};
+use anyhow::Context as _;
 use rustc_hash::FxHashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// All listeners of a station.
@@ -35,22 +36,34 @@ impl Doors {
         listener: &Listener,
         door: &Arc<Door>,
         stopped: watch::Receiver<bool>,
-    ) -> io::Result<SocketAddr> {
+    ) -> anyhow::Result<SocketAddr> {
         let entrance = Entrance {
             services: services.clone(),
             door: door.clone(),
             guests: self.guests.clone(),
             room: Arc::new(Semaphore::new(listener.connections_max)),
         };
-        let address = match listener.transport {
-            Transport::Tcp => {
-                let socket = link::bind_stream(listener.bind)?;
+        let cannot_listen = |at: SocketAddr| {
+            let name = &listener.name;
+            move || format!("listener `{name}` cannot listen on {at}: choose a free address in the configuration")
+        };
+        let address = match &listener.carrier {
+            Carrier::Tcp(bind) => {
+                let socket = link::bind_stream(*bind).with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
                 self.tasks.spawn(entrance.streams(socket, stopped));
                 address
             }
-            Transport::Udp => {
-                let socket = Datagrams::bind(listener.bind).await?;
+            Carrier::Tls(bind, files) => {
+                let identity =
+                    Identity::open(files.clone()).with_context(|| format!("listener `{}`", listener.name))?;
+                let socket = link::bind_stream(*bind).with_context(cannot_listen(*bind))?;
+                let address = socket.local_addr()?;
+                self.tasks.spawn(entrance.secured(socket, Arc::new(identity), stopped));
+                address
+            }
+            Carrier::Udp(bind) => {
+                let socket = Datagrams::bind(*bind).await.with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
                 services.metrics.follow_dropped(&door.name, socket.dropped());
                 self.tasks.spawn(entrance.datagrams(socket, stopped));
@@ -99,9 +112,9 @@ impl Guests {
 }
 
 /// One listener's way from a new peer to a session.
-struct Entrance {
-    services: Arc<Services>,
-    door: Arc<Door>,
+pub(super) struct Entrance {
+    pub services: Arc<Services>,
+    pub door: Arc<Door>,
     guests: Arc<Guests>,
     room: Arc<Semaphore>,
 }
@@ -137,18 +150,28 @@ impl Entrance {
         }
     }
 
-    /// No room: the connection is closed at once, and the device comes back later by its own rules.
-    fn start(&self, link: Link, peer: SocketAddr) {
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+    /// A place for one more session. None: the connection is closed at once, and the device comes back later by its own rules.
+    pub fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let room = self.room.clone().try_acquire_owned().ok();
+        if room.is_none() {
             self.services.metrics.connection_refused(&self.door.name);
-            return;
-        };
+        }
+        room
+    }
+
+    fn start(&self, link: Link, peer: SocketAddr) {
+        if let Some(room) = self.room() {
+            self.begin(room, link, peer);
+        }
+    }
+
+    pub fn begin(&self, room: OwnedSemaphorePermit, link: Link, peer: SocketAddr) {
         let bell = Arc::new(Doorbell::default());
         let guest = Guest { number: self.guests.enter(bell.clone()), guests: self.guests.clone() };
         let (services, door) = (self.services.clone(), self.door.clone());
         // Boxed: the runtime moves a task's future about, and this one is some kilobytes.
         tokio::spawn(Box::pin(async move {
-            let _room = permit;
+            let _room = room;
             let _guest = guest;
             let closing = session::serve(services, door, link, peer.to_string(), bell).await;
             tracing::trace!(%peer, reason = closing.name(), "session ended");
@@ -169,7 +192,7 @@ impl Drop for Guest {
 }
 
 /// Out of files or memory: accepting on would only spin.
-async fn pause_after(listener: &str, error: &io::Error) {
+pub(super) async fn pause_after(listener: &str, error: &io::Error) {
     tracing::warn!(listener, %error, "accepting failed; if this goes on, raise the limit of open files");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

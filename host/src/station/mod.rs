@@ -1,12 +1,13 @@
 //! Builds all parts of a station, starts them in order, and ends them in the reverse order.
 //!
 //! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
-//! sessions asked to finish, journal drained. `doors` accepts devices, `chores` does what comes round by the clock,
+//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `chores` does what comes round by the clock,
 //! `redecode` reads quarantined frames again.
 
 mod chores;
 mod doors;
 mod redecode;
+mod secured;
 
 use crate::adapter::Catalog;
 use crate::api;
@@ -87,12 +88,7 @@ impl Station {
         let mut doors = Doors::default();
         let mut addresses = Vec::new();
         for (listener, door) in config.listeners.iter().zip(&services.doors) {
-            let address = doors.open(&services, listener, door, stopped.clone()).await.with_context(|| {
-                format!(
-                    "listener `{}` cannot listen on {}: choose a free address in the configuration",
-                    listener.name, listener.bind
-                )
-            })?;
+            let address = doors.open(&services, listener, door, stopped.clone()).await?;
             addresses.push((listener.name.clone(), address));
         }
         let http = tokio::net::TcpListener::bind(config.http.bind)

@@ -15,7 +15,9 @@
 
 use super::store::{Result, Snapshot, ViewError, unpack};
 use crate::journal::AdapterRef;
-use crate::model::{Day, DeviceKey, DeviceKind, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus};
+use crate::model::{
+    Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
+};
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,8 @@ pub struct Standing {
     pub held: bool,
     pub adopted: bool,
     pub memory: HexBytes,
+    /// What decoded its last frame; looked up only where something is remembered.
+    pub adapter: Option<Digest>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -181,7 +185,13 @@ pub(super) fn device(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<Devi
 pub(super) fn standing(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<Standing>> {
     let Some(id) = id_of(snapshot, key)? else { return Ok(None) };
     let row = row_of(snapshot, id)?;
-    Ok(Some(Standing { held: row.held, adopted: row.adopted, memory: row.memory }))
+    let adapter = if row.memory.0.is_empty() { None } else { adapter_of(snapshot, &row)? };
+    Ok(Some(Standing {
+        held: row.held,
+        adopted: row.adopted,
+        memory: row.memory,
+        adapter: adapter.map(|adapter| adapter.digest),
+    }))
 }
 
 /// Devices that were last adopted before this entry, and by whom.
@@ -353,16 +363,18 @@ fn row_of(snapshot: &Snapshot, id: u32) -> Result<Row> {
     }
 }
 
+fn adapter_of(snapshot: &Snapshot, row: &Row) -> Result<Option<AdapterRef>> {
+    let bytes = snapshot.table(ADAPTER_REFS)?.get(row.adapter).map_err(ViewError::store)?;
+    bytes.map(|bytes| unpack(VIEW, bytes.value())).transpose()
+}
+
 fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
     let row = row_of(snapshot, id)?;
     let facts: Facts = match snapshot.table(FACTS)?.get(id).map_err(ViewError::store)? {
         Some(bytes) => unpack(VIEW, bytes.value())?,
         None => Facts::default(),
     };
-    let adapter = match snapshot.table(ADAPTER_REFS)?.get(row.adapter).map_err(ViewError::store)? {
-        Some(bytes) => Some(unpack(VIEW, bytes.value())?),
-        None => None,
-    };
+    let adapter = adapter_of(snapshot, &row)?;
     Ok(Device {
         id,
         key: key.clone(),

@@ -1,0 +1,203 @@
+//! TLS: a listener's certificate from its files, taken anew when they change, and handshakes that end in time.
+//!
+//! Whoever is connected stays connected when the files change; only handshakes after that see the new ones. A session
+//! does not know that its bytes came through TLS.
+
+use crate::limits;
+use arc_swap::ArcSwap;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, version};
+use tokio_rustls::server::TlsStream;
+
+/// A connection after its handshake.
+pub type Secured = TlsStream<TcpStream>;
+
+/// What a listener shows, and whom it lets in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Files {
+    /// PEM: the station's own certificate first, then those between it and the authority.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    pub clients: Option<Clients>,
+    pub oldest: Oldest,
+}
+
+/// Certificates that devices show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Clients {
+    /// PEM: the authorities that sign them.
+    pub authority: PathBuf,
+    pub shown: Shown,
+}
+
+/// Whether a device must show a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shown {
+    #[default]
+    Required,
+    /// Only one that is shown is checked.
+    Optional,
+}
+
+/// The oldest version that is still spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+pub enum Oldest {
+    /// For modules that know nothing newer.
+    #[serde(rename = "1.2")]
+    Tls12,
+    #[default]
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// The files cannot be used; the text names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", file.display())]
+pub struct FilesError {
+    file: PathBuf,
+    why: String,
+}
+
+/// Who the station is on a listener.
+pub struct Identity {
+    files: Files,
+    acceptor: ArcSwap<ServerConfig>,
+    /// Of the contents that were looked at last, good or bad: a bad file is complained of once.
+    seen: Mutex<[u8; 32]>,
+}
+
+impl Identity {
+    /// Reads the files. Blocks.
+    pub fn open(files: Files) -> Result<Self, FilesError> {
+        let contents = Contents::read(&files)?;
+        let config = contents.config(&files)?;
+        Ok(Self { files, acceptor: ArcSwap::new(config), seen: Mutex::new(contents.digest()) })
+    }
+
+    /// Takes the files anew if their contents have changed, and says whether it did. On an error the old ones go on
+    /// serving: certificate and key are often replaced one after the other. Blocks.
+    pub fn refresh(&self) -> Result<bool, FilesError> {
+        let contents = Contents::read(&self.files)?;
+        let digest = contents.digest();
+        let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), digest);
+        if before == digest {
+            return Ok(false);
+        }
+        self.acceptor.store(contents.config(&self.files)?);
+        Ok(true)
+    }
+
+    /// One handshake, within its time.
+    pub async fn welcome(&self, stream: TcpStream) -> io::Result<Box<Secured>> {
+        let acceptor = TlsAcceptor::from(self.acceptor.load_full());
+        let handshake = acceptor.accept(stream);
+        let done = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, handshake).await;
+        done.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(Box::new)
+    }
+}
+
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authority: Vec<u8>,
+}
+
+impl Contents {
+    fn read(files: &Files) -> Result<Self, FilesError> {
+        let authority = files.clients.as_ref().map(|clients| read(&clients.authority)).transpose()?;
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            authority: authority.unwrap_or_default(),
+        })
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in [&self.certificate, &self.key, &self.authority] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
+    fn config(&self, files: &Files) -> Result<Arc<ServerConfig>, FilesError> {
+        let refuse = |file: &Path, why: String| FilesError { file: file.into(), why };
+        let chain = certificates(&self.certificate, &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
+            refuse(&files.key, "no private key in it; write one as PEM (PKCS#8, PKCS#1 or SEC1), not encrypted".into())
+        })?;
+        let provider = Arc::new(ring::default_provider());
+        let versions = match files.oldest {
+            Oldest::Tls12 => ALL_VERSIONS,
+            Oldest::Tls13 => &[&version::TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(|e| refuse(&files.certificate, e.to_string()))?;
+        let builder = match &files.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                for authority in certificates(&self.authority, &clients.authority)? {
+                    roots.add(authority).map_err(|e| {
+                        refuse(&clients.authority, format!("{e}; name a file with certificates of authorities"))
+                    })?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                let verifier = match clients.shown {
+                    Shown::Required => verifier,
+                    Shown::Optional => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier.build().map_err(|e| refuse(&clients.authority, e.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|e| {
+            let why = format!("{e}; the key must be that of the first certificate in {}", files.certificate.display());
+            refuse(&files.key, why)
+        })?;
+        // A device that comes every day saves a round trip and a signature; the station keeps nothing for that.
+        config.ticketer = ring::Ticketer::new().map_err(|e| refuse(&files.key, e.to_string()))?;
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(pem: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, FilesError> {
+    let refuse = |why: String| FilesError { file: file.into(), why };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(refuse("no certificate in it; write them as PEM".into())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(refuse(format!("not PEM: {error}"))),
+    }
+}
+
+/// Opens the file by its directory, and takes no more of it than a certificate may have.
+fn read(path: &Path) -> Result<Vec<u8>, FilesError> {
+    let refuse = |why: String| FilesError { file: path.into(), why };
+    let unreadable = |e: io::Error| refuse(format!("{e}; check the path, and that the station may read it"));
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| refuse("not a file; name one".into()))?;
+    let directory = Dir::open_ambient_dir(directory, ambient_authority()).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let file = directory.open(name).map_err(unreadable)?;
+    file.take(limits::TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limits::TLS_FILE_BYTES_MAX {
+        return Err(refuse(format!("larger than {} bytes; name a PEM file", limits::TLS_FILE_BYTES_MAX)));
+    }
+    Ok(bytes)
+}
