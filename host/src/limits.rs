@@ -188,7 +188,7 @@ pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
 
 /// Entries of one commit.
 pub const COMMIT_ENTRIES_MAX: usize = 4_096;
-/// After a commit of so many entries the writer waits so long for more to come together.
+/// After a commit of at least so many entries the writer waits for as many again, at most so long.
 pub const COMMIT_GATHER_FROM: usize = 64;
 pub const COMMIT_GATHER: Duration = Duration::from_millis(4);
 /// Bytes of one commit.

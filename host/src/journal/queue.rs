@@ -63,6 +63,8 @@ struct State {
     /// While the store fails, entries are refused at once instead of after a queue's length.
     failing: Option<Arc<str>>,
     writer_waits: bool,
+    /// So many entries wake a writer that gathers; 0: none does.
+    gathers: usize,
 }
 
 impl Queue {
@@ -116,7 +118,7 @@ impl Queue {
             return Err(refusal);
         }
         state.pending.push_back(Pending { entry, bytes, done });
-        let wake = std::mem::take(&mut state.writer_waits);
+        let wake = std::mem::take(&mut state.writer_waits) || state.pending.len() == state.gathers;
         drop(state);
         if wake {
             self.filled.notify_one();
@@ -148,6 +150,17 @@ impl Queue {
         self.room.add_permits(room);
         self.drained.notify_all();
         Some(batch)
+    }
+
+    /// Waits until so many entries are there, at most that long.
+    pub fn gather(&self, entries: usize, time: Duration) {
+        let mut state = self.lock();
+        state.gathers = entries;
+        let (mut state, _) = self
+            .filled
+            .wait_timeout_while(state, time, |s| s.pending.len() < entries && !s.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.gathers = 0;
     }
 
     /// From now on entries are refused with this reason, and those that wait get it too.

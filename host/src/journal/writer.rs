@@ -49,13 +49,14 @@ impl Writer {
     pub fn run(mut self) {
         let shared = self.shared.clone();
         while let Some(batch) = shared.queue.take() {
-            let busy = batch.len() >= limits::COMMIT_GATHER_FROM;
+            let stored = batch.len();
             if !self.store(batch) {
                 break;
             }
-            // Under load a moment's patience makes one commit, and one round of wake-ups, of two.
-            if busy {
-                std::thread::sleep(limits::COMMIT_GATHER);
+            // Under load a moment's patience makes one commit, and one round of wake-ups, of two. Who was just answered comes
+            // again, so once as many are there, waiting longer brings nothing.
+            if stored >= limits::COMMIT_GATHER_FROM {
+                shared.queue.gather(stored, limits::COMMIT_GATHER);
             }
         }
         // Nothing waits for this: what was promised is durable already.
