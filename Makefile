@@ -10,8 +10,9 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: ## what compiling adapters needs: rustup's wasm target, or Debian's packages
+setup: ## what adapters and tests need: rustup's wasm target or Debian's packages, and the broker mosquitto
 	@.ci/wasm-target
+	@.ci/broker
 
 build: ## the station, the fleet simulator and the benchmarks, in target/release
 	$(CARGO) build --release --workspace --bins

@@ -3,6 +3,7 @@
 //! Every refusal names the line and says what to write instead. Nothing here opens a socket or a file but the
 //! configuration itself.
 
+mod broker;
 mod carrier;
 
 pub use carrier::Carrier;
@@ -122,6 +123,8 @@ struct RawListener {
     transport: Spanned<carrier::Transport>,
     bind: Option<Spanned<String>>,
     tls: Option<Spanned<carrier::RawTls>>,
+    coap: Option<Spanned<carrier::RawCoap>>,
+    mqtt: Option<Spanned<broker::RawMqtt>>,
     adapters: Spanned<Vec<Spanned<RawSpeaks>>>,
     #[serde(default)]
     unknown: Unknown,
@@ -183,7 +186,7 @@ impl Config {
             }
             profiles.insert(name.clone(), json);
         }
-        let listeners = resolve_listeners(&at, &raw.listener, &profiles, base)?;
+        let listeners = resolve_listeners(&at, &raw.listener, &profiles, (base, &name))?;
         let http = Http {
             bind: match &raw.http.bind {
                 Some(bind) => at.address(bind)?,
@@ -208,7 +211,7 @@ fn resolve_listeners(
     at: &Place<'_>,
     raw: &[Spanned<RawListener>],
     profiles: &BTreeMap<String, String>,
-    base: &Path,
+    (base, station): (&Path, &str),
 ) -> Result<Vec<Listener>, ConfigError> {
     if raw.is_empty() {
         return Err(ConfigError(
@@ -219,7 +222,7 @@ fn resolve_listeners(
     raw.iter()
         .map(|listener| {
             let listener = listener.get_ref();
-            let resolved = resolve_listener(at, listener, profiles, base)?;
+            let resolved = resolve_listener(at, listener, profiles, (base, station))?;
             if !names.insert(resolved.name.clone()) {
                 return Err(at.refuse(
                     &listener.name,
@@ -235,7 +238,7 @@ fn resolve_listener(
     at: &Place<'_>,
     raw: &RawListener,
     profiles: &BTreeMap<String, String>,
-    base: &Path,
+    (base, station): (&Path, &str),
 ) -> Result<Listener, ConfigError> {
     let name = raw.name.get_ref().clone();
     if !is_name(&name) {
@@ -272,7 +275,7 @@ fn resolve_listener(
         Some(wait) => Duration::from_secs(*wait.get_ref()),
         None => limits::COMMAND_WAIT,
     };
-    let carrier = carrier::resolve(at, raw, base)?;
+    let carrier = carrier::resolve(at, raw, base, station)?;
     Ok(Listener { name, carrier, adapters, unknown: raw.unknown, connections_max, command_wait })
 }
 
@@ -334,6 +337,58 @@ encryption = "aes"
         assert_eq!(config.data, Path::new("/srv/data"));
         assert_eq!(config.listeners[0].adapters[1].options, r#"{"encryption":"aes"}"#);
         assert_eq!(config.clock.civil(0), crate::model::Civil(8 * 3600));
+    }
+
+    const BROKER: &str = r#"[station]
+name = "north"
+data = "data"
+zone = "Asia/Shanghai"
+
+[[listener]]
+name = "lora"
+transport = "mqtt"
+adapters = ["usp"]
+[listener.mqtt]
+broker = "localhost:1883"
+user = "station"
+password_file = "broker.password"
+up = "application/{app}/device/{device}/event/up"
+payload = { json = "/data", encoding = "base64" }
+down = "application/{app}/device/{device}/command/down"
+down_payload = { json = { devEui = "{device}", fPort = 10, data = "{payload}" }, encoding = "base64" }
+address_from = "topic"
+"#;
+
+    #[test]
+    fn a_broker_resolves() {
+        let config = Config::parse(BROKER, Path::new("/srv")).expect("good");
+        let Carrier::Mqtt(options) = &config.listeners[0].carrier else { panic!("a broker") };
+        assert_eq!((options.host.as_str(), options.port), ("localhost", 1883));
+        assert_eq!(options.client_id, "polymeter-north-lora");
+        let login = options.login.as_ref().expect("a user");
+        assert_eq!(login.password.as_deref(), Some(Path::new("/srv/broker.password")));
+        assert_eq!(options.up.filter(), "application/+/device/+/event/up");
+    }
+
+    #[test]
+    fn refusals_of_a_broker_name_line_and_remedy() {
+        for (from, to, says) in [
+            ("localhost:1883", "mqtt://localhost", "line 11: write host:port"),
+            ("/device/{device}/event", "/device/x/event", "line 14: the topic needs a level {device}"),
+            ("{device}/command", "{meter}/command", "line 16: `up` has no level {meter}"),
+            ("event/up", "event/#", "line 14: `#`: a level is a word"),
+            ("\"/data\"", "\"data\"", "line 15: `json` is a JSON pointer"),
+            ("payload = { json = \"/data\", encoding = \"base64\" }", "payload = \"zip\"", "line 15: write \"raw\""),
+            ("\"{payload}\"", "\"x\"", "line 17: `{payload}` must stand"),
+            ("user = \"station\"\n", "", "line 12: a password needs a `user`"),
+            ("\"mqtt\"\n", "\"mqtt\"\nbind = \"127.0.0.1:1\"\n", "line 9: a broker is called"),
+            ("\"topic\"", "\"wish\"", "line 18: unknown variant `wish`"),
+            ("\"mqtt\"\n", "\"tcp\"\n", "line 10: [listener.mqtt] belongs to"),
+        ] {
+            let text = BROKER.replacen(from, to, 1);
+            let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();
+            assert!(error.contains(says), "{to}: got {error:?}, wanted {says:?}");
+        }
     }
 
     /// Each row: what is replaced, by what, and what the refusal must say.

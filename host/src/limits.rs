@@ -37,6 +37,51 @@ pub const TLS_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How often the files of a TLS listener are looked at for new contents.
 pub const TLS_FILES_LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// CoAP: from a request to its acknowledgement, if its answer is not there by then. Shorter than a device waits.
+pub const COAP_ACK_WITHIN: Duration = Duration::from_millis(1_500);
+/// The constants of RFC 7252 §4.8: first wait for an acknowledgement, how often a message is sent again, and for how long
+/// a repetition may still arrive.
+pub const COAP_ACK_TIMEOUT: Duration = Duration::from_secs(2);
+pub const COAP_RETRANSMIT_MAX: u32 = 4;
+pub const COAP_EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
+/// Exchanges of one listener that are remembered for the sake of repetitions, and bytes of their answers; beyond that the
+/// oldest are forgotten.
+pub const COAP_EXCHANGES_MAX: usize = 262_144;
+pub const COAP_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bodies of one listener that come in blocks and are not complete.
+pub const COAP_UPLOADS_MAX: usize = 2_048;
+/// Messages to one peer that wait until the one before is acknowledged.
+pub const COAP_WAITING_MAX: usize = 8;
+/// Tokens of one peer by which later answers are recognised.
+pub const COAP_TOKENS_MAX: usize = 8;
+/// A path in the configuration.
+pub const COAP_PATH_BYTES_MAX: usize = 128;
+/// What a CoAP message may have around its payload.
+pub const COAP_OVERHEAD_BYTES: usize = 1_024;
+
+/// MQTT: a topic, and so the name of a peer.
+pub const MQTT_TOPIC_BYTES_MAX: usize = 512;
+/// Payload of a message; of a longer one so much is kept in quarantine.
+pub const MQTT_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// A packet of the broker. It has no way of learning that one is too long but a connection that ends.
+pub const MQTT_PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages of one broker that are not durable yet; beyond that it is not listened to.
+pub const MQTT_IN_HAND_MAX: usize = 1_024;
+/// Acknowledgements and answers that wait to be written to the broker.
+pub const MQTT_REQUESTS_MAX: usize = 4 * MQTT_IN_HAND_MAX;
+/// Messages of one broker that are remembered as settled, for the case that they are sent again.
+pub const MQTT_SETTLED_MAX: usize = 8_192;
+/// Newest journal entries that are looked at for messages that a station had made durable and not acknowledged before it
+/// ended.
+pub const MQTT_TAIL_ENTRIES_MAX: usize = 65_536;
+/// First and longest pause before a broker is called again.
+pub const MQTT_RETRY_MIN: Duration = Duration::from_millis(500);
+pub const MQTT_RETRY_MAX: Duration = Duration::from_secs(60);
+pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A file with a password.
+pub const PASSWORD_FILE_BYTES_MAX: u64 = 4 * 1024;
+
 // --- Sessions ---------------------------------------------------------------------------------------------------
 
 /// From connecting to the first whole frame.
@@ -286,6 +331,11 @@ pub const REPLAY_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const HEX_LINE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 const _: () = {
+    assert!(FRAME_BYTES_MAX * 2 < MQTT_PAYLOAD_BYTES_MAX, "a frame must fit as text");
+    assert!(MQTT_PAYLOAD_BYTES_MAX < ENTRY_BYTES_MAX / 2 && MQTT_PAYLOAD_BYTES_MAX < MQTT_PACKET_BYTES_MAX);
+    assert!(MQTT_IN_HAND_MAX < MQTT_SETTLED_MAX && MQTT_IN_HAND_MAX < MQTT_TAIL_ENTRIES_MAX);
+    assert!(COAP_ACK_WITHIN.as_millis() < COAP_ACK_TIMEOUT.as_millis());
+    assert!(COAP_UPLOADS_MAX * FRAME_BYTES_MAX <= COAP_ANSWER_BYTES_MAX);
     assert!(READ_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(NOISE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");

@@ -1,6 +1,7 @@
 //! Counters and gauges by Prometheus' conventions. No meter id is ever a label.
 
 use crate::journal::{CommandStep, FaultKind};
+use crate::link::mqtt::{BrokerState, Watch};
 use crate::session::machine::Closing;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +19,8 @@ type Shared = [(&'static str, Arc<str>); 1];
 
 /// A listener and its own count.
 type Dropped = (String, Arc<AtomicU64>);
+/// A listener, and who tells how many messages it has refused, and how many came again.
+type Coap = (String, Arc<dyn Fn() -> (u64, u64) + Send + Sync>);
 
 /// What the station counts.
 #[derive(Clone, Default)]
@@ -29,6 +32,8 @@ pub struct Metrics {
     handshakes_failed: Family<Labels, Counter>,
     /// Counted where datagrams are taken off the socket, by listener.
     datagrams_dropped: Arc<Mutex<Vec<Dropped>>>,
+    coap: Arc<Mutex<Vec<Coap>>>,
+    brokers: Arc<Mutex<Vec<(String, Watch)>>>,
     frames: Family<(Shared, Fixed), Counter>,
     faults: Family<Labels, Counter>,
     commands: Family<Fixed, Counter>,
@@ -82,6 +87,22 @@ impl Metrics {
         self.datagrams_dropped.lock().unwrap_or_else(PoisonError::into_inner).push((listener.into(), dropped));
     }
 
+    /// Shows a CoAP listener's own counts.
+    pub fn follow_coap(&self, listener: &str, counts: impl Fn() -> (u64, u64) + Send + Sync + 'static) {
+        self.coap.lock().unwrap_or_else(PoisonError::into_inner).push((listener.into(), Arc::new(counts)));
+    }
+
+    /// Shows how it stands with a listener's broker.
+    pub fn follow_broker(&self, listener: &str, watch: Watch) {
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner).push((listener.into(), watch));
+    }
+
+    /// Every broker by its listener.
+    pub fn brokers(&self) -> Vec<(String, BrokerState)> {
+        let brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
+        brokers.iter().map(|(listener, watch)| (listener.clone(), watch.state())).collect()
+    }
+
     pub fn frame(&self, adapter: &Arc<str>, duplicate: bool) {
         let kind = if duplicate { "duplicate" } else { "new" };
         self.frames.get_or_create(&([("adapter", adapter.clone())], [("kind", kind)])).inc();
@@ -103,6 +124,37 @@ impl Metrics {
         family
     }
 
+    fn coap(&self) -> [Family<Labels, Counter>; 2] {
+        let [rejected, repeated] = [Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default()];
+        for (listener, counts) in &*self.coap.lock().unwrap_or_else(PoisonError::into_inner) {
+            let (refused, again) = counts();
+            rejected.get_or_create(&vec![("listener", listener.clone())]).inc_by(refused);
+            repeated.get_or_create(&vec![("listener", listener.clone())]).inc_by(again);
+        }
+        [rejected, repeated]
+    }
+
+    fn register_brokers(&self, registry: &mut Registry) {
+        let (connected, messages) = (Family::<Labels, Gauge>::default(), Family::<Labels, Counter>::default());
+        let connections = Family::<Labels, Counter>::default();
+        for (listener, state) in self.brokers() {
+            let label = vec![("listener", listener.clone())];
+            connected.get_or_create(&label).set(i64::from(state.subscribed));
+            connections.get_or_create(&label).inc_by(state.connections);
+            for (kind, count) in [
+                ("heard", state.heard),
+                ("unreadable", state.unreadable),
+                ("repeated", state.repeated),
+                ("ignored", state.ignored),
+            ] {
+                messages.get_or_create(&vec![("listener", listener.clone()), ("kind", kind.into())]).inc_by(count);
+            }
+        }
+        registry.register("mqtt_subscribed", "1 while the broker sends what is asked for", connected);
+        registry.register("mqtt_connections", "Connections to the broker", connections);
+        registry.register("mqtt_messages", "Messages of the broker", messages);
+    }
+
     /// The exposition in OpenMetrics text.
     pub fn expose(&self, now: &Snapshot) -> String {
         let mut registry = Registry::with_prefix("polymeter");
@@ -112,6 +164,10 @@ impl Metrics {
         registry.register("connections_refused", "Connections that found no room", self.connections_refused.clone());
         registry.register("tls_handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
         registry.register("datagrams_dropped", "Datagrams that no session has seen", self.dropped());
+        let [rejected, repeated] = self.coap();
+        registry.register("coap_rejected", "CoAP messages that were refused or meant nothing", rejected);
+        registry.register("coap_repeated", "CoAP requests that came again and were not decoded again", repeated);
+        self.register_brokers(&mut registry);
         registry.register("frames", "Frames decoded and durable", self.frames.clone());
         registry.register("faults", "Pieces kept in quarantine", self.faults.clone());
         registry.register("command_steps", "Steps in the life of commands", self.commands.clone());

@@ -1,6 +1,8 @@
 //! A device's socket: blocking, with patience, and without any protocol.
 
 use crate::authority::Secured;
+use crate::broker::Gateway;
+use crate::coap::CoapSocket;
 use crate::site::PATIENCE;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -10,6 +12,8 @@ enum Link {
     Stream(TcpStream),
     Secured(Box<Secured>),
     Datagrams(UdpSocket),
+    Coap(Box<CoapSocket>),
+    Mqtt(Box<Gateway>),
 }
 
 /// One end of a conversation.
@@ -29,6 +33,24 @@ impl Peer {
     /// On a TLS connection.
     pub fn secured(secured: Secured) -> Self {
         Self { link: Link::Secured(Box::new(secured)), received: Vec::new() }
+    }
+
+    /// Each write is a confirmable POST; what comes is an answer to one, or a POST of the station.
+    pub fn coap(socket: CoapSocket) -> Self {
+        Self { link: Link::Coap(Box::new(socket)), received: Vec::new() }
+    }
+
+    /// Each write is a message to the gateway's topic.
+    pub fn mqtt(gateway: Gateway) -> Self {
+        Self { link: Link::Mqtt(Box::new(gateway)), received: Vec::new() }
+    }
+
+    /// The CoAP end of it.
+    pub fn as_coap(&mut self) -> &mut CoapSocket {
+        match &mut self.link {
+            Link::Coap(socket) => socket,
+            _ => panic!("not on CoAP"),
+        }
     }
 
     pub fn udp(station: SocketAddr) -> Self {
@@ -54,6 +76,8 @@ impl Peer {
             Link::Stream(stream) => stream.write_all(bytes).is_ok(),
             Link::Secured(secured) => secured.write_all(bytes).and_then(|()| secured.flush()).is_ok(),
             Link::Datagrams(socket) => socket.send(bytes).is_ok(),
+            Link::Coap(socket) => socket.post(bytes).is_ok(),
+            Link::Mqtt(gateway) => gateway.publish(bytes).is_ok(),
         }
     }
 
@@ -68,8 +92,11 @@ impl Peer {
                 Link::Stream(stream) => stream.read(&mut chunk),
                 Link::Secured(secured) => secured.read(&mut chunk),
                 Link::Datagrams(socket) => socket.recv(&mut chunk),
+                Link::Coap(socket) => socket.receive().map(|payload| append(&mut self.received, &payload)),
+                Link::Mqtt(gateway) => gateway.receive(PATIENCE).map(|payload| append(&mut self.received, &payload)),
             };
             match read {
+                Ok(_) if matches!(self.link, Link::Coap(_) | Link::Mqtt(_)) => {}
                 Ok(0) => return None,
                 Ok(n) => self.received.extend_from_slice(&chunk[..n]),
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return None,
@@ -87,7 +114,7 @@ impl Peer {
         let read = match &mut self.link {
             Link::Stream(stream) => stream.read_to_end(&mut rest),
             Link::Secured(secured) => secured.read_to_end(&mut rest),
-            Link::Datagrams(_) => panic!("a datagram socket is never closed by the other end"),
+            _ => panic!("a datagram socket is never closed by the other end"),
         };
         match read {
             Ok(_) => {}
@@ -116,4 +143,9 @@ impl Peer {
             self.until_closed();
         }
     }
+}
+
+fn append(received: &mut Vec<u8>, bytes: &[u8]) -> usize {
+    received.extend_from_slice(bytes);
+    bytes.len()
 }

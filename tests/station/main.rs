@@ -2,15 +2,17 @@
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
 //! connections, `lifecycle` of adapters (swaps under load, going back, trust, quarantine), `profiles` that change under open sessions, `reviews` of one version
 //! against another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, the device `registry`, a whole simulated
-//! fleet (`fleet_run`), devices that come through `tls`, recorded `traffic` said again, and what `upgrades` of an adapter
+//! fleet (`fleet_run`), devices that come through `tls`, by `coap` and `mqtt`, recorded `traffic` said again, and what `upgrades` of an adapter
 //! take over.
 
+mod coap;
 mod commands;
 mod damaged;
 mod fleet_run;
 mod full_disk;
 mod hot_load;
 mod lifecycle;
+mod mqtt;
 mod power_cuts;
 mod profiles;
 mod registry;

@@ -47,6 +47,19 @@ pub struct Health {
     /// Why the views cannot follow the journal; left out while they can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<String>,
+    /// MQTT brokers by listener; left out where there are none. The station works without them, so they say nothing of `status`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerHealth>,
+}
+
+/// How it stands with an MQTT broker.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BrokerHealth {
+    pub listener: String,
+    pub subscribed: bool,
+    /// Why not; left out while it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -140,7 +153,9 @@ fn health_of(services: &Services) -> Health {
     let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
     let views = services.views.health().failing;
     let status = if journal.is_none() && views.is_none() { "ok" } else { "failing" };
-    Health { status, journal, views }
+    let brokers = services.metrics.brokers().into_iter();
+    let brokers = brokers.map(|(listener, b)| BrokerHealth { listener, subscribed: b.subscribed, why: b.why });
+    Health { status, journal, views, brokers: brokers.collect() }
 }
 
 /// Counters and gauges for Prometheus

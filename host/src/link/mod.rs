@@ -3,10 +3,14 @@
 //! A link reads into a bounded buffer and writes whole frames; it knows no frames and no devices. An idle link holds no
 //! buffer of its own, so that ten thousand sleeping connections stay small.
 
+pub mod coap;
 mod datagram;
 mod dial;
+pub mod files;
+pub mod mqtt;
 pub mod tls;
 
+pub use coap::Coap;
 pub use datagram::{Datagrams, Inbound};
 pub use dial::{Answer, Dialled};
 pub use tls::Identity;
@@ -27,6 +31,8 @@ pub enum Link {
     Stream(TcpStream),
     Tls(Box<tls::Secured>),
     Datagram(Inbound),
+    Coap(Box<coap::Requests>),
+    Mqtt(Box<mqtt::Topic>),
 }
 
 /// What a read brought.
@@ -36,6 +42,8 @@ pub enum Received {
     Bytes(usize),
     /// The peer has closed.
     Closed,
+    /// What came is in the buffer as it came: the transport finds no frames in it, and says why.
+    Unreadable(&'static str),
 }
 
 thread_local! {
@@ -55,6 +63,8 @@ impl Link {
                 n => Ok(Received::Bytes(n)),
             },
             Self::Datagram(inbound) => inbound.receive(buffer).await,
+            Self::Coap(requests) => requests.receive(buffer).await,
+            Self::Mqtt(topic) => topic.receive(buffer).await,
         }
     }
 
@@ -85,6 +95,8 @@ impl Link {
                     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
             }
             Self::Datagram(inbound) => inbound.send(bytes).await,
+            Self::Coap(requests) => requests.send(bytes),
+            Self::Mqtt(topic) => topic.send(bytes),
         }
     }
 
@@ -94,12 +106,31 @@ impl Link {
         match self {
             Self::Stream(stream) => part(stream).await,
             Self::Tls(stream) => part(&mut **stream).await,
-            Self::Datagram(_) => {}
+            Self::Datagram(_) | Self::Coap(_) | Self::Mqtt(_) => {}
         }
     }
 
+    /// Everything that was received is durable. Asking for more says the same; this is for a session that asks for no more.
+    /// A transport with acknowledgements of its own gives them now, and never for what was not kept.
+    pub fn kept(&mut self) {
+        match self {
+            Self::Stream(_) | Self::Tls(_) | Self::Datagram(_) => {}
+            Self::Coap(requests) => requests.kept(),
+            Self::Mqtt(topic) => topic.kept(),
+        }
+    }
+
+    /// The device's address as the transport tells it, where the configuration lets that count.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::Mqtt(topic) => topic.address(),
+            _ => None,
+        }
+    }
+
+    /// Whether bytes come in pieces that are whole: a frame never goes on in the next one.
     pub fn is_datagram(&self) -> bool {
-        matches!(self, Self::Datagram(_))
+        !matches!(self, Self::Stream(_) | Self::Tls(_))
     }
 }
 

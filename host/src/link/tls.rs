@@ -3,12 +3,11 @@
 //! Whoever is connected stays connected when the files change; only handshakes after that see the new ones. A session
 //! does not know that its bytes came through TLS.
 
+use super::files::{self, FilesError};
 use crate::limits;
 use arc_swap::ArcSwap;
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
@@ -61,14 +60,6 @@ pub enum Oldest {
     #[default]
     #[serde(rename = "1.3")]
     Tls13,
-}
-
-/// The files cannot be used; the text names the file and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {why}", file.display())]
-pub struct FilesError {
-    file: PathBuf,
-    why: String,
 }
 
 /// Who the station is on a listener.
@@ -135,7 +126,7 @@ impl Contents {
     }
 
     fn config(&self, files: &Files) -> Result<Arc<ServerConfig>, FilesError> {
-        let refuse = |file: &Path, why: String| FilesError { file: file.into(), why };
+        let refuse = |file: &Path, why: String| FilesError::new(file, why);
         let chain = certificates(&self.certificate, &files.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
             refuse(&files.key, "no private key in it; write one as PEM (PKCS#8, PKCS#1 or SEC1), not encrypted".into())
@@ -177,7 +168,7 @@ impl Contents {
 }
 
 fn certificates(pem: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, FilesError> {
-    let refuse = |why: String| FilesError { file: file.into(), why };
+    let refuse = |why: String| FilesError::new(file, why);
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err(refuse("no certificate in it; write them as PEM".into())),
@@ -186,18 +177,6 @@ fn certificates(pem: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-/// Opens the file by its directory, and takes no more of it than a certificate may have.
 fn read(path: &Path) -> Result<Vec<u8>, FilesError> {
-    let refuse = |why: String| FilesError { file: path.into(), why };
-    let unreadable = |e: io::Error| refuse(format!("{e}; check the path, and that the station may read it"));
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| refuse("not a file; name one".into()))?;
-    let directory = Dir::open_ambient_dir(directory, ambient_authority()).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let file = directory.open(name).map_err(unreadable)?;
-    file.take(limits::TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limits::TLS_FILE_BYTES_MAX {
-        return Err(refuse(format!("larger than {} bytes; name a PEM file", limits::TLS_FILE_BYTES_MAX)));
-    }
-    Ok(bytes)
+    files::read(path, limits::TLS_FILE_BYTES_MAX)
 }

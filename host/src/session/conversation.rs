@@ -126,6 +126,7 @@ impl Conversation {
             let woken = self.wait().await;
             let done = match woken {
                 Woken::Received(Ok(Received::Bytes(_))) => self.on_bytes().await,
+                Woken::Received(Ok(Received::Unreadable(why))) => self.on_rest(FaultKind::Corrupt, why, None).await,
                 Woken::Received(Ok(Received::Closed)) => Err(Closing::PeerClosed),
                 Woken::Received(Err(_)) => Err(Closing::LinkError),
                 Woken::Ring(Ring::Command) => self.feed(Input::CommandWaiting).await,
@@ -257,9 +258,11 @@ impl Conversation {
         if closing != Closing::StoreFailing {
             let mut rest = std::mem::take(&mut self.noise);
             rest.append(&mut self.buffer);
-            if !rest.is_empty() {
-                // The session ends either way; a failing store is on the health page.
-                let _ = self.keep_fault(rest, FaultKind::Noise, "the connection ended inside a frame", None).await;
+            // The session ends either way; a failing store is on the health page.
+            if rest.is_empty()
+                || self.keep_fault(rest, FaultKind::Noise, "the connection ended inside a frame", None).await.is_ok()
+            {
+                self.link.kept();
             }
         }
         if self.in_hand.take().is_some()

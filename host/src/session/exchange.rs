@@ -75,12 +75,16 @@ impl Conversation {
             Ok(decoded) => decoded,
             fault => return Ok(fault),
         };
-        let Some(sender) = &decoded.sender else { return Ok(Ok(decoded)) };
-        let same = |p: &Present| p.device.address() == sender.address && p.device.realm() == with.adapter.realm();
+        // A frame that does not say who sends it is that of the device which the transport names, if it names one.
+        let named = || self.link.address().filter(|_| self.present.is_none());
+        let Some(address) = decoded.sender.as_ref().map(|sender| sender.address.as_str()).or_else(named) else {
+            return Ok(Ok(decoded));
+        };
+        let same = |p: &Present| p.device.address() == address && p.device.realm() == with.adapter.realm();
         if self.present.as_ref().is_some_and(same) {
             return Ok(Ok(decoded));
         }
-        match DeviceKey::new(with.adapter.realm(), &sender.address) {
+        match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
                 let left_by = self.greet(device).await?;
                 self.attune(&with.adapter)?;

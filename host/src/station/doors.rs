@@ -2,11 +2,13 @@
 
 use crate::config::{Carrier, Listener};
 use crate::limits;
-use crate::link::{self, Datagrams, Identity, Link};
+use crate::link::mqtt::{Broker, Options, Watch};
+use crate::link::{self, Coap, Datagrams, Identity, Link};
 use crate::session::registry::Doorbell;
 use crate::session::{self, Door, Services};
 use anyhow::Context as _;
 use rustc_hash::FxHashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +21,9 @@ use tokio::task::JoinSet;
 pub(super) struct Doors {
     tasks: JoinSet<()>,
     guests: Arc<Guests>,
+    /// Connections to brokers: sessions speak through them to their end.
+    calls: JoinSet<()>,
+    brokers: Vec<Watch>,
 }
 
 /// Sessions that run, and the bell of each.
@@ -29,14 +34,14 @@ struct Guests {
 }
 
 impl Doors {
-    /// Opens one listener and starts accepting.
+    /// Opens one listener and starts accepting. `None`: it calls somebody, and has no address.
     pub async fn open(
         &mut self,
         services: &Arc<Services>,
         listener: &Listener,
         door: &Arc<Door>,
         stopped: watch::Receiver<bool>,
-    ) -> anyhow::Result<SocketAddr> {
+    ) -> anyhow::Result<Option<SocketAddr>> {
         let entrance = Entrance {
             services: services.clone(),
             door: door.clone(),
@@ -62,6 +67,14 @@ impl Doors {
                 self.tasks.spawn(entrance.secured(socket, Arc::new(identity), stopped));
                 address
             }
+            Carrier::Mqtt(options) => {
+                let broker = Broker::call(Options::clone(options), &mut self.calls)
+                    .with_context(|| format!("listener `{}`", listener.name))?;
+                services.metrics.follow_broker(&door.name, broker.watch());
+                self.brokers.push(broker.watch());
+                self.tasks.spawn(entrance.messages(broker, stopped));
+                return Ok(None);
+            }
             Carrier::Udp(bind) => {
                 let socket = Datagrams::bind(*bind).await.with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
@@ -69,12 +82,22 @@ impl Doors {
                 self.tasks.spawn(entrance.datagrams(socket, stopped));
                 address
             }
+            Carrier::Coap(bind, options) => {
+                let socket = Coap::bind(*bind, options.clone()).await.with_context(cannot_listen(*bind))?;
+                let address = socket.local_addr()?;
+                services.metrics.follow_dropped(&door.name, socket.dropped());
+                services.metrics.follow_coap(&door.name, socket.counts());
+                self.tasks.spawn(entrance.requests(socket, stopped));
+                address
+            }
         };
-        Ok(address)
+        Ok(Some(address))
     }
 
     /// Asks every session to finish and waits for them, at most `DRAIN_TIMEOUT`.
     pub async fn drain(&mut self) {
+        // A message that comes now is for the next run.
+        self.brokers.iter().for_each(Watch::stop);
         self.tasks.shutdown().await;
         let all_left = async {
             loop {
@@ -86,6 +109,10 @@ impl Doors {
             }
         };
         let _ = tokio::time::timeout(limits::DRAIN_TIMEOUT, all_left).await;
+        self.brokers.iter().for_each(Watch::hang_up);
+        let hung_up = async { while self.calls.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(limits::LINGER, hung_up).await;
+        self.calls.shutdown().await;
     }
 }
 
@@ -150,6 +177,19 @@ impl Entrance {
         }
     }
 
+    async fn requests(self, mut socket: Coap, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                _ = stopped.changed() => return,
+            };
+            match accepted {
+                Ok((requests, peer)) => self.start(Link::Coap(Box::new(requests)), peer),
+                Err(error) => pause_after(&self.door.name, &error).await,
+            }
+        }
+    }
+
     /// A place for one more session. None: the connection is closed at once, and the device comes back later by its own rules.
     pub fn room(&self) -> Option<OwnedSemaphorePermit> {
         let room = self.room.clone().try_acquire_owned().ok();
@@ -159,13 +199,13 @@ impl Entrance {
         room
     }
 
-    fn start(&self, link: Link, peer: SocketAddr) {
+    pub fn start(&self, link: Link, peer: impl Display + Send + 'static) {
         if let Some(room) = self.room() {
             self.begin(room, link, peer);
         }
     }
 
-    pub fn begin(&self, room: OwnedSemaphorePermit, link: Link, peer: SocketAddr) {
+    pub fn begin(&self, room: OwnedSemaphorePermit, link: Link, peer: impl Display + Send + 'static) {
         let bell = Arc::new(Doorbell::default());
         let guest = Guest { number: self.guests.enter(bell.clone()), guests: self.guests.clone() };
         let (services, door) = (self.services.clone(), self.door.clone());

@@ -1,9 +1,10 @@
 //! Builds all parts of a station, starts them in order, and ends them in the reverse order.
 //!
 //! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
-//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `chores` does what comes round by the clock,
+//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `brokers` through MQTT, `chores` does what comes round by the clock,
 //! `redecode` reads quarantined frames again.
 
+mod brokers;
 mod chores;
 mod doors;
 mod redecode;
@@ -39,7 +40,7 @@ use tokio::task::JoinSet;
 pub struct Station {
     services: Arc<Services>,
     doors: Doors,
-    /// Where each listener really is, by name; differs from the configuration where that says port 0.
+    /// Where each listener with an address really is, by name; differs from the configuration where that says port 0.
     addresses: Vec<(String, SocketAddr)>,
     http: SocketAddr,
     tasks: JoinSet<()>,
@@ -89,7 +90,7 @@ impl Station {
         let mut addresses = Vec::new();
         for (listener, door) in config.listeners.iter().zip(&services.doors) {
             let address = doors.open(&services, listener, door, stopped.clone()).await?;
-            addresses.push((listener.name.clone(), address));
+            addresses.extend(address.map(|address| (listener.name.clone(), address)));
         }
         let http = tokio::net::TcpListener::bind(config.http.bind)
             .await

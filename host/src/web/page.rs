@@ -264,7 +264,7 @@ mod tests {
                 version: "0.1.0",
                 now: "2024-03-15T10:25:31.042Z".into(),
                 local: "2024-03-15T18:25:31".into(),
-                health: Health { status: "ok", journal: None, views: Some(HOSTILE.into()) },
+                health: Health { status: "ok", journal: None, views: Some(HOSTILE.into()), brokers: Vec::new() },
                 fleet: Fleet { devices: 12_480, online: 318, reported_today: 11_902, held: 2, in_alarm: 7 },
                 commands: CommandCounts { open: 18, unconfirmed: 1 },
                 quarantined: 9,
