@@ -2,13 +2,14 @@
 
 use super::bytes::Corpus;
 use super::prober::Played;
-use polymeter::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome, Journal};
+use polymeter::journal::{FaultKind, FrameFact, FrameOutcome};
 use polymeter::limits;
-use polymeter::model::{Message, Seq};
+use polymeter::model::Message;
+use polymeter_tests::books::frames;
 use polymeter_tests::site::Site;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Pieces in quarantine by adapter and kind of fault.
@@ -47,34 +48,20 @@ impl Shown {
 
 impl Books {
     pub fn of(data: &Path) -> Self {
-        let journal = Journal::open_existing(data, 0).expect("it opens").expect("a journal");
-        let reader = journal.reader();
-        let (mut frames, mut next) = (Vec::new(), Seq(1));
-        loop {
-            let rows = reader.read(next, 10_000, 64 << 20).expect("it reads");
-            let Some(last) = rows.last().map(|row| row.seq) else { break };
-            for row in rows {
-                if let Ok(Entry { fact: Fact::Frame(frame), .. }) = row.entry {
-                    frames.push(frame);
-                }
-            }
-            next = Seq(last.0 + 1);
-        }
-        Self(frames)
+        Self(frames(data))
     }
 
     /// Every byte of every peer is in some entry, in order and once; only what came after the station had closed may be
     /// missing.
     pub fn check_bytes(&self, played: &[Played]) {
-        let mut of: HashMap<IpAddr, Vec<&FrameFact>> = HashMap::new();
+        let mut of: HashMap<String, Vec<&FrameFact>> = HashMap::new();
         for frame in &self.0 {
-            let peer: SocketAddr = frame.peer.parse().expect("an address");
-            of.entry(peer.ip()).or_default().push(frame);
+            of.entry(origin(frame)).or_default().push(frame);
         }
         for p in played {
-            let entries = of.remove(&IpAddr::V4(p.case.address())).unwrap_or_default();
+            let entries = of.remove(&p.case.origin()).unwrap_or_default();
             let kept: Vec<u8> = entries.iter().flat_map(|frame| frame.raw.iter().copied()).collect();
-            let good = if p.case.door.ends_with("udp") {
+            let good = if p.case.comes_whole() {
                 are_these_datagrams(&kept, &p.sent)
             } else if p.closed_by_station || is_over(&entries) || is_enough(&entries) {
                 p.sent.concat().starts_with(&kept)
@@ -89,12 +76,11 @@ impl Books {
     pub fn check_nothing_believed(&self, played: &[Played], corpus: &Corpus) {
         let mut made: HashSet<&[u8]> = corpus.frames().map(Vec::as_slice).collect();
         made.extend(played.iter().flat_map(|p| &p.good).map(Vec::as_slice));
-        let peers: HashSet<IpAddr> = played.iter().map(|p| IpAddr::V4(p.case.address())).collect();
+        let peers: HashSet<String> = played.iter().map(|p| p.case.origin()).collect();
         for frame in self.0.iter().filter(|f| matches!(f.outcome, FrameOutcome::Decoded { .. })) {
-            let peer: SocketAddr = frame.peer.parse().expect("an address");
             // A check sum of sixteen bits lets one damaged frame in 65,536 pass. Of the seed that is played by default none does.
             assert!(
-                !peers.contains(&peer.ip()) || made.contains(&frame.raw[..]),
+                !peers.contains(&origin(frame)) || made.contains(&frame.raw[..]),
                 "believed from {}: {}",
                 frame.peer,
                 hex::encode(&frame.raw.0)
@@ -129,6 +115,11 @@ impl Books {
         let strangers: Vec<_> = shown.devices.symmetric_difference(&devices).collect();
         assert!(strangers.is_empty(), "shown, or told in the journal, but not both: {strangers:?}");
     }
+}
+
+/// The peer without its port, or its topic.
+fn origin(frame: &FrameFact) -> String {
+    frame.peer.parse::<SocketAddr>().map_or_else(|_| frame.peer.clone(), |peer| peer.ip().to_string())
 }
 
 /// Whether a station that has kept this closes the connection. A peer that has sent everything by then need not notice.

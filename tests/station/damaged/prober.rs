@@ -1,14 +1,14 @@
 //! A good device that tries its luck on a connection which has just carried damage, and remembers every byte sent on it.
 
 use super::bytes::Damage;
+use super::carriers::{Letters, Stream};
 use polymeter_sdk::Framing;
 use polymeter_tests::site::PATIENCE;
 use polymeter_tests::usp::{NOON, civil, meter};
 use qianwei_7xxx::device::{self as qianwei, Meter, ReportKind};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use usp::device::{Device, Heard, framing};
 
@@ -62,8 +62,22 @@ impl Case {
         Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + n)
     }
 
-    pub fn play_stream(self, station: SocketAddr) -> Played {
-        let mut stream = connect(self.address(), station);
+    /// Not on a stream: each piece is one for itself.
+    pub fn comes_whole(&self) -> bool {
+        comes_whole(self.door)
+    }
+
+    /// By what its entries are told from those of others.
+    pub fn origin(&self) -> String {
+        if self.door.ends_with("mqtt") { self.topic("up") } else { self.address().to_string() }
+    }
+
+    pub fn topic(&self, end: &str) -> String {
+        format!("gateways/g/meters/{}/{end}", self.number)
+    }
+
+    pub fn play_stream(self, mut stream: Stream) -> Played {
+        stream.patience(MOMENT);
         let mut played = Played::new(self);
         let mut ends = played.case.cuts.clone();
         ends.push(played.case.bytes.len());
@@ -80,22 +94,20 @@ impl Case {
         played
     }
 
-    pub fn play_datagram(self, station: SocketAddr) -> Played {
-        let socket = UdpSocket::bind((self.address(), 0)).expect("a port");
-        socket.connect(station).expect("a station");
-        socket.set_read_timeout(Some(MOMENT)).expect("an option");
+    pub fn play_letters(self, mut letters: Letters) -> Played {
+        letters.patience(MOMENT);
         let mut played = Played::new(self);
         let mut probe = Probe::of(&played.case);
         let damage = played.case.bytes.clone();
         played.sent.push(damage.clone());
-        socket.send(&damage).expect("a datagram");
+        letters.send(&damage);
         while let Some(frame) = probe.next_frame() {
             played.good.push(frame.clone());
             let mut repeats = 0;
             loop {
                 played.sent.push(frame.clone());
-                socket.send(&frame).expect("a datagram");
-                if probe.hears_datagram(&socket) {
+                letters.send(&frame);
+                if probe.hears(&mut letters) {
                     played.answered = true;
                     break;
                 }
@@ -112,7 +124,7 @@ impl Played {
         Self { case, sent: Vec::new(), closed_by_station: false, answered: false, good: Vec::new() }
     }
 
-    fn write(&mut self, stream: &mut TcpStream, bytes: Vec<u8>) {
+    fn write(&mut self, stream: &mut Stream, bytes: Vec<u8>) {
         if !self.closed_by_station {
             self.closed_by_station = stream.write_all(&bytes).is_err();
             self.sent.push(bytes);
@@ -120,7 +132,7 @@ impl Played {
     }
 
     /// A good frame, again and again, until it is answered or the station has had enough.
-    fn try_luck(&mut self, stream: &mut TcpStream) {
+    fn try_luck(&mut self, stream: &mut Stream) {
         let mut probe = Probe::of(&self.case);
         let frame = probe.next_frame().expect("a first frame");
         self.good.push(frame.clone());
@@ -128,7 +140,7 @@ impl Played {
         for repeat in 0..=REPEATS_MAX {
             if repeat == REPEATS_MAX {
                 // All that it takes has been sent; what is left is the station's time, and the machine may be busy.
-                stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+                stream.patience(PATIENCE);
             }
             self.write(stream, frame.repeat(1 << repeat));
             let mut chunk = [0; 4_096];
@@ -149,9 +161,9 @@ impl Played {
     }
 
     /// Nothing more comes; the station reads to the end and closes.
-    fn leave(&mut self, mut stream: TcpStream) {
-        let _ = stream.shutdown(Shutdown::Write);
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    fn leave(&mut self, mut stream: Stream) {
+        stream.finish();
+        stream.patience(PATIENCE);
         let mut chunk = [0; 4_096];
         loop {
             match stream.read(&mut chunk) {
@@ -204,11 +216,10 @@ impl Probe {
         }
     }
 
-    fn hears_datagram(&mut self, socket: &UdpSocket) -> bool {
-        let mut chunk = [0; 4_096];
+    fn hears(&mut self, letters: &mut Letters) -> bool {
         // Until the good frame's answer comes, whatever the station has to say about the damage may come first.
-        while let Ok(n) = socket.recv(&mut chunk) {
-            if self.is_answered_by(&chunk[..n]) {
+        while let Some(letter) = letters.receive() {
+            if self.is_answered_by(&letter) {
                 return true;
             }
         }
@@ -251,12 +262,6 @@ impl Probe {
     }
 }
 
-fn connect(from: Ipv4Addr, station: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
-    socket.bind(&SockAddr::from(SocketAddr::from((from, 0)))).expect("a loopback address");
-    socket.connect_timeout(&station.into(), PATIENCE).expect("a station that accepts");
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true).expect("an option");
-    stream.set_read_timeout(Some(MOMENT)).expect("an option");
-    stream
+pub fn comes_whole(door: &str) -> bool {
+    ["udp", "coap", "mqtt"].iter().any(|transport| door.ends_with(transport))
 }
