@@ -174,6 +174,15 @@ pub const STRIKES_OF_ONE_MAX: usize = 8;
 /// Strikes of one version that are remembered, and versions that are watched.
 pub const STRIKES_KEPT_MAX: usize = 64;
 pub const STRIKE_RECORDS_MAX: usize = 256;
+/// Within this time so much processor time of calls that run long, over so many devices (no one of which counts for more than
+/// its share) and on average so much a frame, puts a version into quarantine while others wait. Ordinary calls, of
+/// microseconds, never count.
+pub const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+pub const BUDGET_CPU_TIME: Duration = Duration::from_secs(1);
+pub const BUDGET_SOURCES_MIN: u32 = 3;
+pub const BUDGET_CPU_TIME_A_FRAME: Duration = Duration::from_millis(1);
+/// Devices of one version whose long calls are told apart.
+pub const BUDGET_SOURCES_KEPT_MAX: usize = 64;
 /// Differences that are told of one frame, kinds of them that a review tells apart, and examples of each.
 pub const DIFFERENCES_OF_FRAME_MAX: usize = 32;
 pub const REVIEW_GROUPS_MAX: usize = 500;
@@ -353,6 +362,7 @@ const _: () = {
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);
     assert!(STRIKE_SOURCES_MIN * STRIKES_OF_ONE_MAX >= STRIKES_MAX, "so few sources must be able to reach the budget");
+    assert!(BUDGET_SOURCES_MIN as usize <= BUDGET_SOURCES_KEPT_MAX);
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());

@@ -24,6 +24,8 @@ pub struct Guest {
     pub on_frame: &'static str,
     /// Instructions run at the start of `configure`; its parameters are the profile's place and length.
     pub on_configure: &'static str,
+    /// Linear memory that it begins with, in pages of 64 KiB.
+    pub pages: u32,
     /// More fields of the module.
     pub extra: &'static str,
     /// More imports of the world, in WIT.
@@ -49,6 +51,7 @@ impl Guest {
             on_decode: "",
             on_frame: "",
             on_configure: "",
+            pages: 4,
             extra: "",
             imports: "",
             memory: vec![
@@ -92,6 +95,7 @@ impl Guest {
             })
             .collect();
         let text = TEMPLATE
+            .replace("PAGES", &self.pages.to_string())
             .replace(";;extra", self.extra)
             .replace(";;decode", self.on_decode)
             .replace(";;frame", self.on_frame)
@@ -173,7 +177,7 @@ const FOREIGN: &str = "package wasi:random@0.2.0; interface random { get-random-
 const TEMPLATE: &str = r#"
 (module
   ;;extra
-  (memory (export "memory") 4)
+  (memory (export "memory") PAGES)
   (global $next (mut i32) (i32.const 65536))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $at i32)

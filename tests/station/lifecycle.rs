@@ -4,6 +4,7 @@ use fleet::edition;
 use fleet::station::{Listener, Settings, bundled_adapters};
 use polymeter::adapter::{SecretKey, sign};
 use polymeter_tests::guest::Guest;
+use polymeter_tests::hostile;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::site::{Site, wait_until};
@@ -177,6 +178,26 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
     let steps = site.rows("adapters/a/history");
     let told: Vec<_> = steps.iter().take(2).map(|s| (s["state"].clone(), s["by"].clone())).collect();
     assert_eq!(told, [("active".into(), "station".into()), ("quarantined".into(), "station".into())]);
+}
+
+/// It is correct, and so slow that others wait for it: nothing is lost, and the one before it serves.
+#[test]
+fn a_slow_version_is_quarantined_for_what_it_costs() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    client.upload("adapters/a.wasm", hostile::slow("a", "1.1.0", 15)).expect("installed: it is correct");
+    let mut peers: Vec<Peer> = (0..8).map(|_| Peer::udp(site.nb_iot())).collect();
+    wait_until("the slow one goes", || {
+        for (peer, digit) in peers.iter_mut().zip(b'0'..) {
+            peer.send(&[0x68, digit]);
+        }
+        (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(())
+    });
+    let steps = site.rows("adapters/a/history");
+    assert!(steps[1]["reason"].as_str().is_some_and(|why| why.contains("over its budget")), "{steps:?}");
+    assert_eq!(site.rows("quarantine"), [Value::Null; 0]);
 }
 
 /// A session's state of another layout is never read: the device is told to come again.

@@ -30,6 +30,8 @@ pub(super) struct Host {
     /// Linear memory that the guest has.
     pub memory_bytes: usize,
     log: Arc<LogGate>,
+    /// Processor time of long calls, microseconds, over all instances of the adapter.
+    long_calls_us: Arc<AtomicU64>,
     clock: Clock,
     /// CPU time and tick at which this call was first interrupted.
     interrupted: Option<(Duration, u64)>,
@@ -40,7 +42,7 @@ impl Host {
         adapter: Arc<str>,
         realm: Arc<str>,
         keys: Arc<dyn KeyStore>,
-        log: Arc<LogGate>,
+        (log, long_calls_us): (Arc<LogGate>, Arc<AtomicU64>),
         clock: Clock,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -55,6 +57,7 @@ impl Host {
             refused: None,
             memory_bytes: 0,
             log,
+            long_calls_us,
             clock,
             interrupted: None,
         }
@@ -66,6 +69,16 @@ impl Host {
         self.refused = None;
         self.interrupted = None;
         self.default_keys.clear();
+    }
+
+    /// The call is over, however it ended. One that no epoch has interrupted is short, and costs nothing to account for; of
+    /// the others what came after the first interruption counts, in processor time, so that a machine which does other
+    /// things is nobody's fault.
+    pub(super) fn end(&mut self) {
+        if let Some((first, _)) = self.interrupted.take() {
+            let spent = thread_cpu_time().saturating_sub(first);
+            self.long_calls_us.fetch_add(spent.as_micros() as u64, Ordering::Relaxed);
+        }
     }
 
     /// The call succeeded: what it did under default keys is now worth telling.

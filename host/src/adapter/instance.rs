@@ -130,7 +130,9 @@ impl Instance {
     fn run<T>(&mut self, ask: impl Fn(&mut Self) -> Answer<T>) -> Result<Result<T, Fault>, Fault> {
         self.store.data_mut().begin();
         self.store.set_epoch_deadline(1);
-        match ask(self) {
+        let asked = ask(self);
+        self.store.data_mut().end();
+        match asked {
             Ok(answer) => {
                 self.worn = true;
                 if answer.is_ok() {

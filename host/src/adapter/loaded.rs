@@ -12,6 +12,7 @@ use crate::limits::FRAME_BYTES_MAX;
 use crate::model::{Command, Digest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::Component;
 
@@ -27,6 +28,8 @@ pub struct Adapter {
     realm: Arc<str>,
     /// Frames that it has answered, of whatever worth.
     pub answered: AtomicU64,
+    /// Processor time of calls that ran long, since somebody took note of it.
+    long_calls_us: Arc<AtomicU64>,
     pub(super) serial: u64,
     pub(super) linked: Arc<Linked>,
     pub(super) alive: Arc<()>,
@@ -142,6 +145,16 @@ impl Adapter {
         instance::call(self, or_defaults(profile), |guest| guest.upgrade(&self.linked, kept))
     }
 
+    /// Whether calls have run long since somebody took note of it. Nearly always not.
+    pub fn has_long_calls(&self) -> bool {
+        self.long_calls_us.load(Ordering::Relaxed) != 0
+    }
+
+    /// Processor time of calls that ran long, since this was last asked.
+    pub fn take_long_calls(&self) -> Duration {
+        Duration::from_micros(self.long_calls_us.swap(0, Ordering::Relaxed))
+    }
+
     /// Linear memory that its instance on this thread has by now; none before the first call.
     pub fn memory_bytes(&self, profile: &str) -> Option<usize> {
         instance::memory_bytes(self, or_defaults(profile))
@@ -158,7 +171,7 @@ impl Adapter {
             self.label.clone(),
             self.realm.clone(),
             self.keys.clone(),
-            self.log.clone(),
+            (self.log.clone(), self.long_calls_us.clone()),
             self.runtime.clock(),
         );
         Store::new(self.runtime.engine(), host)
@@ -178,6 +191,7 @@ impl Adapter {
             manifest,
             digest,
             answered: AtomicU64::new(0),
+            long_calls_us: Arc::default(),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             linked,
             alive: Arc::new(()),

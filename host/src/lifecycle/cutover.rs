@@ -197,6 +197,11 @@ impl Lifecycle {
         }
     }
 
+    pub(super) fn stands_by(&self, name: &str) -> bool {
+        let active = self.rows().into_iter().find(|row| row.name == name && row.is_active());
+        self.successor(name, active.as_ref()).is_some()
+    }
+
     /// Whom to go back to. A newer one than this was left for a reason.
     fn successor(&self, name: &str, than: Option<&AdapterRow>) -> Option<AdapterRow> {
         let stands_by = |row: &AdapterRow| row.name == name && row.state == AdapterState::Standby;

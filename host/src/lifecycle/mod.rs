@@ -2,11 +2,13 @@
 //!
 //! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `layouts` what
 //! one takes over from another, `dropins` follows the adapter directory, `trust` says whose
-//! signatures are asked for, `strikes` counts the harm that one does. The code itself is the catalog's; what devices say is
+//! signatures are asked for, `strikes` counts the harm that one does,
+//! `budget` the time that it takes from others. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
 //! All of it may block: sessions never wait for anything here but a lock around a few numbers.
 
+mod budget;
 mod cutover;
 mod dropins;
 mod install;
@@ -27,6 +29,7 @@ use crate::journal::{AdapterFact, AdapterState, AdapterStep, Entry, Fact, Journa
 use crate::limits;
 use crate::model::Digest;
 use crate::views::{AdapterRow, ViewError, Views};
+use budget::Budget;
 use cap_std::fs::Dir;
 use dropins::DropIns;
 use std::cmp::Ordering;
@@ -61,6 +64,7 @@ pub struct Lifecycle {
     /// Held while who serves changes.
     cutover: Mutex<()>,
     strikes: Mutex<Strikes>,
+    budget: Mutex<Budget>,
     tasks: Mutex<Tasks>,
     changed: Notify,
 }
@@ -173,6 +177,7 @@ impl Lifecycle {
             telling: Mutex::default(),
             cutover: Mutex::default(),
             strikes: Mutex::default(),
+            budget: Mutex::default(),
             tasks: Mutex::default(),
             changed: Notify::new(),
         })

@@ -23,6 +23,7 @@ impl Conversation {
         self.attune(&with.adapter)?;
         let shadow = self.services.review.hears(with.adapter.name()).map(|shadow| (shadow, self.context(0).now));
         let decoded = self.decode_known(with, &frame).await?;
+        self.account(&with.adapter);
         if let Some((shadow, now)) = shadow {
             shadow.offer(self.sample(with, &frame, &decoded, now));
         }

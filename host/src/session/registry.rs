@@ -66,8 +66,11 @@ pub struct Registry {
 struct Inner {
     present: FxHashMap<DeviceKey, Present>,
     /// Newer than what the views may show.
-    memories: FxHashMap<DeviceKey, (Seq, Arc<[u8]>, Option<Digest>)>,
+    memories: FxHashMap<DeviceKey, Memory>,
 }
+
+/// The entry that says it, the bytes, and which version wrote them.
+type Memory = (Seq, Arc<[u8]>, Option<Digest>);
 
 #[derive(Clone, Debug)]
 struct Present {

@@ -19,12 +19,12 @@ impl Conversation {
         {
             let source = self.source();
             let options = self.sticky.map_or("{}", |index| self.options(index));
-            match self.services.lifecycle.state_for(adapter, options, (layout, &self.state), &source) {
-                Some(state) => self.state = state,
-                None => {
-                    self.state.clear();
-                    self.outdated |= adapter.manifest.session.registration == RegistrationRule::Required;
-                }
+            let kept = (layout, &self.state[..]);
+            if let Some(state) = self.services.lifecycle.state_for(adapter, options, kept, &source) {
+                self.state = state;
+            } else {
+                self.state.clear();
+                self.outdated |= adapter.manifest.session.registration == RegistrationRule::Required;
             }
             self.take_over_memory(adapter, Some(digest));
         }
@@ -50,6 +50,13 @@ impl Conversation {
         let present = self.present.as_mut()?;
         let taken_over = std::mem::take(&mut present.taken_over);
         said.or_else(|| taken_over.then(|| present.memory.clone()))
+    }
+
+    /// Has what long calls cost put down to who provoked them. Short ones cost one look.
+    pub(super) fn account(&self, adapter: &Adapter) {
+        if adapter.has_long_calls() {
+            self.services.lifecycle.account(adapter, &self.source());
+        }
     }
 
     /// Who is to blame for what comes: the device, or while nobody knows it the peer's host.

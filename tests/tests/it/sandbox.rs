@@ -64,6 +64,46 @@ fn a_worn_instance_is_replaced_without_anybody_noticing() {
     }
 }
 
+/// What an adapter has kept for itself must not make a difference; so one that traps on every seventh frame is never noticed,
+/// and one that traps over every frame whose number divides by seven loses those alone.
+#[test]
+fn every_seventh_frame_costs_nobody_anything() {
+    let runtime = Runtime::new(None).expect("the runtime starts");
+    let counting = Guest {
+        extra: "(global $count (mut i32) (i32.const 0))",
+        on_decode: "(global.set $count (i32.add (global.get $count) (i32.const 1)))
+            (if (i32.eqz (i32.rem_u (global.get $count) (i32.const 7))) (then unreachable))",
+        ..Guest::new("counting")
+    };
+    let numbered = Guest {
+        on_decode: "(if (i32.eqz (i32.rem_u (i32.load8_u (i32.add (local.get 12) (i32.const 1))) (i32.const 7)))
+            (then unreachable))",
+        ..Guest::new("numbered")
+    };
+    let [counting, numbered] = [counting, numbered]
+        .map(|guest| Adapter::load(&runtime, &guest.component(), Arc::new(NoKeys)).expect("it loads"));
+    for number in 1..100_u8 {
+        let frame = [0x68, number];
+        read(&counting, &frame).unwrap_or_else(|fault| panic!("frame {number}: {fault}"));
+        let fault = read(&numbered, &frame).err().map(|fault| fault.kind);
+        assert_eq!(fault, (number % 7 == 0).then_some(FaultKind::Trap), "frame {number}");
+    }
+}
+
+/// It keeps to its deadline, and what it takes is put down.
+#[test]
+fn long_calls_are_accounted_for_and_short_ones_are_not() {
+    let runtime = Runtime::new(None).expect("the runtime starts");
+    let load = |bytes: &[u8]| Adapter::load(&runtime, bytes, Arc::new(NoKeys)).expect("it loads");
+    let (slow, good) = (load(&hostile::slow("slow", "1.0.0", 12)), load(&Guest::new("good").component()));
+    for _ in 0..10 {
+        read(&slow, b"h1").expect("it is correct");
+        read(&good, FRAME).expect("it is correct");
+    }
+    assert!(slow.take_long_calls().as_millis() >= 20 && !slow.has_long_calls());
+    assert!(good.take_long_calls().as_millis() < 5);
+}
+
 #[test]
 fn many_threads_and_profiles_share_a_bounded_pool() {
     let runtime = Runtime::new(None).expect("the runtime starts");
