@@ -94,6 +94,7 @@ fn report(number: u64) -> Entry {
             memory: None,
             duplicate: false,
             held: false,
+            behind: Vec::new(),
         },
     };
     // Ten reports a millisecond.

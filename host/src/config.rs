@@ -5,8 +5,12 @@
 
 mod broker;
 mod carrier;
+mod polls;
+mod relays;
 
 pub use carrier::Carrier;
+pub use polls::{Poll, Schedule, What};
+pub use relays::Carries;
 
 use crate::clock::Clock;
 use crate::lifecycle::Unsigned;
@@ -29,6 +33,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// All profiles by name, spoken by a listener or not: their JSON.
     pub profiles: BTreeMap<String, String>,
+    pub polls: Vec<Poll>,
     pub http: Http,
     pub adapters: PathBuf,
     pub retention_days: u32,
@@ -47,6 +52,10 @@ pub struct Listener {
     pub connections_max: usize,
     /// Time without a command after which a session ends.
     pub command_wait: Duration,
+    /// Who reads what its carriers carry, where the registry does not say.
+    pub relays: Vec<Carries>,
+    /// Lines of one carrier that may have a question under way at a time.
+    pub lines_at_once: usize,
 }
 
 /// An adapter that a listener may speak, under a profile.
@@ -105,6 +114,8 @@ struct Raw {
     journal: RawJournal,
     #[serde(default)]
     profile: BTreeMap<String, Spanned<toml::Table>>,
+    #[serde(default)]
+    polls: Vec<Spanned<polls::RawPoll>>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +141,9 @@ struct RawListener {
     unknown: Unknown,
     connections_max: Option<Spanned<usize>>,
     command_wait_s: Option<Spanned<u64>>,
+    #[serde(default)]
+    relays: Vec<Spanned<relays::RawCarries>>,
+    lines_at_once: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize)]
@@ -202,8 +216,9 @@ impl Config {
             None => limits::RETENTION_DAYS_DEFAULT,
         };
         let zone = raw.station.zone.get_ref().clone();
+        let polls = polls::resolve(&at, &raw.polls)?;
         let unsigned = Unsigned::Refused;
-        Ok(Self { name, data, clock, zone, listeners, profiles, http, adapters, retention_days, unsigned })
+        Ok(Self { name, data, clock, zone, listeners, profiles, polls, http, adapters, retention_days, unsigned })
     }
 }
 
@@ -276,7 +291,16 @@ fn resolve_listener(
         None => limits::COMMAND_WAIT,
     };
     let carrier = carrier::resolve(at, raw, base, station)?;
-    Ok(Listener { name, carrier, adapters, unknown: raw.unknown, connections_max, command_wait })
+    let relays = relays::resolve(at, &raw.relays, profiles)?;
+    let lines_at_once = match &raw.lines_at_once {
+        Some(lines) if !(1..=limits::LINES_AT_ONCE_MAX).contains(lines.get_ref()) => {
+            return Err(at.refuse(lines, &format!("lines_at_once is between 1 and {}", limits::LINES_AT_ONCE_MAX)));
+        }
+        Some(lines) => *lines.get_ref(),
+        None => 1,
+    };
+    let unknown = raw.unknown;
+    Ok(Listener { name, carrier, adapters, unknown, connections_max, command_wait, relays, lines_at_once })
 }
 
 /// Turns a place in the file into a line for people.
@@ -411,6 +435,17 @@ address_from = "topic"
                 "line 12: [listener.tls] belongs to",
             ),
             ("[[listener]]", "[[door]]", "line 6: unknown field `door`"),
+            ("transport =", "lines_at_once = 0\ntransport =", "line 8: lines_at_once is between"),
+            (
+                "transport =",
+                "relays = [{ protocol = \"mbus\", adapter = \"en13757\", profile = \"x\" }]\ntransport =",
+                "line 8: no [profile.x]",
+            ),
+            (
+                "[profile.xinsheng]",
+                "[[polls]]\nname = \"p\"\nread = \"current\"\n[profile.xinsheng]",
+                "line 12: say when",
+            ),
         ] {
             let text = GOOD.replacen(from, to, 1);
             let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();

@@ -97,6 +97,53 @@ pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open sessions may take to end when the station stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+// --- Devices behind carriers ------------------------------------------------------------------------------------
+
+/// Carriers one behind the other that a session speaks through.
+pub const RELAY_DEPTH_MAX: usize = 3;
+/// Pieces that all relayed payloads of one frame are cut into, and bytes of what they meant.
+pub const PARTS_OF_FRAME_MAX: usize = 64;
+pub const PARTS_BYTES_MAX: usize = 224 * 1024;
+/// Devices behind one session whose adapter's session state is kept; the one that was idle longest goes.
+pub const BEHIND_STATES_MAX: usize = 256;
+/// Frames that one command behind a carrier may take, questions of a polled exchange included.
+pub const RELAY_LEGS_MAX: u32 = 96;
+/// Lines of one carrier that may have a question under way at a time.
+pub const LINES_AT_ONCE_MAX: usize = 64;
+/// Longest that a carrier may wait for a device behind it, unless the configuration says otherwise.
+pub const RELAY_TIMEOUT_S: u8 = 60;
+/// How long a line rests whose carrier was too busy.
+pub const CARRIER_BUSY_PAUSE: Duration = Duration::from_secs(2);
+/// Devices behind one carrier that are looked at to say how many wait.
+pub const BEHIND_SCAN_MAX: usize = 4_096;
+/// Devices of one line that are looked at for one that can be asked.
+pub const LINE_SCAN_MAX: usize = 256;
+
+// --- Polls ------------------------------------------------------------------------------------------------------
+
+/// Polls of one station.
+pub const POLLS_MAX: usize = 64;
+/// Commands of one poll that wait at a time; others are ordered as these end.
+pub const POLL_WAITING_MAX: usize = 10_000;
+/// Commands of a poll that are ordered together.
+pub const POLL_BATCH: usize = 128;
+/// How often polls are looked at.
+pub const POLL_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Rounds of one poll that are remembered.
+pub const POLL_ROUNDS_KEPT_MAX: usize = 100;
+/// Longest pause between two attempts, and between two questions on one line.
+pub const POLL_RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const POLL_GAP_MAX: Duration = Duration::from_secs(60);
+
+// --- Concentrator archives --------------------------------------------------------------------------------------
+
+/// Entries that are asked for or ordered in one command.
+pub const ARCHIVE_ENTRIES_PER_COMMAND: u8 = 32;
+/// Entries of one concentrator's archive.
+pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
+/// Longest that a comparison waits for the concentrator.
+pub const ARCHIVE_WAIT_MAX: Duration = Duration::from_secs(900);
+
 // --- Commands ---------------------------------------------------------------------------------------------------
 
 /// Commands waiting for one device.
@@ -262,7 +309,7 @@ pub const SEGMENT_READ_CACHE_BYTES: usize = 8 * 1024 * 1024;
 pub const STORE_RETRY_MIN: Duration = Duration::from_millis(100);
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// One entry, encoded.
-pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
 /// Entries that the views fold into one transaction.
 pub const VIEW_BATCH_ENTRIES_MAX: usize = 50_000;
 /// Committed entries kept in memory for the views, so that they need not read the file.
@@ -350,7 +397,7 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");
     assert!(ENTRY_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(
-        FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 <= ENTRY_BYTES_MAX,
+        FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 + PARTS_BYTES_MAX <= ENTRY_BYTES_MAX,
         "what one frame yields must fit one entry"
     );
     assert!(

@@ -37,10 +37,11 @@ pub struct Metrics {
     frames: Family<(Shared, Fixed), Counter>,
     faults: Family<Labels, Counter>,
     commands: Family<Fixed, Counter>,
+    poll_rounds: Family<Labels, Counter>,
 }
 
 /// What is read off other parts at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub journal_last_seq: u64,
     pub journal_queue: u64,
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub devices_online: u64,
     pub commands_unfinished: u64,
     pub adapters_active: u64,
+    /// Poll, what became of questions of its last round, and how many.
+    pub polls: Vec<(String, &'static str, u64)>,
 }
 
 impl fmt::Debug for Metrics {
@@ -116,6 +119,11 @@ impl Metrics {
         self.commands.get_or_create(&[("step", step.name())]).inc();
     }
 
+    /// A round of a poll was begun, or skipped because the one before was not over.
+    pub fn poll_round(&self, poll: &str, what: &'static str) {
+        self.poll_rounds.get_or_create(&vec![("poll", poll.into()), ("what", what.into())]).inc();
+    }
+
     fn dropped(&self) -> Family<Labels, Counter> {
         let family = Family::<Labels, Counter>::default();
         for (listener, dropped) in &*self.datagrams_dropped.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -171,6 +179,12 @@ impl Metrics {
         registry.register("frames", "Frames decoded and durable", self.frames.clone());
         registry.register("faults", "Pieces kept in quarantine", self.faults.clone());
         registry.register("command_steps", "Steps in the life of commands", self.commands.clone());
+        registry.register("poll_rounds", "Rounds of polls, begun or skipped", self.poll_rounds.clone());
+        let questions = Family::<Labels, Gauge>::default();
+        for (poll, state, count) in &now.polls {
+            questions.get_or_create(&vec![("poll", poll.clone()), ("state", (*state).into())]).set(*count as i64);
+        }
+        registry.register("poll_questions", "Questions of each poll's last round, by what became of them", questions);
         for (name, help, value) in [
             ("journal_last_seq", "Last durable journal entry", now.journal_last_seq),
             ("journal_queue_entries", "Entries waiting for the writer", now.journal_queue),

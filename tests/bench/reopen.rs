@@ -83,6 +83,7 @@ fn entry(n: u32, at_ms: i64) -> Entry {
                 memory: None,
                 duplicate: false,
                 held: false,
+                behind: Vec::new(),
             },
         }),
     }

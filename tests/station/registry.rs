@@ -55,13 +55,13 @@ fn what_a_held_device_said_counts_once_it_is_registered() {
 
 fn a_town() -> String {
     let mut text =
-        "device,kind,manufacturer,model,adapter,profile,parent,protocol,channel,district,customer,key_slot\n"
+        "device,kind,manufacturer,model,adapter,profile,parent,protocol,channel,district,customer,key_slot,line_address,baud,line_format\n"
             .to_owned();
     for n in 0..100 {
-        let _ = writeln!(text, "usp/6{n:05},concentrator,,,usp,,,,,西城区,,");
+        let _ = writeln!(text, "usp/6{n:05},concentrator,,,usp,,,,,西城区,,,,,");
     }
     for n in 0..ROWS - 100 {
-        let _ = writeln!(text, "usp/7{n:05},meter,Acme,G4,usp,,usp/6{:05},mbus,1,西城区,K-{n},main", n % 100);
+        let _ = writeln!(text, "usp/7{n:05},meter,Acme,G4,usp,,usp/6{:05},mbus,1,西城区,K-{n},main,,,", n % 100);
     }
     text
 }

@@ -159,11 +159,9 @@ pub async fn send(
         return Err(ApiError::bad_request(format!("a note has at most {} bytes", limits::NOTE_BYTES_MAX)));
     }
     let order = Order {
-        device: asked.device,
-        command: asked.command,
-        by: caller.name,
         note: asked.note,
         expires: asked.expires_s.map(Duration::from_secs),
+        ..Order::of(asked.device, asked.command, &caller.name)
     };
     let placing = services.clone();
     let id = to_the_end(async move { place(&placing, order).await }).await??;
@@ -172,15 +170,17 @@ pub async fn send(
 }
 
 /// An order's way in: checked, durable, then known to the desk and to the device's session.
-pub async fn place(services: &Services, order: Order) -> Result<u64, Refusal> {
+pub async fn place(services: &Services, mut order: Order) -> Result<u64, Refusal> {
     let known = services.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
+    let way = services.way_to(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
+    order.way.clone_from(&way);
     let fact = services.desk.propose(order, known, services.clock.now_ms(), &services.clock)?;
     if let Err(why) = services.commit(vec![Fact::Command(fact.clone())]).await {
         services.desk.withdraw(fact.id);
         return Err(Refusal::Store(why));
     }
     services.settle(std::slice::from_ref(&fact));
-    services.registry.wake(&fact.device);
+    services.ring(&fact.device, &way);
     Ok(fact.id)
 }
 
@@ -354,7 +354,12 @@ pub fn in_words(step: &CommandStep) -> String {
     match step {
         CommandStep::Requested { by, note, .. } if note.is_empty() => format!("by {by}"),
         CommandStep::Requested { by, note, .. } => format!("by {by}: {note}"),
-        CommandStep::Sent { attempt, frames, .. } => format!("attempt {attempt}, {} frames", frames.len()),
+        CommandStep::Sent { attempt, frames, through: None, .. } => {
+            format!("attempt {attempt}, {} frames", frames.len())
+        }
+        CommandStep::Sent { attempt, frames, through: Some(carrier), .. } => {
+            format!("attempt {attempt}, {} frames through {carrier}", frames.len())
+        }
         CommandStep::Answered { outcome, reason, .. } if reason.is_empty() => outcome.to_string(),
         CommandStep::Answered { outcome, reason, .. } => format!("{outcome}: {reason}"),
         CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),

@@ -160,7 +160,7 @@ pub async fn show(
     let wanted = key.clone();
     let found = look(&services, move |s| {
         let Some(device) = s.views.device(&wanted)? else { return Ok(None) };
-        let latest = reading_rows(s, s.views.newest_readings(&wanted)?)?;
+        let latest = reading_rows(s, &wanted, s.views.newest_readings(&wanted)?)?;
         Ok(Some((device, latest)))
     });
     let (device, latest) = found.await?.ok_or_else(|| unknown(&key))?;

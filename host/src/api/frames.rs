@@ -8,7 +8,7 @@ use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Device, Query};
-use crate::journal::{Fact, FrameFact, FrameOutcome, ProfileScope, ProfileStep, Stored};
+use crate::journal::{Fact, Found, FrameFact, FrameOutcome, PollStep, ProfileScope, ProfileStep, Stored};
 use crate::model::{Message, Seq, json};
 use crate::session::Services;
 use axum::Json;
@@ -45,8 +45,33 @@ pub struct FrameRow {
     /// Kept aside, since the device was held.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// What it brought of devices behind its sender.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<PartRow>,
     /// On one line.
     pub summary: String,
+}
+
+/// A piece of a relayed payload, read by the adapter of the device behind.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PartRow {
+    /// Its number within the frame.
+    pub part: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterName>,
+    /// Hexadecimal.
+    pub raw: String,
+    /// As in `polymeter adapter decode`.
+    #[schema(value_type = Vec<Object>)]
+    pub messages: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// Why a frame could not be read.
@@ -61,8 +86,8 @@ pub struct Fault {
 pub struct EntryRow {
     pub seq: u64,
     pub at: String,
-    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, forgotten, registry
-    /// or unreadable.
+    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, forgotten,
+    /// registry, profile, poll or unreadable.
     pub fact: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -105,14 +130,7 @@ pub async fn of_device(
 
 impl FrameRow {
     pub fn of(seq: u64, at_ms: i64, frame: &FrameFact) -> Self {
-        let (messages, fault, duplicate, held) = match &frame.outcome {
-            FrameOutcome::Decoded { messages, duplicate, held, .. } => {
-                (messages.iter().map(json::message).collect(), None, *duplicate, *held)
-            }
-            FrameOutcome::Fault { kind, detail } => {
-                (Vec::new(), Some(Fault { kind: kind.name(), detail: detail.clone() }), false, false)
-            }
-        };
+        let (messages, fault, duplicate, held) = told(&frame.outcome);
         Self {
             seq,
             received: instant(at_ms),
@@ -126,7 +144,37 @@ impl FrameRow {
             fault,
             duplicate,
             held,
+            behind: frame.outcome.parts().iter().map(PartRow::of).collect(),
             summary: outcome_in_words(&frame.outcome),
+        }
+    }
+}
+
+impl PartRow {
+    fn of(found: &Found<'_>) -> Self {
+        let part = found.part;
+        let (messages, fault, duplicate, held) = told(&part.outcome);
+        Self {
+            part: found.number,
+            device: part.device.as_ref().map(ToString::to_string),
+            adapter: part.adapter.clone().map(AdapterName::from),
+            raw: hex::encode(found.raw),
+            messages,
+            fault,
+            duplicate,
+            held,
+        }
+    }
+}
+
+/// Messages or the fault, and whether it is a repetition or kept aside.
+fn told(outcome: &FrameOutcome) -> (Vec<Value>, Option<Fault>, bool, bool) {
+    match outcome {
+        FrameOutcome::Decoded { messages, duplicate, held, .. } => {
+            (messages.iter().map(json::message).collect(), None, *duplicate, *held)
+        }
+        FrameOutcome::Fault { kind, detail } => {
+            (Vec::new(), Some(Fault { kind: kind.name(), detail: detail.clone() }), false, false)
         }
     }
 }
@@ -164,8 +212,9 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             let why = if why.is_empty() { why } else { format!(" ({why})") };
             ("adapter", None, format!("{} {} {state}{why} by {}", a.name, a.version, a.by))
         }
-        Fact::Redecoded { frame, device, outcome, .. } => {
-            let summary = format!("frame {frame}: {}", outcome_in_words(outcome));
+        Fact::Redecoded { frame, device, outcome, part, .. } => {
+            let part = if *part == 0 { String::new() } else { format!(", part {part}") };
+            let summary = format!("frame {frame}{part}: {}", outcome_in_words(outcome));
             ("redecoded", device.as_ref().map(ToString::to_string), summary)
         }
         Fact::Corrected { frame, device, outcome, by, why, .. } => {
@@ -201,6 +250,15 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             let why = if p.why.is_empty() { String::new() } else { format!(" ({})", p.why) };
             ("profile", device, format!("{} {} {what}{why} by {}", p.profile, p.step.name(), p.by))
         }
+        Fact::Poll(fact) => {
+            let what = match &fact.step {
+                PollStep::Begun { by } if by.is_empty() => "begins".to_owned(),
+                PollStep::Begun { by } => format!("begins, by {by}"),
+                PollStep::Asked => "has asked everybody".to_owned(),
+                PollStep::Skipped { why } => format!("is not held: {why}"),
+            };
+            ("poll", None, format!("{} {}: {what}", fact.round.poll, fact.round.due))
+        }
         Fact::Remembered { device, memory } => {
             ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
         }
@@ -214,6 +272,10 @@ fn outcome_in_words(outcome: &FrameOutcome) -> String {
             let mut words: Vec<String> = messages.iter().map(message_in_words).collect();
             words.extend(duplicate.then(|| "(repeated)".to_owned()));
             words.extend(held.then(|| "(held)".to_owned()));
+            let behind = outcome.parts();
+            let said =
+                behind.iter().filter_map(|found| found.part.device.as_ref()).map(|device| format!("of {device}"));
+            words.extend(said);
             words.join(", ")
         }
     }

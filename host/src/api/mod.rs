@@ -5,6 +5,7 @@
 //! who may do what, `listen` the door. Handlers decide nothing about devices or commands: they ask views and services.
 
 mod adapters;
+mod archives;
 mod auth;
 mod commands;
 mod cutover;
@@ -19,6 +20,7 @@ mod moments;
 mod openapi;
 mod overview;
 mod paging;
+mod polls;
 mod profiles;
 mod provenance;
 mod quarantine;
@@ -88,6 +90,10 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(registry::import))
         .routes(routes!(registry::export))
         .routes(routes!(registry::show, registry::set, registry::remove))
+        .routes(routes!(archives::begin, archives::show))
+        .routes(routes!(archives::sync))
+        .routes(routes!(polls::list))
+        .routes(routes!(polls::rounds, polls::hold))
         .routes(routes!(adapters::list))
         .routes(routes!(adapters::history))
         .routes(routes!(cutover::activate))

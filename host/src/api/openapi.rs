@@ -15,6 +15,8 @@ use utoipa::openapi::{OpenApi as Description, PathItem};
         (name = "devices", description = "The fleet, and what each device said"),
         (name = "registry", description = "What the utility says of its devices, heard of or not"),
         (name = "commands", description = "What is asked of devices"),
+        (name = "polls", description = "What the station asks by itself"),
+        (name = "archives", description = "What concentrators think is behind them, against the registry"),
         (name = "adapters", description = "Vendors' code that the station runs"),
         (name = "profiles", description = "How devices are spoken to: options of adapters, in versions, and whom they are for"),
         (name = "quarantine", description = "Frames that nobody could read yet"),

@@ -1,7 +1,7 @@
 //! Where a stored value comes from: which frame, which version of which adapter, and whether it was corrected since.
 
 use crate::journal::{AdapterRef, Fact, FrameFact, FrameOutcome, Stored};
-use crate::model::Seq;
+use crate::model::{DeviceKey, Seq};
 use crate::session::Services;
 use crate::views::ViewError;
 use serde::Serialize;
@@ -33,15 +33,16 @@ pub struct Origin {
     pub read_by: Option<ReadBy>,
 }
 
-/// Origins by the entry that a view names as the source; each is looked up once.
+/// Origins of one device's values by the entry that a view names as the source; each is looked up once.
 pub struct Origins<'a> {
     services: &'a Services,
+    device: &'a DeviceKey,
     known: BTreeMap<Seq, Origin>,
 }
 
 impl<'a> Origins<'a> {
-    pub fn new(services: &'a Services) -> Self {
-        Self { services, known: BTreeMap::new() }
+    pub fn new(services: &'a Services, device: &'a DeviceKey) -> Self {
+        Self { services, device, known: BTreeMap::new() }
     }
 
     pub fn of(&mut self, source: Seq) -> Result<Origin, ViewError> {
@@ -56,14 +57,24 @@ impl<'a> Origins<'a> {
     fn look_up(&self, source: Seq) -> Result<Origin, ViewError> {
         let origin = |frame, corrected_in, read_by| Ok(Origin { frame, corrected_in, read_by });
         match self.fact(source)? {
-            Some(Fact::Frame(FrameFact { adapter, outcome: FrameOutcome::Decoded { .. }, .. })) => {
-                origin(source, None, adapter.map(|adapter| self.read_by(adapter)))
+            Some(Fact::Frame(FrameFact {
+                device, adapter, outcome: outcome @ FrameOutcome::Decoded { .. }, ..
+            })) => {
+                // Who sent it may have carried what others said.
+                let own = device.as_ref() == Some(self.device);
+                let read_by = if own { None } else { self.read_behind(source, &outcome)? };
+                origin(source, None, read_by.or(adapter.map(|adapter| self.read_by(adapter))))
             }
             Some(Fact::Frame(frame)) => {
-                let later = self.services.views.redecoded(source)?.map(|seq| self.fact(seq)).transpose()?.flatten();
-                let Some(Fact::Redecoded { adapter: digest, profile, .. }) = later else {
+                let later = self.services.views.redecoded(source, 0)?.map(|seq| self.fact(seq)).transpose()?.flatten();
+                let Some(Fact::Redecoded { adapter: digest, profile, device, outcome, .. }) = later else {
                     return origin(source, None, None);
                 };
+                if device.as_ref() != Some(self.device)
+                    && let Some(read_by) = self.read_behind(source, &outcome)?
+                {
+                    return origin(source, None, Some(read_by));
+                }
                 let name = frame.adapter.map(|adapter| adapter.name).unwrap_or_default();
                 origin(source, None, Some(self.read_by(AdapterRef { name, digest, profile })))
             }
@@ -72,6 +83,29 @@ impl<'a> Origins<'a> {
             }
             _ => origin(source, None, None),
         }
+    }
+
+    /// Who read what the device said through a carrier; `None`: that told nothing of it.
+    fn read_behind(&self, entry: Seq, outcome: &FrameOutcome) -> Result<Option<ReadBy>, ViewError> {
+        for found in outcome.parts() {
+            let part = found.part;
+            let own = part.device.as_ref() == Some(self.device);
+            match (&part.outcome, &part.adapter) {
+                (FrameOutcome::Decoded { .. }, Some(adapter)) if own => return Ok(Some(self.read_by(adapter.clone()))),
+                (FrameOutcome::Fault { .. }, before) => {
+                    let Some(seq) = self.services.views.redecoded(entry, found.number)? else { continue };
+                    let Some(Fact::Redecoded { adapter: digest, device, profile, .. }) = self.fact(seq)? else {
+                        continue;
+                    };
+                    if device.as_ref() == Some(self.device) || own {
+                        let name = before.as_ref().map(|adapter| adapter.name.clone()).unwrap_or_default();
+                        return Ok(Some(self.read_by(AdapterRef { name, digest, profile })));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     fn fact(&self, seq: Seq) -> Result<Option<Fact>, ViewError> {

@@ -21,6 +21,9 @@ use utoipa::{IntoParams, ToSchema};
 pub struct QuarantineRow {
     /// Journal entry of the frame.
     pub seq: u64,
+    /// Which part of what the frame brought of devices behind its sender; left out: the frame itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
     pub received: String,
     pub listener: String,
     pub peer: String,
@@ -67,11 +70,12 @@ pub async fn list(
         let reader = s.journal.reader();
         Ok(Paged::of(found, |row| {
             let raw = match reader.get(row.seq) {
-                Ok(Some(Stored { entry: Ok(Entry { fact: Fact::Frame(frame), .. }), .. })) => Some(frame.raw),
+                Ok(Some(Stored { entry: Ok(Entry { fact, .. }), .. })) => raw_of(fact, row.part),
                 _ => None,
             };
             QuarantineRow {
                 seq: row.seq.0,
+                part: (row.part > 0).then_some(row.part),
                 received: instant(row.at_ms),
                 listener: row.listener,
                 peer: row.peer,
@@ -80,9 +84,20 @@ pub async fn list(
                 fault: row.kind.name(),
                 detail: row.detail,
                 bytes: row.bytes,
-                raw: raw.map(|raw| hex::encode(raw.0)),
+                raw: raw.map(hex::encode),
             }
         }))
     });
     Ok(Json(found.await?))
+}
+
+/// The bytes of a frame, or of a part of it.
+fn raw_of(fact: Fact, part: u32) -> Option<Vec<u8>> {
+    let outcome = match fact {
+        Fact::Frame(frame) if part == 0 => return Some(frame.raw.0),
+        Fact::Frame(frame) => frame.outcome,
+        Fact::Redecoded { outcome, .. } => outcome,
+        _ => return None,
+    };
+    outcome.part(part).map(|found| found.raw.to_vec())
 }

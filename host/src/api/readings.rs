@@ -7,7 +7,7 @@ use super::moments::{self, instant};
 use super::paging::{Page, Paged};
 use super::provenance::{Origin, Origins, ReadBy};
 use super::requests::{Device, Query};
-use crate::model::{Civil, Quality, Quantity, json};
+use crate::model::{Civil, DeviceKey, Quality, Quantity, json};
 use crate::session::Services;
 use crate::views::{self, ReadingFilter, ViewError};
 use axum::Json;
@@ -106,7 +106,7 @@ pub async fn list(
     let (filter, limit) = (span.resolve()?, page.limit()?);
     let found = look(&services, move |s| {
         let page = s.views.readings(&key, &filter, page.after(), limit)?;
-        Ok(Paged { items: reading_rows(s, page.rows)?, next: page.next })
+        Ok(Paged { items: reading_rows(s, &key, page.rows)?, next: page.next })
     });
     Ok(Json(found.await?))
 }
@@ -152,8 +152,12 @@ impl Span {
 }
 
 /// Readings, each with its origin.
-pub fn reading_rows(services: &Services, readings: Vec<views::Reading>) -> Result<Vec<ReadingRow>, ViewError> {
-    let mut origins = Origins::new(services);
+pub fn reading_rows(
+    services: &Services,
+    device: &DeviceKey,
+    readings: Vec<views::Reading>,
+) -> Result<Vec<ReadingRow>, ViewError> {
+    let mut origins = Origins::new(services, device);
     readings.into_iter().map(|reading| Ok(ReadingRow::of(&reading, origins.of(reading.source)?))).collect()
 }
 

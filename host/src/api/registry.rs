@@ -72,6 +72,15 @@ pub struct RecordBody {
     /// Name of the key's slot; never a key.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key_slot: String,
+    /// How the parent calls it, where that is not its own address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub line_address: String,
+    /// Of the line behind the parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baud: Option<u32>,
+    /// Of the line behind the parent, such as 8E1.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub line_format: String,
 }
 
 /// One record to set: the fields of `RecordBody`, `kind` at least.
@@ -92,6 +101,7 @@ pub struct Filter {
     #[param(value_type = Option<String>)]
     pub kind: Option<DeviceKind>,
     pub adapter: Option<String>,
+    pub model: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -325,9 +335,13 @@ async fn write(services: &Arc<Services>, change: Change, by: String) -> ApiResul
     Ok(())
 }
 
-async fn change_records(services: &Services, change: Change, by: &str, trial: bool) -> ApiResult<Done> {
+async fn change_records(services: &Arc<Services>, change: Change, by: &str, trial: bool) -> ApiResult<Done> {
     let choices = Choices::of(&services.catalog, services.lifecycle.profiles().names());
-    Ok(services.records.write(change, choices, by, trial).await?)
+    let done = services.records.write(change, choices, by, trial).await?;
+    if let Some(seq) = done.seq {
+        services.registry_changed(&done.weighed, seq);
+    }
+    Ok(done)
 }
 
 fn in_words(flaws: &[(u64, Flaw)]) -> ApiError {
@@ -349,8 +363,8 @@ impl Filter {
     fn resolve(self) -> ApiResult<RegistryFilter> {
         let parent = self.parent.map(|text| text.parse()).transpose();
         let parent = parent.map_err(|e: crate::model::KeyError| ApiError::bad_request(e.to_string()))?;
-        let Self { prefix, district, kind, adapter, .. } = self;
-        Ok(RegistryFilter { prefix, parent, district, kind, adapter })
+        let Self { prefix, district, kind, adapter, model, .. } = self;
+        Ok(RegistryFilter { prefix, parent, district, kind, adapter, model })
     }
 }
 
@@ -401,6 +415,9 @@ impl From<Particulars> for RecordBody {
             district: about.district,
             customer: about.customer,
             key_slot: about.key_slot,
+            line_address: about.line_address,
+            baud: about.baud,
+            line_format: about.line_format,
         }
     }
 }

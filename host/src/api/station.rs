@@ -190,5 +190,15 @@ fn snapshot(services: &Services) -> Snapshot {
         devices_online: services.registry.count() as u64,
         commands_unfinished: services.desk.unfinished() as u64,
         adapters_active: services.catalog.all_active().len() as u64,
+        polls: services.polls.iter().flat_map(|poll| questions(services, &poll.name)).collect(),
     }
+}
+
+/// What became of the questions of a poll's last round. A view that cannot be read is on the health page.
+fn questions(services: &Services, poll: &str) -> Vec<(String, &'static str, u64)> {
+    let last = services.views.poll_rounds(poll, 1).ok().and_then(|rounds| rounds.into_iter().next());
+    let told = last.map(|round| round.told).unwrap_or_default();
+    let counts =
+        [("asked", told.asked), ("answered", told.answered), ("failed", told.failed), ("waiting", told.waiting())];
+    counts.into_iter().map(|(state, count)| (poll.to_owned(), state, count)).collect()
 }

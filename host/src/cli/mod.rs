@@ -4,12 +4,14 @@ mod adapter;
 mod adapters;
 mod client;
 mod command;
+mod fleet;
 mod journal;
 mod key;
 mod meter;
 mod offline;
 mod order;
 mod output;
+mod poll;
 mod profile;
 mod quarantine;
 mod registry;
@@ -43,6 +45,10 @@ enum Group {
     Meter(Remote<meter::MeterCommand>),
     /// What the utility says of its devices: import, export, single records
     Registry(Remote<registry::RegistryCommand>),
+    /// What concentrators think of the fleet, against the registry
+    Fleet(Remote<fleet::FleetCommand>),
+    /// What the station asks by itself, and what came of it
+    Poll(Remote<poll::PollCommand>),
     /// Ask devices to do something, and follow what becomes of it
     Command(Remote<command::CommandCommand>),
     /// Build, test and try adapters; install them in a station
@@ -89,6 +95,8 @@ pub fn run() -> ExitCode {
         Group::Status(access) => status::run(&access),
         Group::Meter(group) => meter::run(&group.access, group.command),
         Group::Registry(group) => registry::run(&group.access, group.command),
+        Group::Fleet(group) => fleet::run(&group.access, group.command),
+        Group::Poll(group) => poll::run(&group.access, group.command),
         Group::Command(group) => command::run(&group.access, group.command),
         Group::Adapter(AdapterGroup::Author(command)) => adapter::run(command),
         Group::Adapter(AdapterGroup::Station(command)) => adapters::run(command),

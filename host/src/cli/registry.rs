@@ -36,7 +36,7 @@ pub enum RegistryCommand {
     ///
     /// The whole file is checked before anything is written; what is wrong is named by line and column. Columns, in any
     /// order: device, kind (meter, concentrator, dtu), manufacturer, model, adapter, profile, parent, protocol, channel,
-    /// district, customer, key_slot; the first two are needed. A row that says nothing new changes nothing.
+    /// district, customer, key_slot, line_address, baud, line_format; the first two are needed. A row that says nothing new changes nothing.
     Import(Import),
     /// Write all records as CSV
     Export {
@@ -87,6 +87,9 @@ const RECORD: Columns<'_> = &[
     ("district", "/district"),
     ("customer", "/customer"),
     ("key slot", "/key_slot"),
+    ("line address", "/line_address"),
+    ("baud", "/baud"),
+    ("line format", "/line_format"),
     ("set", "/set"),
     ("by", "/by"),
 ];
@@ -139,7 +142,8 @@ fn set(client: &Client, device: &str, fields: &[String]) -> Result<Value> {
         let (column, text) =
             field.split_once('=').with_context(|| format!("`{field}`: write COLUMN=TEXT, such as district=West"))?;
         let value = match column {
-            "channel" if text.is_empty() => Value::Null,
+            "channel" | "baud" if text.is_empty() => Value::Null,
+            "baud" => json!(text.parse::<u32>().with_context(|| format!("`{field}`: a line speed such as 2400"))?),
             "channel" => json!(text.parse::<u8>().with_context(|| format!("`{field}`: a channel is 0 to 255"))?),
             _ => json!(text),
         };

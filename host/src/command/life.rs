@@ -4,8 +4,8 @@
 //! what the mailbox knows and what the journal says cannot differ. The decisions (`next`, `give_up`, `weigh`) say
 //! which step comes, never take it.
 
-use crate::journal::{CommandStep, Settlement};
-use crate::limits;
+use super::line::{Manner, Way};
+use crate::journal::{CommandStep, Round, Settlement};
 use crate::model::{Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
 
 /// A command that is not finished.
@@ -21,6 +21,13 @@ pub struct Live {
     pub taken: bool,
     /// People have said what became of it; a report of the device may still say otherwise.
     pub settled: Option<Settlement>,
+    /// The carriers in front of the device.
+    pub way: Way,
+    /// The round of a poll that asks.
+    pub round: Option<Round>,
+    pub manner: Manner,
+    /// Not sent again before this.
+    pub retry_from_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +47,32 @@ pub enum State {
 impl Live {
     /// A command before its `Requested` step is durable.
     pub fn new(id: u64, device: DeviceKey, command: Command, expires_ms: i64) -> Self {
-        Self { id, device, command, expires_ms, attempts: 0, state: State::Proposed, taken: false, settled: None }
+        Self {
+            id,
+            device,
+            command,
+            expires_ms,
+            attempts: 0,
+            state: State::Proposed,
+            taken: false,
+            settled: None,
+            way: Way::new(),
+            round: None,
+            manner: Manner::default(),
+            retry_from_ms: i64::MIN,
+        }
+    }
+
+    /// Behind these carriers.
+    #[must_use]
+    pub fn behind(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    /// Asked by a poll's round, or by somebody in that manner.
+    #[must_use]
+    pub fn asked(self, round: Option<Round>, manner: Manner) -> Self {
+        Self { round, manner, ..self }
     }
 
     /// A command as the commands view has it after a restart.
@@ -51,6 +83,9 @@ impl Live {
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
         self.taken = false;
+        if let (CommandStep::TimedOut { .. }, State::InFlight { answer_by_ms, .. }) = (step, &self.state) {
+            self.retry_from_ms = *answer_by_ms + self.manner.retry_after.as_millis() as i64;
+        }
         self.state = match step {
             CommandStep::Requested { .. } | CommandStep::TimedOut { .. } => State::Queued,
             CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
@@ -93,7 +128,7 @@ impl Live {
                 .into();
             return CommandStep::Unconfirmed { why };
         }
-        if self.attempts >= limits::COMMAND_ATTEMPTS_MAX {
+        if self.attempts >= self.manner.attempts_max {
             return CommandStep::Failed { why: format!("no answer to {} attempts", self.attempts) };
         }
         CommandStep::TimedOut { attempt: self.attempts }
@@ -127,6 +162,13 @@ impl Live {
         self.state == State::Queued && !self.taken
     }
 
+    /// Waits, and may be sent now.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.is_free()
+            && !self.is_expired(now_ms)
+            && (self.manner.retry_after.is_zero() || now_ms >= self.retry_from_ms)
+    }
+
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.state == State::Queued && now_ms >= self.expires_ms
     }
@@ -152,6 +194,7 @@ fn agrees(order: ValveOrder, state: ValveState) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
     use crate::model::{HexBytes, Initiator, ReadScope, Valve};
 
     fn live(command: Command) -> Live {
@@ -169,6 +212,7 @@ mod tests {
             frames: vec![],
             memory: None,
             answer_by_ms: 5,
+            through: None,
         }
     }
     fn reports(state: ValveState) -> ValveStatus {

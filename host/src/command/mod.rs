@@ -3,17 +3,25 @@
 //! The desk decides and remembers; it writes nothing. Each decision is a `CommandFact` that the caller makes durable
 //! first and then hands to `apply`. After a restart the desk is filled from the commands view.
 
+pub mod archive;
 mod life;
+mod line;
+mod rounds;
 mod rules;
 
 pub use life::{Live, State};
+pub use line::{Hop, Manner, Way};
+pub use rounds::Wishes;
 pub use rules::{Known, Refusal};
 
 use crate::clock::Clock;
-use crate::journal::{CommandFact, CommandStep};
+use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
-use crate::model::{Answer, Command, DeviceKey, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, DeviceKey, Outcome, ValveStatus};
+use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +39,12 @@ struct Inner {
     next_id: u64,
     /// Commands that somebody is settling.
     settling: FxHashSet<u64>,
+    /// Devices behind carriers that have something to be asked.
+    lines: Lines,
+    /// Unfinished commands of each poll.
+    of_poll: FxHashMap<String, usize>,
+    /// When devices may be asked again that did not answer.
+    retries: BinaryHeap<Reverse<(i64, DeviceKey)>>,
 }
 
 /// A command is being settled, by one caller at a time.
@@ -49,6 +63,23 @@ pub struct Order {
     pub note: String,
     /// `None`: the default of its kind.
     pub expires: Option<Duration>,
+    /// The carriers in front of the device.
+    pub way: Way,
+    /// The round of a poll that asks.
+    pub round: Option<Round>,
+    pub manner: Manner,
+}
+
+/// A command for a device behind a carrier.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    pub device: DeviceKey,
+    pub outgoing: Outgoing,
+    /// Of the carrier that was asked for.
+    pub channel: Option<u8>,
+    pub way: Way,
+    /// Pause that its line wants afterwards.
+    pub gap: Duration,
 }
 
 /// A command to be encoded now.
@@ -58,6 +89,25 @@ pub struct Outgoing {
     pub command: Command,
     /// 1 for the first sending.
     pub attempt: u8,
+}
+
+impl Order {
+    /// What somebody asks for, of a device that speaks for itself.
+    pub fn of(device: DeviceKey, command: Command, by: &str) -> Self {
+        let (note, way, manner) = (String::new(), Way::new(), Manner::default());
+        Self { device, command, by: by.to_owned(), note, expires: None, way, round: None, manner }
+    }
+}
+
+impl Live {
+    fn take(&mut self, now_ms: i64, clock: &Clock) -> Outgoing {
+        self.taken = true;
+        let mut command = self.command.clone();
+        if let Command::SetClock { to: to @ None } = &mut command {
+            *to = Some(clock.civil(now_ms));
+        }
+        Outgoing { id: self.id, command, attempt: self.attempts.saturating_add(1) }
+    }
 }
 
 impl Desk {
@@ -91,8 +141,9 @@ impl Desk {
             valve.order_id = Some(id as u32);
             valve.valid_until = Some(clock.civil(expires_ms));
         }
-        inner.insert(Live::new(id, order.device.clone(), command.clone(), expires_ms));
-        let step = CommandStep::Requested { command, by: order.by, note: order.note, expires_ms };
+        let live = Live::new(id, order.device.clone(), command.clone(), expires_ms);
+        inner.insert(live.behind(order.way).asked(order.round.clone(), order.manner));
+        let step = CommandStep::Requested { command, by: order.by, note: order.note, expires_ms, round: order.round };
         Ok(CommandFact { id, device: order.device, step })
     }
 
@@ -106,9 +157,12 @@ impl Desk {
         let mut inner = self.lock();
         if let Some(live) = inner.find(fact.id) {
             live.apply(&fact.step);
+            let retry = (live.state == State::Queued && live.retry_from_ms > i64::MIN)
+                .then(|| Reverse((live.retry_from_ms, live.device.clone())));
             if live.state == State::Over {
                 inner.remove(fact.id);
             }
+            inner.retries.extend(retry);
         }
     }
 
@@ -118,17 +172,73 @@ impl Desk {
         inner.of(device).iter().filter(|c| c.state == State::Queued && !c.is_expired(now_ms)).count() as u32
     }
 
+    /// Devices behind a carrier for which a command waits.
+    pub fn pending_behind(&self, carrier: &DeviceKey, now_ms: i64) -> u32 {
+        let inner = self.lock();
+        let waits = |c: &Live| c.state == State::Queued && !c.is_expired(now_ms);
+        inner.lines.waiting(carrier, |device| inner.of(device).iter().any(waits)) as u32
+    }
+
     /// Takes the oldest command that may be sent now: it is the caller's until its next step is applied, or `put_back`.
     pub fn next(&self, device: &DeviceKey, now_ms: i64, clock: &Clock) -> Option<Outgoing> {
         let mut inner = self.lock();
-        let waiting = inner.by_device.get_mut(device)?;
-        let live = waiting.iter_mut().find(|c| c.is_free() && !c.is_expired(now_ms))?;
-        live.taken = true;
-        let mut command = live.command.clone();
-        if let Command::SetClock { to: to @ None } = &mut command {
-            *to = Some(clock.civil(now_ms));
+        let live = inner.by_device.get_mut(device)?.iter_mut().find(|c| c.is_due(now_ms))?;
+        Some(live.take(now_ms, clock))
+    }
+
+    /// The same for whoever's turn it is behind a carrier, on a line that is `free`.
+    pub fn next_behind(
+        &self,
+        carrier: &DeviceKey,
+        free: impl Fn(Option<u8>) -> bool,
+        now_ms: i64,
+        clock: &Clock,
+    ) -> Option<Carried> {
+        let Inner { lines, by_device, .. } = &mut *self.lock();
+        let is_due = |device: &DeviceKey| by_device.get(device).is_some_and(|l| l.iter().any(|c| c.is_due(now_ms)));
+        let (device, channel) = lines.next(carrier, free, is_due)?;
+        let live = by_device.get_mut(&device)?.iter_mut().find(|c| c.is_due(now_ms))?;
+        let (way, gap) = (live.way.clone(), live.manner.gap);
+        Some(Carried { outgoing: live.take(now_ms, clock), device, channel, way, gap })
+    }
+
+    /// Devices that did not answer and may be asked again by now, with the carriers in front of them.
+    pub fn due_again(&self, now_ms: i64) -> Vec<(DeviceKey, Way)> {
+        let mut inner = self.lock();
+        let mut due = Vec::new();
+        while inner.retries.peek().is_some_and(|Reverse((at, _))| *at <= now_ms) {
+            let Some(Reverse((_, device))) = inner.retries.pop() else { break };
+            let way = inner.of(&device).first().map(|c| c.way.clone());
+            due.extend(way.map(|way| (device, way)));
         }
-        Some(Outgoing { id: live.id, command, attempt: live.attempts.saturating_add(1) })
+        due
+    }
+
+    /// The carriers in front of a device have changed: its commands take the new way.
+    pub fn reroute(&self, device: &DeviceKey, way: &Way) {
+        let Inner { lines, by_device, .. } = &mut *self.lock();
+        for live in by_device.get_mut(device).into_iter().flatten() {
+            lines.remove(device, &live.way);
+            live.way.clone_from(way);
+        }
+        if let Some(live) = by_device.get(device).and_then(|list| list.first()) {
+            lines.add(device, &live.way, false);
+        }
+    }
+
+    /// Whether anything is unfinished for that device.
+    pub fn has_some_for(&self, device: &DeviceKey) -> bool {
+        self.lock().by_device.contains_key(device)
+    }
+
+    /// Unfinished commands of a poll.
+    pub fn of_poll(&self, poll: &str) -> usize {
+        self.lock().of_poll.get(poll).copied().unwrap_or(0)
+    }
+
+    /// Whether a question of that poll to that device is unfinished.
+    pub fn polls(&self, poll: &str, device: &DeviceKey) -> bool {
+        self.lock().of(device).iter().any(|c| c.round.as_ref().is_some_and(|round| round.poll == poll))
     }
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
@@ -157,6 +267,20 @@ impl Desk {
             .filter(|c| matches!(c.state, State::InFlight { session: s, .. } if session == 0 || s == session))
             .map(|c| CommandFact { id: c.id, device: device.clone(), step: c.give_up() })
             .collect()
+    }
+
+    /// A carrier was too busy to carry a command in flight, which has thus not reached its device: it is tried again, if that was
+    /// not its last attempt.
+    pub fn turned_away(&self, id: u64, reason: &str, raw_code: u32) -> Option<CommandFact> {
+        let mut inner = self.lock();
+        let live = inner.find(id).filter(|live| matches!(live.state, State::InFlight { .. }))?;
+        let step = if live.attempts < live.manner.attempts_max {
+            CommandStep::TimedOut { attempt: live.attempts }
+        } else {
+            let (reason, body) = (reason.to_owned(), AnswerBody::None);
+            CommandStep::Answered { outcome: Outcome::Busy, reason, raw_code, body }
+        };
+        Some(CommandFact { id, device: live.device.clone(), step })
     }
 
     /// What a reported valve state decides.
@@ -250,16 +374,27 @@ impl Inner {
 
     fn insert(&mut self, live: Live) {
         self.device_of.insert(live.id, live.device.clone());
+        // A valve order goes before readings of others.
+        self.lines.add(&live.device, &live.way, matches!(live.command, Command::Valve(_)));
+        if let Some(round) = &live.round {
+            *self.of_poll.entry(round.poll.clone()).or_default() += 1;
+        }
         self.by_device.entry(live.device.clone()).or_default().push(live);
     }
 
     fn remove(&mut self, id: u64) {
         let Some(device) = self.device_of.remove(&id) else { return };
-        if let Some(list) = self.by_device.get_mut(&device) {
-            list.retain(|c| c.id != id);
-            if list.is_empty() {
-                self.by_device.remove(&device);
-            }
+        let Some(list) = self.by_device.get_mut(&device) else { return };
+        let Some(at) = list.iter().position(|c| c.id == id) else { return };
+        let live = list.remove(at);
+        if list.is_empty() {
+            self.by_device.remove(&device);
+            self.lines.remove(&device, &live.way);
+        }
+        if let Some(round) = live.round
+            && let Some(count) = self.of_poll.get_mut(&round.poll)
+        {
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -280,13 +415,13 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AnswerBody, HexBytes, Outcome, ReadScope, Valve, ValveOrder};
+    use crate::model::{HexBytes, ReadScope, Valve, ValveOrder};
 
     fn clock() -> Clock {
         Clock::new("Asia/Shanghai").expect("zone")
     }
     fn order(command: Command) -> Order {
-        Order { device: "usp/1".parse().expect("key"), command, by: "test".into(), note: String::new(), expires: None }
+        Order::of("usp/1".parse().expect("key"), command, "test")
     }
     fn valve() -> Command {
         Command::Valve(Valve {
@@ -310,6 +445,7 @@ mod tests {
             frames: vec![],
             memory: None,
             answer_by_ms: 10,
+            through: None,
         };
         desk.apply(&CommandFact { id, device: "usp/1".parse().expect("key"), step });
     }

@@ -1,7 +1,7 @@
 //! What one journal entry says. Part of the file format: variants and fields are only ever appended.
 
-use super::{AdapterFact, ProfileFact};
-use crate::model::{AnswerBody, Command, DeviceKey, Digest, HexBytes, Message, Outcome, Record, Seq};
+use super::{AdapterFact, Part, ProfileFact};
+use crate::model::{AnswerBody, Civil, Command, DeviceKey, Digest, HexBytes, Message, Outcome, Record, Seq};
 use serde::{Deserialize, Serialize};
 
 /// One fact, and when the station learned it.
@@ -30,6 +30,8 @@ pub enum Fact {
         device: Option<DeviceKey>,
         /// As in `AdapterRef`.
         profile: String,
+        /// 0: the frame. Otherwise a part of what the entry `frame` says was behind its sender.
+        part: u32,
     },
     /// An operator lets a held device in, or names one in advance.
     DeviceAdopted {
@@ -80,6 +82,8 @@ pub enum Fact {
     },
     /// How devices are spoken to.
     Profile(ProfileFact),
+    /// A round of a poll begins, or has asked everybody.
+    Poll(PollFact),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -126,6 +130,8 @@ pub enum FrameOutcome {
         duplicate: bool,
         /// The device is unknown and the policy says hold: kept, not applied until adopted.
         held: bool,
+        /// What it brought of devices behind its sender.
+        behind: Vec<Part>,
     },
     /// Kept in quarantine.
     Fault { kind: FaultKind, detail: String },
@@ -170,6 +176,8 @@ pub enum CommandStep {
         by: String,
         note: String,
         expires_ms: i64,
+        /// The round of a poll that asks; `None`: somebody does.
+        round: Option<Round>,
     },
     /// Written before the first byte leaves, so a crash can never send it again unnoticed.
     Sent {
@@ -180,6 +188,8 @@ pub enum CommandStep {
         frames: Vec<HexBytes>,
         memory: Option<HexBytes>,
         answer_by_ms: i64,
+        /// The carrier in whose session it left; the frames are then those within its envelopes.
+        through: Option<DeviceKey>,
     },
     Answered {
         outcome: Outcome,
@@ -215,6 +225,30 @@ pub enum CommandStep {
         by: String,
         note: String,
     },
+}
+
+/// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Round {
+    pub poll: String,
+    pub due: Civil,
+}
+
+/// How far a round is. What it asked are commands that name it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PollFact {
+    pub round: Round,
+    pub step: PollStep,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PollStep {
+    /// By whom; empty: its schedule.
+    Begun { by: String },
+    /// Everybody whom it wants was asked.
+    Asked,
+    /// It was not held.
+    Skipped { why: String },
 }
 
 names! {

@@ -9,6 +9,7 @@
 mod adapter;
 mod entry;
 mod format;
+mod part;
 mod profile;
 mod queue;
 mod reader;
@@ -29,10 +30,11 @@ mod tests;
 
 pub use adapter::{AdapterFact, AdapterOrigin, AdapterStanding, AdapterState, AdapterStep};
 pub use entry::{
-    AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, RegistryFact, Retold, Role,
-    Settlement,
+    AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, PollFact, PollStep,
+    RegistryFact, Retold, Role, Round, Settlement,
 };
 pub use format::{CodecError, Identity};
+pub use part::{Found, Part};
 pub use profile::{ProfileFact, ProfileScope, ProfileStep};
 pub use queue::{AppendError, Receipt};
 pub use reader::{Follower, Portion, Reader, Stored};

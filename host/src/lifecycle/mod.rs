@@ -249,6 +249,14 @@ impl Lifecycle {
         std::mem::take(&mut self.tasks().served)
     }
 
+    /// What could not be read may be read by these now, although nothing of them has changed.
+    pub fn read_again(&self, names: BTreeSet<String>) {
+        if !names.is_empty() {
+            self.tasks().served.extend(names);
+            self.changed.notify_one();
+        }
+    }
+
     /// The trust file as it is now; none is one that trusts nobody.
     fn trust(&self) -> Result<Trust> {
         let mut text = String::new();

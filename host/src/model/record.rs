@@ -12,7 +12,7 @@ names! {
     Column {
         Device = "device", Kind = "kind", Manufacturer = "manufacturer", Model = "model", Adapter = "adapter",
         Profile = "profile", Parent = "parent", Protocol = "protocol", Channel = "channel", District = "district",
-        Customer = "customer", KeySlot = "key_slot",
+        Customer = "customer", KeySlot = "key_slot", LineAddress = "line_address", Baud = "baud", LineFormat = "line_format",
     }
 }
 
@@ -50,6 +50,12 @@ pub struct Particulars {
     pub customer: String,
     /// Name of the key's slot; never a key.
     pub key_slot: String,
+    /// How the parent calls it, where that is not its own address.
+    pub line_address: String,
+    /// Of the line behind the parent.
+    pub baud: Option<u32>,
+    /// Of the line behind the parent, such as `8E1`.
+    pub line_format: String,
 }
 
 /// Something wrong with a row, for people to mend.
@@ -67,6 +73,8 @@ pub type Fields<'a> = [&'a str; Column::ALL.len()];
 
 /// The ways in which a registered device can be there.
 const KINDS: [DeviceKind; 3] = [DeviceKind::Meter, DeviceKind::Concentrator, DeviceKind::Dtu];
+/// Speeds of a line.
+const BAUDS: std::ops::RangeInclusive<u32> = 50..=1_000_000;
 const WORD_BYTES_MAX: usize = 32;
 const SHOWN_CHARS_MAX: usize = 40;
 
@@ -99,6 +107,9 @@ impl Record {
             district: reading.text(Column::District),
             customer: reading.text(Column::Customer),
             key_slot: reading.word(Column::KeySlot),
+            line_address: reading.line_address(),
+            baud: reading.baud(),
+            line_format: reading.line_format(),
         };
         reading.relations(device.as_ref(), &about);
         match device {
@@ -122,6 +133,9 @@ impl Record {
         field(&about.district);
         field(&about.customer);
         field(&about.key_slot);
+        field(&about.line_address);
+        field(&about.baud.map(|baud| baud.to_string()).unwrap_or_default());
+        field(&about.line_format);
     }
 }
 
@@ -199,14 +213,48 @@ impl<'a> Reading<'a> {
         channel
     }
 
+    fn line_address(&mut self) -> String {
+        let text = self.field(Column::LineAddress);
+        if !text.is_empty() && !DeviceKey::is_address(text) {
+            let what = format!("`{}` is no address; it has 1 to 32 printable characters without blanks", shown(text));
+            self.malformed(Column::LineAddress, what);
+        }
+        text.to_owned()
+    }
+
+    fn baud(&mut self) -> Option<u32> {
+        let text = self.field(Column::Baud);
+        if text.is_empty() {
+            return None;
+        }
+        let baud = text.parse().ok().filter(|baud| BAUDS.contains(baud));
+        if baud.is_none() {
+            let what = format!("`{}` is no line speed; write a number such as 2400, or nothing", shown(text));
+            self.malformed(Column::Baud, what);
+        }
+        baud
+    }
+
+    /// Data bits, parity, stop bits.
+    fn line_format(&mut self) -> String {
+        let text = self.field(Column::LineFormat);
+        if !matches!(text.as_bytes(), [] | [b'5'..=b'8', b'N' | b'E' | b'O', b'1' | b'2']) {
+            let what = format!("`{}` is no line format; write 8N1, 8E1, 8O1 or the like, or nothing", shown(text));
+            self.malformed(Column::LineFormat, what);
+        }
+        text.to_owned()
+    }
+
     /// Fields that mean something only together.
     fn relations(&mut self, device: Option<&DeviceKey>, about: &Particulars) {
         let alone = self.field(Column::Parent).is_empty();
         if alone && !about.protocol.is_empty() {
             self.malformed(Column::Protocol, "is said without a parent; name the parent that carries it");
         }
-        if alone && !self.field(Column::Channel).is_empty() {
-            self.malformed(Column::Channel, "is said without a parent; name the parent that has it");
+        for column in [Column::Channel, Column::LineAddress, Column::Baud, Column::LineFormat] {
+            if alone && !self.field(column).is_empty() {
+                self.malformed(column, "is said without a parent; name the parent that has it");
+            }
         }
         if about.adapter.is_empty() && !about.profile.is_empty() {
             self.malformed(Column::Profile, "is said without an adapter; name the adapter that it configures");
@@ -226,8 +274,23 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: Fields<'_> =
-        ["usp/1", "meter", "Acme", "G4, big", "usp", "", "usp/900", "mbus", "3", "西城区/一号院", "K-7", "main"];
+    const GOOD: Fields<'_> = [
+        "usp/1",
+        "meter",
+        "Acme",
+        "G4, big",
+        "usp",
+        "",
+        "usp/900",
+        "mbus",
+        "3",
+        "西城区/一号院",
+        "K-7",
+        "main",
+        "77",
+        "2400",
+        "8E1",
+    ];
 
     #[test]
     fn a_row_comes_back_as_it_was() {
@@ -259,6 +322,10 @@ mod tests {
             (Column::Channel, "256", Column::Channel, "0 to 255"),
             (Column::Channel, "one", Column::Channel, "0 to 255"),
             (Column::KeySlot, "m/n", Column::KeySlot, "no name"),
+            (Column::LineAddress, "7 7", Column::LineAddress, "no address"),
+            (Column::Parent, "", Column::LineAddress, "name the parent"),
+            (Column::Baud, "fast", Column::Baud, "2400"),
+            (Column::LineFormat, "8X1", Column::LineFormat, "8N1"),
         ] {
             let mut fields = GOOD;
             fields[column as usize] = text;

@@ -162,6 +162,9 @@ struct JsonRow {
     district: String,
     customer: String,
     key_slot: String,
+    line_address: String,
+    baud: Option<u32>,
+    line_format: String,
 }
 
 /// Reads one line of NDJSON.
@@ -169,6 +172,7 @@ pub fn from_json(line: u64, bytes: &[u8]) -> ReadRow {
     let row: JsonRow = serde_json::from_slice(bytes)
         .map_err(|error| (line, vec![Flaw::row(FlawKind::Malformed, format!("{error}; one JSON object a line"))]))?;
     let channel = row.channel.map(|channel| channel.to_string()).unwrap_or_default();
+    let baud = row.baud.map(|baud| baud.to_string()).unwrap_or_default();
     let fields: Fields<'_> = [
         &row.device,
         &row.kind,
@@ -182,6 +186,9 @@ pub fn from_json(line: u64, bytes: &[u8]) -> ReadRow {
         &row.district,
         &row.customer,
         &row.key_slot,
+        &row.line_address,
+        &baud,
+        &row.line_format,
     ];
     Record::parse(&fields).map(|record| Row { line, record }).map_err(|flaws| (line, flaws))
 }
@@ -363,7 +370,7 @@ mod tests {
         let written = out.take();
         assert!(written.len() <= most);
         assert_eq!(Chunk::of_csv(&written).map(|chunk| chunk.rows), Ok(rows));
-        let longest = format!("{}\nusp/1,meter,,,,,,,,\"a \"\"b\"\", c\",一号,\n", columns());
+        let longest = format!("{}\nusp/1,meter,,,,,,,,\"a \"\"b\"\", c\",一号,,,,\n", columns());
         assert_eq!(String::from_utf8(written), Ok(longest));
     }
 }

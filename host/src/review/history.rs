@@ -174,11 +174,12 @@ impl Walk {
             return Ok(None);
         };
         let messages = decoded.messages;
-        let outcome = FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false };
+        let outcome =
+            FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind: Vec::new() };
         let (frame_seq, digest, device) = (seq.0, self.adapter.digest, replayed.device);
         let profile = spoken.name.clone();
         if matches!(old, Reading::Failed { .. }) {
-            return Ok(Some(Fact::Redecoded { frame: frame_seq, adapter: digest, outcome, device, profile }));
+            return Ok(Some(Fact::Redecoded { frame: frame_seq, adapter: digest, outcome, device, profile, part: 0 }));
         }
         let adapter = AdapterRef { name: self.adapter.name().into(), digest, profile };
         let (by, why) = (by.clone(), why.clone());

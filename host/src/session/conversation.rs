@@ -3,6 +3,7 @@
 use super::cutting::{Chosen, Cut, cut};
 use super::machine::{Action, Closing, Goodbye, Input, Machine};
 use super::registry::{Doorbell, Place, Ring};
+use super::relay::Behind;
 use super::speaking::Speaking;
 use super::{Door, Services};
 use crate::adapter::Admission;
@@ -42,6 +43,8 @@ pub(super) struct Conversation {
     pub outdated: bool,
     /// The command whose answer is awaited.
     pub in_hand: Option<u64>,
+    /// Those behind the device, where it is one that carries others.
+    pub behind: Option<Box<Behind>>,
     /// Bytes to send before the next wait.
     pub out: Vec<u8>,
 }
@@ -107,6 +110,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         state_of: None,
         outdated: false,
         in_hand: None,
+        behind: None,
         out: Vec::new(),
     });
     let closing = conversation.run().await;
@@ -129,7 +133,7 @@ impl Conversation {
                 Woken::Received(Ok(Received::Unreadable(why))) => self.on_rest(FaultKind::Corrupt, why, None).await,
                 Woken::Received(Ok(Received::Closed)) => Err(Closing::PeerClosed),
                 Woken::Received(Err(_)) => Err(Closing::LinkError),
-                Woken::Ring(Ring::Command) => self.feed(Input::CommandWaiting).await,
+                Woken::Ring(Ring::Command) => self.on_command_waiting().await,
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
                 Woken::Alarm if self.services.clock.now_ms() < self.machine.deadline_ms() => continue,
@@ -265,13 +269,14 @@ impl Conversation {
                 self.link.kept();
             }
         }
+        let mut steps = self.give_up_behind(true);
         if self.in_hand.take().is_some()
             && let Some(present) = &self.present
         {
-            let steps = self.services.desk.given_up(&present.device, self.id.0);
-            if let Err(error) = self.services.commit_steps(steps).await {
-                tracing::warn!(device = %present.device, %error, "a command in flight could not be given back; the next start does it");
-            }
+            steps.extend(self.services.desk.given_up(&present.device, self.id.0));
+        }
+        if let Err(error) = self.services.commit_steps(steps).await {
+            tracing::warn!(peer = %self.peer, %error, "a command in flight could not be given back; the next start does it");
         }
         self.present = None;
         self.services.metrics.session_closed(closing);

@@ -23,6 +23,9 @@ impl Conversation {
         if self.outdated || self.present.as_ref().is_some_and(|present| present.taken_over) {
             return Err(Closing::Draining);
         }
+        if self.asks_behind() {
+            return self.ask_behind().await;
+        }
         loop {
             let services = self.services.clone();
             let next = match &self.present {
@@ -31,7 +34,7 @@ impl Conversation {
                 }
                 _ => None,
             };
-            let Some(outgoing) = next else { return Ok(Input::NothingSent) };
+            let Some(outgoing) = next else { return self.ask_behind().await };
             match self.encode(&outgoing.command) {
                 Ok(encoded) => return self.send(outgoing, encoded).await,
                 Err(fault) => self.cannot_send(&outgoing, &fault).await?,
@@ -53,6 +56,7 @@ impl Conversation {
             frames: encoded.frames.iter().cloned().map(HexBytes).collect(),
             memory: encoded.memory.clone().map(HexBytes),
             answer_by_ms: now_ms + within.as_millis() as i64,
+            through: None,
         };
         let sent = CommandFact { id: outgoing.id, device: present.device.clone(), step };
         let mut steps = vec![sent];
@@ -97,11 +101,23 @@ impl Conversation {
         self.services.commit_steps(vec![failed]).await.map_err(|_| Closing::StoreFailing)
     }
 
+    /// A command waits for the device or for one behind it, which may have a free line.
+    pub(super) async fn on_command_waiting(&mut self) -> Result<(), Closing> {
+        if self.asks_behind() {
+            let input = self.ask_behind().await?;
+            return self.feed(input).await;
+        }
+        self.feed(Input::CommandWaiting).await
+    }
+
     /// No answer in time: the desk knows whether to try again.
     pub(super) async fn give_up(&mut self) -> Result<(), Closing> {
-        self.in_hand = None;
-        let Some(present) = &self.present else { return Ok(()) };
-        let steps = self.services.desk.given_up(&present.device, self.id.0);
+        let mut steps = self.give_up_behind(false);
+        if self.in_hand.take().is_some()
+            && let Some(present) = &self.present
+        {
+            steps.extend(self.services.desk.given_up(&present.device, self.id.0));
+        }
         self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)
     }
 

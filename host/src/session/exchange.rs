@@ -9,7 +9,7 @@ use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits;
-use crate::model::{AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Seq, ValveStatus};
+use crate::model::{AnswerBody, Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq, ValveStatus};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
 use std::sync::atomic::Ordering;
@@ -32,6 +32,9 @@ impl Conversation {
             Err(fault) => return self.on_fault(with, frame, fault).await,
         };
         with.adapter.answered.fetch_add(1, Ordering::Relaxed);
+        if self.concerns_others(&decoded) {
+            return self.on_carrying(with, frame, decoded).await;
+        }
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
@@ -87,7 +90,7 @@ impl Conversation {
         }
         match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
-                let left_by = self.greet(device).await?;
+                let left_by = self.greet(device, sender.kind).await?;
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
             }
@@ -133,12 +136,20 @@ impl Conversation {
     }
 
     fn pending(&self, device: &DeviceKey) -> u32 {
-        self.services.desk.pending(device, self.services.clock.now_ms())
+        let now_ms = self.services.clock.now_ms();
+        let own = self.services.desk.pending(device, now_ms);
+        if self.behind.is_some() { own + self.services.desk.pending_behind(device, now_ms) } else { own }
     }
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
-    async fn greet(&mut self, device: DeviceKey) -> Result<Option<Digest>, Closing> {
+    async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
+        if self.behind.is_some() {
+            // Nobody is left to answer for those behind another carrier.
+            let steps = self.give_up_behind(true);
+            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+        }
         self.present = None;
+        self.behind = (kind != DeviceKind::Meter).then(Box::default);
         self.state.clear();
         self.speaking.another_device();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
@@ -167,7 +178,7 @@ impl Conversation {
         Ok(left_by)
     }
 
-    fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
+    pub(super) fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
         let Some(present) = &self.present else { return Vec::new() };
         let answers = decoded.messages.iter().filter_map(|m| match m {
             Message::Answer(answer) if !decoded.duplicate => Some(answer),
@@ -176,7 +187,7 @@ impl Conversation {
         answers.filter_map(|answer| self.services.desk.answered(&present.device, answer)).collect()
     }
 
-    fn frame_facts(&self, with: &Chosen, decoded: &Decoded) -> FrameFacts {
+    pub(super) fn frame_facts(&self, with: &Chosen, decoded: &Decoded) -> FrameFacts {
         let welcome = self.present.as_ref().filter(|p| p.admission == Admission::Welcome);
         let mut facts = FrameFacts {
             refused: self.is_refused(),
@@ -209,11 +220,11 @@ impl Conversation {
         facts
     }
 
-    fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.present.as_ref().is_some_and(|p| p.admission == Admission::Refused)
     }
 
-    async fn weigh(&mut self, valves: &[ValveStatus], seq: Seq) -> Result<(), Closing> {
+    pub(super) async fn weigh(&mut self, valves: &[ValveStatus], seq: Seq) -> Result<(), Closing> {
         let Some(present) = &self.present else { return Ok(()) };
         for valve in valves {
             let steps = self.services.desk.weighed(&present.device, valve, seq.0);
@@ -222,17 +233,23 @@ impl Conversation {
         Ok(())
     }
 
-    fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
+    pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
             let detail =
                 "the device is unknown and this listener refuses unknown devices; adopt it to let it in".into();
             return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
-        FrameOutcome::Decoded { messages, memory: memory.map(|m| HexBytes(m.to_vec())), duplicate, held }
+        FrameOutcome::Decoded {
+            messages,
+            memory: memory.map(|m| HexBytes(m.to_vec())),
+            duplicate,
+            held,
+            behind: Vec::new(),
+        }
     }
 
-    fn entry(&self, raw: Vec<u8>, with: Option<&Chosen>, outcome: FrameOutcome) -> FrameFact {
+    pub(super) fn entry(&self, raw: Vec<u8>, with: Option<&Chosen>, outcome: FrameOutcome) -> FrameFact {
         FrameFact {
             listener: self.door.name.clone(),
             peer: self.peer.clone(),
@@ -291,7 +308,7 @@ impl Conversation {
 
 /// Valve states that this frame reports of its sender; an order's own answer is no independent evidence, and what is said again
 /// may be older than the order.
-fn valve_states(decoded: &Decoded) -> Vec<ValveStatus> {
+pub(super) fn valve_states(decoded: &Decoded) -> Vec<ValveStatus> {
     if decoded.duplicate {
         return Vec::new();
     }

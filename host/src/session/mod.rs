@@ -2,7 +2,7 @@
 //!
 //! `machine` holds the rules, `registry` who is on line, `stagger` when a device is due. The driver is `conversation`,
 //! with `cutting` (bytes to frames), `speaking` (under which profile), `versions` (what another one has kept), `exchange` (a frame's way through adapter and journal)
-//! and `delivery` (commands).
+//! and `delivery` (commands); `relay` has the devices behind carriers.
 //! Nothing here opens a socket or a file.
 
 mod conversation;
@@ -11,6 +11,7 @@ mod delivery;
 mod exchange;
 pub mod machine;
 pub mod registry;
+pub mod relay;
 mod speaking;
 pub mod stagger;
 mod versions;
@@ -19,8 +20,9 @@ pub use conversation::serve;
 
 use crate::adapter::{Adapter, Catalog};
 use crate::clock::Clock;
-use crate::command::{Desk, Known};
-use crate::config::{Listener, Speaks, Unknown};
+use crate::command::archive::Comparisons;
+use crate::command::{Desk, Known, Way, Wishes};
+use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
@@ -28,9 +30,11 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::model::{DeviceKey, Seq, SessionId};
 use crate::records::Records;
+use crate::records::weigh::Weighed;
 use crate::review::Review;
 use crate::views::{ViewError, Views};
 use registry::Registry;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,6 +53,11 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// The one who writes the device registry.
     pub records: Records,
+    pub polls: Vec<Poll>,
+    /// Rounds that people want now.
+    pub wishes: Wishes,
+    /// Archives of concentrators against the registry.
+    pub archives: Comparisons,
     pub metrics: Metrics,
     pub next_session: AtomicU64,
 }
@@ -60,6 +69,8 @@ pub struct Door {
     pub adapters: Vec<Speaks>,
     pub unknown: Unknown,
     pub command_wait: Duration,
+    pub relays: Vec<Carries>,
+    pub lines_at_once: usize,
 }
 
 impl Door {
@@ -69,6 +80,8 @@ impl Door {
             adapters: listener.adapters.clone(),
             unknown: listener.unknown,
             command_wait: listener.command_wait,
+            relays: listener.relays.clone(),
+            lines_at_once: listener.lines_at_once,
         }
     }
 }
@@ -77,17 +90,22 @@ impl Services {
     /// Makes facts durable, in order, and gives the first one's position. `Err` says why nothing may be acknowledged; what
     /// was kept of them nevertheless is never more than a beginning.
     pub async fn commit(&self, facts: Vec<Fact>) -> Result<Seq, String> {
+        self.commit_span(facts).await.map(|(first, _)| first)
+    }
+
+    /// The same, with the last one's position, too.
+    pub async fn commit_span(&self, facts: Vec<Fact>) -> Result<(Seq, Seq), String> {
         let at_ms = self.clock.now_ms();
         let mut receipts = Vec::with_capacity(facts.len());
         for fact in facts {
             receipts.push(self.journal.submit(Entry { at_ms, fact }).await.map_err(|e| e.to_string())?);
         }
-        let mut first = None;
+        let mut span = None;
         for receipt in receipts {
             let seq = receipt.await.map_err(|e| e.to_string())?;
-            first.get_or_insert(seq);
+            span = Some((span.map_or(seq, |(first, _)| first), seq));
         }
-        first.ok_or_else(|| "nothing to keep".into())
+        span.ok_or_else(|| "nothing to keep".into())
     }
 
     /// Makes steps of commands durable and lets the desk know.
@@ -108,6 +126,49 @@ impl Services {
         for step in steps {
             self.metrics.command_step(&step.step);
             self.desk.apply(step);
+        }
+    }
+
+    /// The registry says something else since that entry: commands take their new ways, and what nobody could read behind a
+    /// carrier may have its reader now.
+    pub fn registry_changed(self: &Arc<Self>, weighed: &Weighed, seq: Seq) {
+        let moved: Vec<DeviceKey> =
+            weighed.set.iter().map(|record| &record.device).filter(|d| self.desk.has_some_for(d)).cloned().collect();
+        let behind = weighed.set.iter().filter(|record| record.about.parent.is_some());
+        let readers: BTreeSet<String> =
+            behind.map(|r| r.about.adapter.clone()).filter(|name| !name.is_empty()).collect();
+        let unread = || self.views.quarantine_counts().is_ok_and(|c| c.iter().any(|count| count.adapter.is_empty()));
+        let readers = if !readers.is_empty() && unread() { readers } else { BTreeSet::new() };
+        // An import does not wait for the views, and nothing here shall make it.
+        if moved.is_empty() && readers.is_empty() {
+            return;
+        }
+        let services = self.clone();
+        tokio::spawn(async move {
+            services.views.caught_up(seq).await;
+            for device in moved {
+                match services.way_to(&device) {
+                    Ok(way) => {
+                        services.desk.reroute(&device, &way);
+                        services.ring(&device, &way);
+                    }
+                    Err(error) => tracing::warn!(%device, %error, "its commands keep their way until the next start"),
+                }
+            }
+            services.lifecycle.read_again(readers);
+        });
+    }
+
+    /// The carriers in front of a device.
+    pub fn way_to(&self, device: &DeviceKey) -> Result<Way, ViewError> {
+        relay::way_to(&self.views.registry()?, device)
+    }
+
+    /// Tells the sessions that can reach a device that a command waits.
+    pub fn ring(&self, device: &DeviceKey, way: &Way) {
+        self.registry.wake(device);
+        for hop in way {
+            self.registry.wake(&hop.carrier);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What comes round by the clock: new adapters, expired commands, old days, memories that the views show by now.
 
-use super::redecode;
+use super::{polling, redecode};
 use crate::config::Config;
 use crate::journal::{Dropped, Journal};
 use crate::limits;
@@ -22,6 +22,9 @@ pub(super) fn spawn(
     let retention_days = config.retention_days;
     tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_dropins));
     tasks.spawn(tend_adapters(services.clone(), stopped.clone()));
+    for poll in &services.polls {
+        tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
+    }
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
     tasks.spawn(every(limits::RETENTION_EVERY, services.clone(), stopped.clone(), move |services| {
         drop_old_days(services, retention_days)
@@ -89,6 +92,9 @@ async fn sweep(services: Arc<Services>) {
     let expired = services.desk.expired(services.clock.now_ms());
     if let Err(error) = services.commit_steps(expired).await {
         tracing::warn!(%error, "expired commands could not be written down; they do not leave either way");
+    }
+    for (device, way) in services.desk.due_again(services.clock.now_ms()) {
+        services.ring(&device, &way);
     }
     services.registry.forget_until(services.views.cursor());
 }

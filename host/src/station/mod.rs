@@ -1,19 +1,21 @@
 //! Builds all parts of a station, starts them in order, and ends them in the reverse order.
 //!
 //! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
-//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `brokers` through MQTT, `chores` does what comes round by the clock,
-//! `redecode` reads quarantined frames again.
+//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `brokers` through MQTT,
+//! `chores` does what comes round by the clock, `redecode` reads quarantined frames again, `polling` holds the rounds of polls.
 
 mod brokers;
 mod chores;
 mod doors;
+mod polling;
 mod redecode;
 mod secured;
 
 use crate::adapter::Catalog;
 use crate::api;
-use crate::command::{Desk, Live, State};
-use crate::config::{Config, Listener, Speaks};
+use crate::command::archive::Comparisons;
+use crate::command::{Desk, Live, Manner, State, Wishes};
+use crate::config::{Config, Listener, Poll, Speaks};
 use crate::journal::{self, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::{self, Lifecycle};
@@ -23,6 +25,7 @@ use crate::model::{Command, Seq};
 use crate::records::Records;
 use crate::review::Review;
 use crate::session::registry::Registry;
+use crate::session::relay::way_to;
 use crate::session::{Door, Services};
 use crate::views::{CommandRow, CommandState, Views};
 use crate::web;
@@ -158,7 +161,14 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
     let records = (journal.clone(), views.clone());
     let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
-    let unfinished = views.open_commands()?.into_iter().filter_map(restored).collect();
+    let known = views.registry()?;
+    let unfinished = views.open_commands()?.into_iter().filter_map(restored).map(|live| -> anyhow::Result<Live> {
+        let polled = live.round.as_ref().and_then(|round| config.polls.iter().find(|p| p.name == round.poll));
+        let manner = polled.map(Poll::manner).unwrap_or_default();
+        let (way, round) = (way_to(&known, &live.device)?, live.round.clone());
+        Ok(live.behind(way).asked(round, manner))
+    });
+    let unfinished = unfinished.collect::<Result<_, _>>()?;
     let desk = Desk::new(unfinished, views.next_command_id()?);
     let records = Records::new(journal.clone(), views.clone(), config.clock.clone());
     let services = Services {
@@ -175,6 +185,9 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
         registry: Arc::new(Registry::default()),
         records,
+        polls: config.polls.clone(),
+        wishes: Wishes::default(),
+        archives: Comparisons::default(),
         metrics: Metrics::default(),
     };
     services.lifecycle.resume()?;
@@ -190,7 +203,7 @@ fn bound(listener: &Listener) -> Vec<lifecycle::Bound> {
         profile: speaks.profile.clone(),
         options: speaks.options.clone(),
     };
-    listener.adapters.iter().map(of).collect()
+    listener.adapters.iter().chain(listener.relays.iter().map(|c| &c.speaks)).map(of).collect()
 }
 
 fn open_dir(path: &Path) -> anyhow::Result<cap_std::fs::Dir> {
@@ -228,7 +241,8 @@ fn restored(row: CommandRow) -> Option<Live> {
         _ => return None,
     };
     let settled = row.settled.map(|settled| settled.outcome);
-    Some(Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state, settled))
+    let live = Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state, settled);
+    Some(live.asked(row.round, Manner::default()))
 }
 
 /// Nobody waits any more for the answers that a stopped station was waiting for.

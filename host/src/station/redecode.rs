@@ -1,14 +1,16 @@
-//! Quarantined frames, read again once another version of their adapter serves.
+//! Quarantined frames, and parts of what carriers brought, read again once another version of their adapter serves.
 //!
 //! A frame is read on its own, without the session it came in: state is empty, the device's memory is as it is now.
 //! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody.
 
-use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
+use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
+use crate::lifecycle::Spoken;
 use crate::limits;
-use crate::model::{DeviceKey, Seq};
-use crate::session::Services;
-use crate::views::QuarantineFilter;
+use crate::model::DeviceKey;
+use crate::session::relay;
+use crate::session::{Door, Services};
+use crate::views::{QuarantineFilter, QuarantineRow};
 use std::sync::Arc;
 
 /// Reads again what `adapter` (or nobody) could not.
@@ -53,43 +55,119 @@ fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<
     for row in waiting.rows {
         // Policy and noise are not for any adapter to read.
         let hopeless = matches!(row.kind, FaultKind::Refused | FaultKind::Noise);
-        if hopeless || row.adapter.is_some_and(|a| a.name != adapter.name()) {
+        if hopeless || row.adapter.as_ref().is_some_and(|a| a.name != adapter.name()) {
             continue;
         }
-        let seq = row.seq;
-        let Ok(Some(kept)) = services.journal.reader().get(seq) else { continue };
-        let Ok(Entry { at_ms, fact: Fact::Frame(frame) }) = kept.entry else { continue };
-        match read(services, adapter, (seq, &frame), at_ms) {
-            Some(fact) => batch.facts.push(fact),
+        let Ok(Some(kept)) = services.journal.reader().get(row.seq) else { continue };
+        let Ok(Entry { fact, .. }) = kept.entry else { continue };
+        let read = match fact {
+            Fact::Frame(frame) if row.part == 0 => read(services, adapter, &frame, row.at_ms),
+            Fact::Frame(FrameFact { outcome, device, .. }) | Fact::Redecoded { outcome, device, .. } => {
+                read_part(services, adapter, &row, &outcome, device.as_ref())
+            }
+            _ => continue,
+        };
+        match read {
+            Some(Read { device, profile, outcome }) => {
+                let (frame, device, part) = (row.seq.0, Some(device), row.part);
+                batch.facts.push(Fact::Redecoded { frame, device, adapter: adapter.digest, outcome, profile, part });
+            }
             None => batch.unread += 1,
         }
     }
     Some(batch)
 }
 
+/// What could be read at last.
+struct Read {
+    device: DeviceKey,
+    profile: String,
+    outcome: FrameOutcome,
+}
+
 /// What the adapter makes of a kept frame now; `None`: still nothing.
-fn read(services: &Services, adapter: &Adapter, (seq, frame): (Seq, &FrameFact), at_ms: i64) -> Option<Fact> {
-    let spoken = |device| services.lifecycle.spoken(adapter, &frame.listener, device).ok();
-    let context = |device| Context {
-        now: services.clock.civil(at_ms),
-        direction: Direction::Uplink,
-        transport: Transport::Stream,
-        admission: Admission::Welcome,
-        pending: 0,
-        device,
-        state: &[],
+fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Option<Read> {
+    let spoken = |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).ok();
+    let first = spoken(frame.device.as_ref())?;
+    let from = From { transport: Transport::Stream, at_ms, device: None, raw: &frame.raw };
+    let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
+    let door = services.doors.iter().find(|door| door.name == frame.listener);
+    let outcome = outcome(services, door, &device, decoded, at_ms);
+    Some(Read { profile: spoken.name.clone(), device, outcome })
+}
+
+/// What it makes of a kept part, if it is the one to read it.
+fn read_part(
+    services: &Services,
+    adapter: &Adapter,
+    row: &QuarantineRow,
+    told: &FrameOutcome,
+    carrier: Option<&DeviceKey>,
+) -> Option<Read> {
+    let found = told.part(row.part)?;
+    let door = services.doors.iter().find(|door| door.name == row.listener)?;
+    let carrier = found.carrier.and_then(|part| part.device.as_ref()).or(carrier)?;
+    let speakers = relay::speakers(services, door, carrier, &found).ok()?;
+    let speaker = speakers.into_iter().find(|(_, speaks)| speaks.adapter == adapter.name());
+    let (device, spoken) = match (speaker, &row.adapter) {
+        (Some((device, speaks)), _) => (device, Spoken { name: speaks.profile, options: speaks.options }),
+        // Who it was read by is known, whatever the registry says by now.
+        (None, Some(before)) => (row.device.clone(), Spoken::clone(&*services.lifecycle.spoken_then(&before.profile)?)),
+        (None, None) => return None,
     };
-    let first = adapter.decode(&spoken(frame.device.as_ref())?.options, &context(None), &frame.raw).ok()?;
-    let sender = first.sender.as_ref()?;
-    let device = DeviceKey::new(adapter.realm(), &sender.address).ok()?;
-    let profile = spoken(Some(&device))?;
+    let device = device.or(row.device.clone());
+    let from = From { transport: Transport::Relay, at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
+    let as_it_is = Arc::new(spoken);
+    let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Some(as_it_is.clone()))?;
+    let outcome = outcome(services, Some(door), &device, decoded, row.at_ms);
+    Some(Read { profile: spoken.name.clone(), device, outcome })
+}
+
+/// Kept bytes, and who is thought to have sent them.
+struct From<'a> {
+    transport: Transport,
+    at_ms: i64,
+    device: Option<&'a DeviceKey>,
+    raw: &'a [u8],
+}
+
+/// Decodes as of then, with what is known of the device now.
+fn decode(
+    services: &Services,
+    adapter: &Adapter,
+    first: &str,
+    from: &From<'_>,
+    spoken: impl Fn(Option<&DeviceKey>) -> Option<Arc<Spoken>>,
+) -> Option<(DeviceKey, Arc<Spoken>, Decoded)> {
+    let with = |options: &str, device: Option<(&str, &[u8])>| {
+        let (direction, admission, transport) = (Direction::Uplink, Admission::Welcome, from.transport);
+        let now = services.clock.civil(from.at_ms);
+        let context = Context { now, direction, transport, admission, pending: 0, device, state: &[] };
+        adapter.decode(options, &context, from.raw).ok()
+    };
+    let device = match (with(first, None)?.sender, from.device) {
+        (Some(sender), _) => DeviceKey::new(adapter.realm(), &sender.address).ok()?,
+        (None, device) => device?.clone(),
+    };
+    let spoken = spoken(Some(&device))?;
     let row = services.views.device(&device).ok()?;
     let left_by = row.as_ref().and_then(|row| row.adapter.as_ref()).map(|adapter| adapter.digest);
     let memory = row.map(|row| row.memory.0).unwrap_or_default();
-    let taken_over = services.lifecycle.memory_for(adapter, &profile.options, (left_by, &memory), device.as_str());
+    let taken_over = services.lifecycle.memory_for(adapter, &spoken.options, (left_by, &memory), device.as_str());
     let memory = taken_over.unwrap_or(memory);
-    let decoded = adapter.decode(&profile.options, &context(Some((device.address(), &memory))), &frame.raw).ok()?;
-    let outcome = FrameOutcome::Decoded { messages: decoded.messages, memory: None, duplicate: false, held: false };
-    let (adapter, profile) = (adapter.digest, profile.name.clone());
-    Some(Fact::Redecoded { frame: seq.0, adapter, outcome, device: Some(device), profile })
+    let decoded = with(&spoken.options, Some((device.address(), &memory)))?;
+    Some((device, spoken, decoded))
+}
+
+fn outcome(
+    services: &Services,
+    door: Option<&Arc<Door>>,
+    device: &DeviceKey,
+    decoded: Decoded,
+    at_ms: i64,
+) -> FrameOutcome {
+    let messages = decoded.messages;
+    let read = door.map(|door| relay::read_again(services, door, device, &messages, services.clock.civil(at_ms)));
+    let behind = read.and_then(Result::ok).unwrap_or_default();
+    FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind }
 }

@@ -8,7 +8,7 @@
 
 use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use crate::journal::{CommandFact, CommandStep, Settlement};
+use crate::journal::{CommandFact, CommandStep, Round, Settlement};
 use crate::limits;
 use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -56,6 +56,8 @@ pub struct CommandRow {
     pub settled: Option<Settled>,
     /// Settled, but a report of the device may still say otherwise.
     pub may_be_judged: bool,
+    /// The round of a poll that asked.
+    pub round: Option<Round>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ pub struct Sending {
     pub repeatable: bool,
     pub frames: Vec<HexBytes>,
     pub answer_by_ms: i64,
+    /// The carrier whose session it left in, where it was not the device's own.
+    pub through: Option<DeviceKey>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -190,13 +194,21 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    pub fn apply(&mut self, snapshot: &Snapshot, fact: &CommandFact, seq: Seq, at_ms: i64) -> Result<()> {
+    /// Gives the row as the step leaves it, and its state before.
+    pub fn apply(
+        &mut self,
+        snapshot: &Snapshot,
+        fact: &CommandFact,
+        seq: Seq,
+        at_ms: i64,
+    ) -> Result<(&CommandRow, CommandState)> {
         let row = match self.changed.entry(fact.id) {
             Entry::Occupied(row) => row.into_mut(),
             Entry::Vacant(free) => free.insert(get(snapshot, fact.id)?.unwrap_or_else(|| CommandRow::new(fact, at_ms))),
         };
+        let before = row.state;
         row.apply(&fact.step, seq, at_ms);
-        Ok(())
+        Ok((row, before))
     }
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
@@ -237,6 +249,7 @@ impl CommandRow {
             steps: Vec::new(),
             settled: None,
             may_be_judged: false,
+            round: None,
         }
     }
 
@@ -249,14 +262,24 @@ impl CommandRow {
         let first_settled = matches!(step, CommandStep::Settled { .. }) && self.settled.is_none();
         self.may_be_judged = first_settled && matches!(self.command, Some(Command::Valve(_)));
         let (state, why) = match step {
-            CommandStep::Requested { command, by, note, expires_ms } => {
+            CommandStep::Requested { command, by, note, expires_ms, round } => {
                 self.command = Some(command.clone());
                 self.by.clone_from(by);
                 self.note.clone_from(note);
+                self.round.clone_from(round);
                 (self.requested_ms, self.expires_ms) = (at_ms, *expires_ms);
                 (CommandState::Queued, String::new())
             }
-            CommandStep::Sent { attempt, session, correlation, repeatable, frames, memory: _, answer_by_ms } => {
+            CommandStep::Sent {
+                attempt,
+                session,
+                correlation,
+                repeatable,
+                frames,
+                memory: _,
+                answer_by_ms,
+                through,
+            } => {
                 self.attempts = *attempt;
                 self.sent = Some(Sending {
                     session: *session,
@@ -264,6 +287,7 @@ impl CommandRow {
                     repeatable: *repeatable,
                     frames: frames.clone(),
                     answer_by_ms: *answer_by_ms,
+                    through: through.clone(),
                 });
                 (CommandState::Sent, String::new())
             }

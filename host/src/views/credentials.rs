@@ -104,7 +104,8 @@ impl Fold {
                 | Fact::Forgotten { .. }
                 | Fact::Corrected { .. }
                 | Fact::Registry(_)
-                | Fact::Profile(_) => {}
+                | Fact::Profile(_)
+                | Fact::Poll(_) => {}
             }
         }
         Ok(())

@@ -196,6 +196,10 @@ impl Fold {
         Ok(found)
     }
 
+    pub fn key(&self, slot: Slot) -> &DeviceKey {
+        &self.cache[slot.0].key
+    }
+
     pub fn id(&self, slot: Slot) -> u32 {
         self.cache[slot.0].id
     }

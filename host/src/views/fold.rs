@@ -7,7 +7,8 @@ use super::device_fold::{self, Slot, Status};
 use super::packing::Value;
 use super::store::{Result, Snapshot, ViewError};
 use super::{
-    adapters, commands, credentials, days, devices, events, frames, latest, profiles, quarantine, readings, registry,
+    adapters, commands, credentials, days, devices, events, frames, latest, polls, profiles, quarantine, readings,
+    registry,
 };
 use crate::clock::Clock;
 use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact};
@@ -15,6 +16,7 @@ use crate::limits;
 use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
 use redb::WriteTransaction;
 
+mod behind;
 mod corrections;
 
 /// All views between two commits.
@@ -30,6 +32,7 @@ pub(super) struct Fold {
     latest: latest::Fold,
     frames: frames::Fold,
     registry: registry::Fold,
+    polls: polls::Fold,
     profiles: profiles::Fold,
     clock: Clock,
     /// For frames that were kept aside.
@@ -63,8 +66,9 @@ macro_rules! with_all_tables {
         );
         $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
         $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
-        $call!(credentials::KEYS, credentials::TOKENS);
-        $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS, registry::ENTRIES);
+        $call!(credentials::KEYS, credentials::TOKENS, polls::ROUNDS);
+        $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS);
+        $call!(registry::LINES, registry::ENTRIES);
         $call!(profiles::PROFILES, profiles::BINDINGS, profiles::HISTORY);
     };
 }
@@ -107,6 +111,7 @@ impl Fold {
             latest: latest::Fold::default(),
             frames: frames::Fold::default(),
             registry: registry::Fold::default(),
+            polls: polls::Fold::default(),
             profiles: profiles::Fold::default(),
             clock,
             journal,
@@ -131,6 +136,7 @@ impl Fold {
         self.latest.write(txn)?;
         self.frames.write(txn)?;
         self.registry.write(txn)?;
+        self.polls.write(txn)?;
         self.profiles.write(txn)
     }
 
@@ -139,19 +145,25 @@ impl Fold {
         match &entry.fact {
             Fact::Frame(frame) => self.frame(snapshot, seq, at_ms, frame),
             Fact::Command(fact) => {
-                if let CommandStep::Sent { memory: Some(memory), .. } = &fact.step
-                    && let Some(slot) = self.devices.find(&fact.device)?
-                {
-                    self.devices.set_memory(slot, seq, memory);
+                if let CommandStep::Sent { memory: Some(memory), through, .. } = &fact.step {
+                    // A meter behind a carrier may be asked before it was ever heard.
+                    let slot = match through {
+                        Some(_) => Some(self.devices.ensure(&fact.device)?),
+                        None => self.devices.find(&fact.device)?,
+                    };
+                    if let Some(slot) = slot {
+                        self.devices.set_memory(slot, seq, memory);
+                    }
                 }
-                self.commands.apply(snapshot, fact, seq, at_ms)
+                let (row, before) = self.commands.apply(snapshot, fact, seq, at_ms)?;
+                self.polls.command(snapshot, row, before)
             }
             Fact::Adapter(fact) => {
                 self.adapters.apply(fact, seq, at_ms);
                 Ok(())
             }
-            Fact::Redecoded { frame, adapter, outcome, device, .. } => {
-                self.redecoded(snapshot, seq, Seq(*frame), *adapter, outcome, device.as_ref())
+            Fact::Redecoded { frame, adapter, outcome, device, part, .. } => {
+                self.redecoded(snapshot, seq, (*frame, *part), *adapter, outcome, device.as_ref())
             }
             Fact::Corrected { frame, before, device, outcome, .. } => {
                 self.corrected(seq, (Seq(*frame), *before), device.as_ref(), outcome)
@@ -181,6 +193,7 @@ impl Fold {
                 self.registry.apply(fact, seq, at_ms)?;
                 self.announced(snapshot, fact)
             }
+            Fact::Poll(fact) => self.polls.apply(snapshot, fact, at_ms),
             Fact::Profile(fact) => {
                 self.profiles.apply(fact, seq, at_ms);
                 Ok(())
@@ -209,12 +222,25 @@ impl Fold {
                     row.counts.faults += 1;
                     self.frames.add(self.devices.id(slot), arrival.civil.day(), seq);
                 }
-                self.quarantine.add(snapshot, seq, at_ms, frame, (*kind, detail))
+                let row = quarantine::QuarantineRow {
+                    seq,
+                    part: 0,
+                    frame: seq,
+                    at_ms,
+                    listener: frame.listener.clone(),
+                    peer: frame.peer.clone(),
+                    device: frame.device.clone(),
+                    adapter: frame.adapter.clone(),
+                    kind: *kind,
+                    detail: detail.clone(),
+                    bytes: frame.raw.len(),
+                };
+                self.quarantine.add(snapshot, row)
             }
-            FrameOutcome::Decoded { messages, memory, duplicate, held } => {
+            FrameOutcome::Decoded { messages, memory, duplicate, held, behind } => {
                 let Some(key) = &frame.device else {
                     self.count(arrival, messages);
-                    return Ok(());
+                    return self.behind(snapshot, seq, arrival, frame, &frame.outcome);
                 };
                 let slot = self.devices.ensure(key)?;
                 self.devices.seen(slot, seq, at_ms, frame.adapter.as_ref());
@@ -241,7 +267,11 @@ impl Fold {
                     // The policy lets it in now, without anybody having adopted it.
                     self.release(snapshot, slot)?;
                 }
-                self.messages(slot, arrival, messages)
+                self.messages(slot, arrival, messages)?;
+                if behind.is_empty() {
+                    return Ok(());
+                }
+                self.behind(snapshot, seq, arrival, frame, &frame.outcome)
             }
         }
     }
@@ -263,21 +293,7 @@ impl Fold {
         self.devices.change(slot).counts.held_frames = 0;
         for seq in self.frames.release(snapshot, self.devices.id(slot))? {
             // An entry that the journal has dropped meanwhile cannot be folded any more.
-            let Some(Ok(entry)) = self.journal.get(seq)?.map(|stored| stored.entry) else { continue };
-            let civil = self.clock.civil(entry.at_ms);
-            match &entry.fact {
-                Fact::Frame(FrameFact { adapter, outcome: FrameOutcome::Decoded { messages, .. }, .. }) => {
-                    let adapter = adapter.as_ref().map_or("", |a| &a.name);
-                    self.messages(slot, Arrival { seq, at_ms: entry.at_ms, civil, adapter }, messages)?;
-                }
-                Fact::Redecoded { frame, adapter, outcome: FrameOutcome::Decoded { messages, .. }, .. } => {
-                    let Some(Ok(first)) = self.journal.get(Seq(*frame))?.map(|stored| stored.entry) else { continue };
-                    let (at_ms, civil) = (first.at_ms, self.clock.civil(first.at_ms));
-                    let adapter = self.devices.adapter_name(*adapter).unwrap_or("").to_owned();
-                    self.messages(slot, Arrival { seq: Seq(*frame), at_ms, civil, adapter: &adapter }, messages)?;
-                }
-                _ => {}
-            }
+            self.release_entry(snapshot, slot, seq)?;
         }
         Ok(())
     }
@@ -300,24 +316,25 @@ impl Fold {
         &mut self,
         snapshot: &Snapshot,
         seq: Seq,
-        frame: Seq,
+        place: (u64, u32),
         adapter: Digest,
         outcome: &FrameOutcome,
         device: Option<&DeviceKey>,
     ) -> Result<()> {
         let (messages, memory, held) = match outcome {
             FrameOutcome::Fault { kind, detail } => {
-                return self.quarantine.failed_again(snapshot, frame, adapter, (*kind, detail));
+                return self.quarantine.failed_again(snapshot, place, adapter, (*kind, detail));
             }
             FrameOutcome::Decoded { messages, memory, held, .. } => (messages, memory, *held),
         };
         // Decoded once is decoded: a second attempt at the same frame changes nothing.
-        let Some(row) = self.quarantine.take(snapshot, frame)? else { return Ok(()) };
+        let Some(row) = self.quarantine.take(snapshot, place)? else { return Ok(()) };
+        let frame = row.frame;
         let name = self.devices.adapter_name(adapter).or(row.adapter.as_ref().map(|a| &a.name[..])).unwrap_or("");
         let name = name.to_owned();
         let arrival = Arrival { seq: frame, at_ms: row.at_ms, civil: self.clock.civil(row.at_ms), adapter: &name };
         self.days.day(arrival.civil.day(), &name).redecoded += 1;
-        self.frames.redecode(frame, seq);
+        self.frames.redecode(Seq(place.0), place.1, seq);
         let Some(key) = device.or(row.device.as_ref()) else {
             self.count(arrival, messages);
             return Ok(());
@@ -330,7 +347,9 @@ impl Fold {
             self.hold(slot, arrival, seq);
             return Ok(());
         }
-        self.messages(slot, arrival, messages)
+        self.messages_from(slot, arrival, behind::first_position(place.1), messages)?;
+        let carrier = behind::Carrier { entry: seq, listener: &row.listener, peer: &row.peer, device: Some(key) };
+        self.parts(snapshot, arrival, &carrier, outcome)
     }
 
     fn remember(&mut self, slot: Slot, seq: Seq, memory: Option<&HexBytes>) {
@@ -348,9 +367,14 @@ impl Fold {
 
     /// What a welcome device says.
     fn messages(&mut self, slot: Slot, arrival: Arrival, messages: &[Message]) -> Result<()> {
+        self.messages_from(slot, arrival, 0, messages)
+    }
+
+    /// The same, with the position of the first among all messages of the entry.
+    fn messages_from(&mut self, slot: Slot, arrival: Arrival, first: u32, messages: &[Message]) -> Result<()> {
         let Arrival { seq, at_ms, civil, .. } = arrival;
         self.count(arrival, messages);
-        for (position, message) in (0..).zip(messages) {
+        for (position, message) in (first..).zip(messages) {
             match message {
                 Message::Registration(registration) => {
                     self.devices.set_registration(slot, seq, at_ms, registration)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! frames       u64 = day of reception << 32 | u32 device id   -> seqs as LEB128 differences
 //! held_frames  (u32 device id, u64 seq)                       -> ()
-//! redecoded    u64 seq of the frame                           -> seq of the entry that could read it at last
+//! redecoded    (u64 seq of the frame, u32 part or 0)          -> seq of the entry that could read it at last
 //! ```
 //! Frames that bring nothing but heartbeats are not listed: a device that stays on line would fill its row with them.
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "frames";
 pub(super) const FRAMES: TableDefinition<u64, &[u8]> = TableDefinition::new("frames");
-pub(super) const REDECODED: TableDefinition<u64, u64> = TableDefinition::new("redecoded");
+pub(super) const REDECODED: TableDefinition<(u64, u32), u64> = TableDefinition::new("redecoded");
 pub(super) const HELD: TableDefinition<(u32, u64), ()> = TableDefinition::new("held_frames");
 
 /// Days that one call looks back.
@@ -47,9 +47,9 @@ pub(super) fn list(
     Ok(out)
 }
 
-/// The entry that could read a frame after others could not.
-pub(super) fn redecoded(snapshot: &Snapshot, frame: Seq) -> Result<Option<Seq>> {
-    let found = snapshot.table(REDECODED)?.get(frame.0).map_err(ViewError::store)?;
+/// The entry that could read a frame, or a part of it, after others could not.
+pub(super) fn redecoded(snapshot: &Snapshot, frame: Seq, part: u32) -> Result<Option<Seq>> {
+    let found = snapshot.table(REDECODED)?.get((frame.0, part)).map_err(ViewError::store)?;
     Ok(found.map(|seq| Seq(seq.value())))
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Fold {
     new: Vec<(u64, u64)>,
     /// Device and frame: kept aside, or (false) no longer. Says more than the table.
     held: BTreeMap<(u32, u64), bool>,
-    redecoded: BTreeMap<u64, u64>,
+    redecoded: BTreeMap<(u64, u32), u64>,
 }
 
 impl Fold {
@@ -67,8 +67,8 @@ impl Fold {
         self.new.push((day_key(day, device), seq.0));
     }
 
-    pub fn redecode(&mut self, frame: Seq, by: Seq) {
-        self.redecoded.insert(frame.0, by.0);
+    pub fn redecode(&mut self, frame: Seq, part: u32, by: Seq) {
+        self.redecoded.insert((frame.0, part), by.0);
     }
 
     pub fn hold(&mut self, device: u32, seq: Seq) {

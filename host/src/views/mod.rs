@@ -19,6 +19,7 @@ mod follower;
 mod frames;
 mod latest;
 mod packing;
+mod polls;
 mod profiles;
 mod quarantine;
 mod readings;
@@ -37,6 +38,7 @@ pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing};
 pub use events::EventRow;
 pub use latest::LatestReport;
+pub use polls::RoundRow;
 pub use profiles::{BindingRow, ProfileEvent, ProfileRow};
 pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
 pub use readings::{Reading, ReadingFilter};
@@ -252,9 +254,10 @@ impl Views {
         frames::list(&snapshot, device, before, span, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
-    /// The entry that could read a frame after others could not; `None`: its own entry says all.
-    pub fn redecoded(&self, frame: Seq) -> Result<Option<Seq>, ViewError> {
-        frames::redecoded(&self.read()?, frame)
+    /// The entry that could read a frame (`part` 0), or a part of what was behind its sender, after others could not;
+    /// `None`: its own entry says all.
+    pub fn redecoded(&self, frame: Seq, part: u32) -> Result<Option<Seq>, ViewError> {
+        frames::redecoded(&self.read()?, frame, part)
     }
 
     /// One command.
@@ -349,6 +352,11 @@ impl Views {
     /// What the registry says of a device.
     pub fn record(&self, device: &DeviceKey) -> Result<Option<RegistryRow>, ViewError> {
         self.registry()?.get(device)
+    }
+
+    /// The last rounds of a poll, newest first.
+    pub fn poll_rounds(&self, poll: &str, rows_max: usize) -> Result<Vec<RoundRow>, ViewError> {
+        polls::rounds(&self.read()?, poll, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
     /// All keys, sealed.

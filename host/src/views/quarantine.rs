@@ -1,14 +1,14 @@
 //! Frames that no adapter could decode, kept until one can.
 //!
 //! ```text
-//! quarantine         u64 seq                                -> postcard of QuarantineRow
+//! quarantine         (u64 seq, u32 part or 0)               -> postcard of QuarantineRow
 //! quarantine_counts  (adapter name or empty, fault's name)  -> u64
 //! ```
 //! The bytes stay in the journal; a row tells where and why.
 
 use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use crate::journal::{AdapterRef, FaultKind, FrameFact};
+use crate::journal::{AdapterRef, FaultKind};
 use crate::limits;
 use crate::model::{DeviceKey, Digest, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -16,13 +16,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const VIEW: &str = "quarantine";
-pub(super) const QUARANTINE: TableDefinition<u64, &[u8]> = TableDefinition::new("quarantine");
+pub(super) const QUARANTINE: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("quarantine");
 pub(super) const COUNTS: TableDefinition<(&str, &str), u64> = TableDefinition::new("quarantine_counts");
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct QuarantineRow {
-    /// The frame.
+    /// The entry that has its bytes: of the frame, or of what could read it later.
     pub seq: Seq,
+    /// 0: the frame. Otherwise that part of what the entry says was behind its sender.
+    pub part: u32,
+    /// The frame, and when it came.
+    pub frame: Seq,
     pub at_ms: i64,
     pub listener: String,
     pub peer: String,
@@ -59,8 +63,8 @@ pub(super) fn list(
     rows_max: usize,
 ) -> Result<Page<QuarantineRow>> {
     let start = match after {
-        Some(place) => place.parse::<u64>().map_err(|_| ViewError::Place(place.to_owned()))?.saturating_add(1),
-        None => 0,
+        Some(place) => next_place(place).ok_or_else(|| ViewError::Place(place.to_owned()))?,
+        None => (0, 0),
     };
     let mut page = Page { rows: Vec::new(), next: None };
     let mut last = None;
@@ -71,7 +75,8 @@ pub(super) fn list(
             break;
         }
         let row: QuarantineRow = unpack(VIEW, bytes.value())?;
-        last = Some(seq.value().to_string());
+        let (entry, part) = seq.value();
+        last = Some(format!("{entry}.{part}"));
         let adapter = row.adapter.as_ref().map_or("", |a| &a.name);
         let wanted = filter.adapter.as_ref().is_none_or(|name| name == adapter)
             && filter.listener.as_ref().is_none_or(|name| *name == row.listener)
@@ -99,9 +104,9 @@ pub(super) fn counts(snapshot: &Snapshot) -> Result<Vec<QuarantineCount>> {
 #[derive(Default)]
 pub(super) struct Fold {
     /// Frames in quarantine now.
-    held: BTreeSet<u64>,
+    held: BTreeSet<(u64, u32)>,
     /// `None`: removed.
-    changed: BTreeMap<u64, Option<QuarantineRow>>,
+    changed: BTreeMap<(u64, u32), Option<QuarantineRow>>,
     counts: BTreeMap<(String, &'static str), i64>,
 }
 
@@ -114,29 +119,11 @@ impl Fold {
         Ok(fold)
     }
 
-    pub fn add(
-        &mut self,
-        snapshot: &Snapshot,
-        seq: Seq,
-        at_ms: i64,
-        frame: &FrameFact,
-        (kind, detail): (FaultKind, &str),
-    ) -> Result<()> {
-        let row = QuarantineRow {
-            seq,
-            at_ms,
-            listener: frame.listener.clone(),
-            peer: frame.peer.clone(),
-            device: frame.device.clone(),
-            adapter: frame.adapter.clone(),
-            kind,
-            detail: detail.to_owned(),
-            bytes: frame.raw.len(),
-        };
+    pub fn add(&mut self, snapshot: &Snapshot, row: QuarantineRow) -> Result<()> {
         self.put(row);
         while self.held.len() > limits::QUARANTINE_FRAMES_MAX {
             let Some(oldest) = self.held.first().copied() else { break };
-            self.take(snapshot, Seq(oldest))?;
+            self.take(snapshot, oldest)?;
         }
         Ok(())
     }
@@ -145,11 +132,11 @@ impl Fold {
     pub fn failed_again(
         &mut self,
         snapshot: &Snapshot,
-        seq: Seq,
+        place: (u64, u32),
         digest: Digest,
         (kind, detail): (FaultKind, &str),
     ) -> Result<()> {
-        if let Some(mut row) = self.take(snapshot, seq)? {
+        if let Some(mut row) = self.take(snapshot, place)? {
             if let Some(adapter) = &mut row.adapter {
                 adapter.digest = digest;
             }
@@ -161,24 +148,25 @@ impl Fold {
 
     fn put(&mut self, row: QuarantineRow) {
         *self.counts.entry(count_key(&row)).or_default() += 1;
-        self.held.insert(row.seq.0);
-        self.changed.insert(row.seq.0, Some(row));
+        let place = (row.seq.0, row.part);
+        self.held.insert(place);
+        self.changed.insert(place, Some(row));
     }
 
     /// Removes a frame; `None`: it is not in quarantine.
-    pub fn take(&mut self, snapshot: &Snapshot, seq: Seq) -> Result<Option<QuarantineRow>> {
-        if !self.held.remove(&seq.0) {
+    pub fn take(&mut self, snapshot: &Snapshot, place: (u64, u32)) -> Result<Option<QuarantineRow>> {
+        if !self.held.remove(&place) {
             return Ok(None);
         }
-        let row = match self.changed.remove(&seq.0).flatten() {
+        let row = match self.changed.remove(&place).flatten() {
             Some(row) => row,
-            None => match snapshot.table(QUARANTINE)?.get(seq.0).map_err(ViewError::store)? {
+            None => match snapshot.table(QUARANTINE)?.get(place).map_err(ViewError::store)? {
                 Some(bytes) => unpack(VIEW, bytes.value())?,
                 None => return Err(ViewError::Damaged { view: VIEW }),
             },
         };
         *self.counts.entry(count_key(&row)).or_default() -= 1;
-        self.changed.insert(seq.0, None);
+        self.changed.insert(place, None);
         Ok(Some(row))
     }
 
@@ -204,6 +192,13 @@ impl Fold {
         }
         Ok(())
     }
+}
+
+/// The place after `entry.part`.
+fn next_place(place: &str) -> Option<(u64, u32)> {
+    let (entry, part) = place.split_once('.')?;
+    let (entry, part): (u64, u32) = (entry.parse().ok()?, part.parse().ok()?);
+    Some((entry, part.checked_add(1)?))
 }
 
 fn count_key(row: &QuarantineRow) -> (String, &'static str) {

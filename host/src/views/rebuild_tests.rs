@@ -82,6 +82,7 @@ fn any_outcome() -> impl Strategy<Value = FrameOutcome> {
         memory: memory.map(|byte| HexBytes(vec![byte])),
         duplicate: duplicate == 0,
         held,
+        behind: Vec::new(),
     });
     let bad = prop_oneof![Just(FaultKind::Corrupt), Just(FaultKind::Trap)];
     prop_oneof![3 => good, 1 => bad.prop_map(|kind| FrameOutcome::Fault { kind, detail: "bad".into() })]
@@ -94,7 +95,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             command: Command::Read { scope: ReadScope::Current },
             by: "anna".into(),
             note: String::new(),
-            expires_ms: 1
+            expires_ms: 1,
+            round: None,
         }),
         Just(CommandStep::TimedOut { attempt: 1 }),
         Just(CommandStep::Expired),
@@ -103,7 +105,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         12 => (0..5_u32, any_outcome()).prop_map(|(n, outcome)| frame(&n.to_string(), outcome)),
         2 => (1..40_u64, 0..3_u8, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, digest, outcome, n)| {
-            Fact::Redecoded { frame, adapter: Digest([digest; 32]), outcome, device: n.map(key), profile: String::new() }
+            let (adapter, device, profile) = (Digest([digest; 32]), n.map(key), String::new());
+            Fact::Redecoded { frame, adapter, outcome, device, profile, part: 0 }
         }),
         2 => (1..40_u64, 0..3_u64, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, later, outcome, n)| {
             let adapter = AdapterRef { name: "usp".into(), digest: Digest([1; 32]), profile: String::new() };
@@ -162,6 +165,9 @@ fn any_registry() -> impl Strategy<Value = Fact> {
             district: ["", "West", "East"][district].into(),
             customer: String::new(),
             key_slot: String::new(),
+            line_address: String::new(),
+            baud: None,
+            line_format: String::new(),
         },
     });
     let told = prop::option::weighted(0.3, (1..40_u64, 0..3_i64));

@@ -4,6 +4,7 @@
 //! registry            realm/address              -> postcard of Stored
 //! registry_children   (parent, realm/address)    -> ()
 //! registry_districts  (district, realm/address)  -> (), where a district is said
+//! registry_lines      (parent, line address)     -> realm/address, where it is not the device's own address
 //! registry_entries    u64 seq                    -> (): entries that set something and were not told again since
 //! ```
 //! An import brings rows in any order. A batch is written sorted by key, the last word on a device only, so that
@@ -13,7 +14,7 @@ use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::RegistryFact;
 use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
-use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -21,6 +22,7 @@ pub(super) const VIEW: &str = "registry";
 pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("registry");
 pub(super) const CHILDREN: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_children");
 pub(super) const DISTRICTS: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_districts");
+pub(super) const LINES: TableDefinition<(&str, &str), &str> = TableDefinition::new("registry_lines");
 pub(super) const ENTRIES: TableDefinition<u64, ()> = TableDefinition::new("registry_entries");
 
 /// Rows that one call looks at while it searches; a page may come back with fewer rows than asked for and go on.
@@ -45,6 +47,7 @@ pub struct RegistryFilter {
     pub district: Option<String>,
     pub kind: Option<DeviceKind>,
     pub adapter: Option<String>,
+    pub model: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,11 +62,13 @@ struct Stored<'a> {
 pub struct RegistryNow {
     records: ReadOnlyTable<&'static str, &'static [u8]>,
     children: ReadOnlyTable<(&'static str, &'static str), ()>,
+    lines: ReadOnlyTable<(&'static str, &'static str), &'static str>,
 }
 
 impl RegistryNow {
     pub(super) fn of(snapshot: &Snapshot) -> Result<Self> {
-        Ok(Self { records: snapshot.table(RECORDS)?, children: snapshot.table(CHILDREN)? })
+        let (records, children, lines) = (snapshot.table(RECORDS)?, snapshot.table(CHILDREN)?, snapshot.table(LINES)?);
+        Ok(Self { records, children, lines })
     }
 
     pub fn len(&self) -> Result<u64> {
@@ -83,6 +88,12 @@ impl RegistryNow {
             Some(bytes) => row(device.clone(), bytes.value()).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The device that its carrier calls so, where that is not the device's own address.
+    pub fn called(&self, parent: &DeviceKey, line_address: &str) -> Result<Option<DeviceKey>> {
+        let found = self.lines.get((parent.as_str(), line_address)).map_err(ViewError::store)?;
+        found.map(|device| parsed(device.value())).transpose()
     }
 
     /// Devices behind that one, in the order of their keys.
@@ -216,6 +227,7 @@ impl RegistryFilter {
             && self.district.as_ref().is_none_or(|district| about.district == *district)
             && self.kind.is_none_or(|kind| about.kind == kind)
             && self.adapter.as_ref().is_none_or(|adapter| about.adapter == *adapter)
+            && self.model.as_ref().is_none_or(|model| about.model == *model)
     }
 }
 
@@ -249,6 +261,7 @@ struct Placed {
     bytes: Vec<u8>,
     parent: Option<DeviceKey>,
     district: String,
+    line_address: String,
 }
 
 /// Changes of one index: name, device, whether it belongs there.
@@ -260,7 +273,8 @@ impl Fold {
         for Record { device, about } in &fact.set {
             let bytes =
                 pack(VIEW, &Stored { seq: seq.0, since_ms, by: (&fact.by[..]).into(), about: Cow::Borrowed(about) })?;
-            let placed = Placed { bytes, parent: about.parent.clone(), district: about.district.clone() };
+            let (parent, district) = (about.parent.clone(), about.district.clone());
+            let placed = Placed { bytes, parent, district, line_address: about.line_address.clone() };
             self.words.push(Word { device: device.clone(), seq: seq.0, to: Some(placed) });
         }
         let gone = fact.withdrawn.iter().map(|device| Word { device: device.clone(), seq: seq.0, to: None });
@@ -280,6 +294,7 @@ impl Fold {
         words.sort_by(|a, b| (&a.device, a.seq).cmp(&(&b.device, b.seq)));
         let mut records = txn.open_table(RECORDS).map_err(ViewError::store)?;
         let (mut children, mut districts) = (Marks::new(), Marks::new());
+        let mut lines = txn.open_table(LINES).map_err(ViewError::store)?;
         let mut words = words.into_iter().peekable();
         while let Some(Word { device, to, .. }) = words.next() {
             // Only the last word counts.
@@ -292,8 +307,24 @@ impl Fold {
             };
             let before: Option<Stored<'_>> = before.map(|bytes| unpack(VIEW, bytes.value())).transpose()?;
             let before = before.map(|stored| stored.about.into_owned());
-            let (parent, district) = before.map(|about| (about.parent, about.district)).unwrap_or_default();
-            let (parent_now, district_now) = to.map(|placed| (placed.parent, placed.district)).unwrap_or_default();
+            let (parent, district, line) =
+                before.map(|about| (about.parent, about.district, about.line_address)).unwrap_or_default();
+            let (parent_now, district_now, line_now) =
+                to.map(|placed| (placed.parent, placed.district, placed.line_address)).unwrap_or_default();
+            if !line.is_empty() || !line_now.is_empty() {
+                let place = |parent: &Option<DeviceKey>, line: String| parent.clone().map(|parent| (parent, line));
+                let (was, is) = (place(&parent, line), place(&parent_now, line_now));
+                if let Some((parent, line)) = was.filter(|(_, line)| !line.is_empty()) {
+                    let own = lines.get((parent.as_str(), &line[..])).map_err(ViewError::store)?;
+                    let own = own.is_some_and(|found| found.value() == device.as_str());
+                    if own {
+                        lines.remove((parent.as_str(), &line[..])).map_err(ViewError::store)?;
+                    }
+                }
+                if let Some((parent, line)) = is.filter(|(_, line)| !line.is_empty()) {
+                    lines.insert((parent.as_str(), &line[..]), device.as_str()).map_err(ViewError::store)?;
+                }
+            }
             let name = |parent: Option<DeviceKey>| parent.map(|parent| parent.to_string()).unwrap_or_default();
             mark(&mut children, &device, name(parent), name(parent_now));
             mark(&mut districts, &device, district, district_now);

@@ -76,7 +76,7 @@ pub(super) fn device(address: &str) -> DeviceKey {
 }
 
 pub(super) fn decoded(messages: Vec<Message>) -> FrameOutcome {
-    FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false }
+    FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind: Vec::new() }
 }
 
 pub(super) fn frame(address: &str, outcome: FrameOutcome) -> Fact {
@@ -238,6 +238,7 @@ fn a_frame_from_quarantine_is_decoded_once() {
         outcome,
         device: Some(device("1")),
         profile: String::new(),
+        part: 0,
     };
     let messages = |mantissa| vec![Message::Report(report(Some(Civil(1_000)), vec![register(mantissa)]))];
     station.tell(again(first, decoded(messages(5))));
@@ -375,6 +376,7 @@ fn a_command_is_as_far_as_its_last_step() {
         by: "anna".into(),
         note: String::new(),
         expires_ms: 9,
+        round: None,
     };
     let sent = CommandStep::Sent {
         attempt: 1,
@@ -384,6 +386,7 @@ fn a_command_is_as_far_as_its_last_step() {
         frames: vec![HexBytes(vec![2])],
         memory: Some(HexBytes(vec![9, 9])),
         answer_by_ms: 5,
+        through: None,
     };
     let answer =
         |outcome| CommandStep::Answered { outcome, reason: "because".into(), raw_code: 4, body: AnswerBody::None };

@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const HEADER: &str =
-    "device,kind,manufacturer,model,adapter,profile,parent,protocol,channel,district,customer,key_slot\n";
+const HEADER: &str = "device,kind,manufacturer,model,adapter,profile,parent,protocol,channel,district,customer,key_slot,line_address,baud,line_format\n";
 
 fn chunk(served: &Served, role: Role, how: &str, kind: &str, body: &str) -> (u16, Value) {
     let headers = [("authorization", Some(format!("Bearer {}", token(role)))), ("content-type", Some(kind.to_owned()))];
@@ -109,13 +108,17 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
 fn a_town() -> String {
     let mut text = format!("\u{feff}{}", HEADER.replace('\n', "\r\n"));
     for n in 0..6_000 {
-        let _ =
-            write!(text, "usp/5{n:04},meter,,\"G4, big\",,,usp/6{:02},mbus,{},西城区,K-{n},main\r\n", n % 20, n % 7);
+        let _ = write!(
+            text,
+            "usp/5{n:04},meter,,\"G4, big\",,,usp/6{:02},mbus,{},西城区,K-{n},main,,2400,8E1\r\n",
+            n % 20,
+            n % 7
+        );
     }
     for n in 0..20 {
-        let _ = write!(text, "usp/6{n:02},concentrator,,,,,usp/7,,,西城区,,\r\n");
+        let _ = write!(text, "usp/6{n:02},concentrator,,,,,usp/7,,,西城区,,,,,\r\n");
     }
-    text + "usp/7,dtu,,,,,,,,,,\r\n"
+    text + "usp/7,dtu,,,,,,,,,,,,,\r\n"
 }
 
 #[test]

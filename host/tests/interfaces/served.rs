@@ -153,7 +153,7 @@ pub fn frame(address: &str, messages: Vec<Message>, held: bool) -> Fact {
         device: Some(device(address)),
         adapter: Some(AdapterRef { name: "usp".into(), digest: Digest([7; 32]), profile: String::new() }),
         raw: HexBytes(vec![0x68, 0x16]),
-        outcome: FrameOutcome::Decoded { messages, memory: None, duplicate: false, held },
+        outcome: FrameOutcome::Decoded { messages, memory: None, duplicate: false, held, behind: Vec::new() },
     })
 }
 

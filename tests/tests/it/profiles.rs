@@ -63,6 +63,9 @@ fn register(shop: &Shop, number: u32, profile: &str, model: &str) {
         district: String::new(),
         customer: String::new(),
         key_slot: String::new(),
+        line_address: String::new(),
+        baud: None,
+        line_format: String::new(),
     };
     let set = vec![Record { device: device(number), about }];
     let fact = Fact::Registry(RegistryFact { set, withdrawn: Vec::new(), by: "anna".into(), retold: None });

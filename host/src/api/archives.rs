@@ -1,0 +1,300 @@
+//! Archives of concentrators: read in full and compared with the registry, and made as the registry is.
+
+use super::auth::{Operator, Viewer};
+use super::commands::place;
+use super::errors::{ApiError, ApiResult, Code, ErrorBody};
+use super::moments::instant;
+use super::requests::{Body, Device};
+use super::{look, shown_all, to_the_end};
+use crate::command::archive::{Difference, Progress, Wanted, Wish, compare};
+use crate::command::{Order, Refusal};
+use crate::limits;
+use crate::model::{AnswerBody, ArchiveEntry, Command, DeviceKey};
+use crate::session::Services;
+use crate::views::{CommandRow, CommandState, RegistryFilter};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// How a comparison stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Comparison {
+    pub concentrator: String,
+    /// reading, failed or done.
+    pub state: &'static str,
+    /// Entries that were read so far.
+    pub archived: usize,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// When it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    #[serde(flatten)]
+    pub difference: Option<DifferenceRow>,
+}
+
+/// What differs between archive and registry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DifferenceRow {
+    /// Devices that the registry has behind the concentrator.
+    pub registered: usize,
+    /// In the registry alone.
+    pub missing: Vec<MeterRow>,
+    /// In the archive alone.
+    pub unknown: Vec<EntryRow>,
+    /// In both, and not the same.
+    pub differing: Vec<DifferingRow>,
+}
+
+/// A meter as the registry has it. What is not said is left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeterRow {
+    pub device: String,
+    /// As the concentrator calls it.
+    pub address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baud: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Columns of its record that have to be filled in before it can be added.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsaid: Vec<&'static str>,
+}
+
+/// An entry of the archive.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryRow {
+    pub index: u16,
+    pub address: String,
+    pub protocol: String,
+    pub channel: u8,
+    pub baud: u32,
+    pub format: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DifferingRow {
+    pub registry: MeterRow,
+    pub archive: EntryRow,
+}
+
+/// Which differences shall be ordered away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSync {
+    /// Add what is missing.
+    #[serde(default = "yes")]
+    pub add: bool,
+    /// Change what differs.
+    #[serde(default = "yes")]
+    pub change: bool,
+    /// Remove what the registry does not have behind the concentrator.
+    #[serde(default)]
+    pub remove: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What was ordered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ordered {
+    /// Ask `/commands/{id}` what becomes of them.
+    pub commands: Vec<u64>,
+}
+
+/// Compare a concentrator's archive with the registry
+///
+/// The archive is read with commands, page by page, as soon as the concentrator is there; ask again with GET how far it is.
+#[utoipa::path(post, path = "/archives/{realm}/{address}", tag = "archives", security(("token" = ["operator"])),
+    params(("realm", Path), ("address", Path)),
+    responses((status = 202, body = Comparison), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn begin(
+    Operator(caller): Operator,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+) -> ApiResult<(StatusCode, Json<Comparison>)> {
+    let wanted = key.clone();
+    if look(&services, move |s| s.known(&wanted)).await?.is_none() {
+        return Err(Refusal::UnknownDevice(key.to_string()).into());
+    }
+    if !services.archives.begin(&key) {
+        let why = format!("the archive of {key} is being read already; ask with GET how far it is");
+        return Err(ApiError::new(Code::NameTaken, why));
+    }
+    let (working, concentrator) = (services.clone(), key.clone());
+    tokio::spawn(async move {
+        let progress = match tokio::time::timeout(limits::ARCHIVE_WAIT_MAX, read(&working, &concentrator, &caller.name))
+            .await
+        {
+            Ok(Ok(difference)) => Progress::Done { at_ms: working.clock.now_ms(), difference: Arc::new(difference) },
+            Ok(Err(why)) => Progress::Failed { why },
+            Err(_) => Progress::Failed { why: "the concentrator did not answer in time".into() },
+        };
+        working.archives.tell(&concentrator, progress);
+    });
+    Ok((StatusCode::ACCEPTED, Json(find(&services, &key)?)))
+}
+
+/// How a comparison stands, and what it has found
+#[utoipa::path(get, path = "/archives/{realm}/{address}", tag = "archives", security(("token" = ["viewer"])),
+    params(("realm", Path), ("address", Path)),
+    responses((status = 200, body = Comparison), (status = "4XX", body = ErrorBody)))]
+pub async fn show(
+    _: Viewer,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+) -> ApiResult<Json<Comparison>> {
+    Ok(Json(find(&services, &key)?))
+}
+
+/// Make a concentrator's archive as the registry is
+///
+/// Orders what the last comparison has found. Entries whose record does not say all are left alone.
+#[utoipa::path(post, path = "/archives/{realm}/{address}/sync", tag = "archives", security(("token" = ["operator"])),
+    params(("realm", Path), ("address", Path)), request_body = NewSync,
+    responses((status = 201, body = Ordered), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn sync(
+    Operator(caller): Operator,
+    State(services): State<Arc<Services>>,
+    Device(key): Device,
+    Body(wish): Body<NewSync>,
+) -> ApiResult<(StatusCode, Json<Ordered>)> {
+    let Some(Progress::Done { difference, .. }) = services.archives.of(&key) else {
+        let why = format!("compare the archive of {key} first: POST /api/v1/archives/{key}");
+        return Err(ApiError::new(Code::NotFound, why));
+    };
+    let NewSync { add, change, remove } = wish;
+    let working = services.clone();
+    let commands = to_the_end(async move {
+        let mut commands = Vec::new();
+        for command in difference.orders(Wish { add, change, remove }) {
+            let note = "the archive shall be as the registry is".into();
+            let order = Order { note, ..Order::of(key.clone(), command, &caller.name) };
+            commands.push(place(&working, order).await?);
+        }
+        Ok::<_, Refusal>(commands)
+    })
+    .await??;
+    shown_all(&services).await;
+    Ok((StatusCode::CREATED, Json(Ordered { commands })))
+}
+
+fn find(services: &Services, key: &DeviceKey) -> ApiResult<Comparison> {
+    let progress = services.archives.of(key).ok_or_else(|| {
+        let why =
+            format!("the archive of {key} was not compared since the station started: POST /api/v1/archives/{key}");
+        ApiError::new(Code::NotFound, why)
+    })?;
+    Ok(Comparison::of(key, progress))
+}
+
+/// Reads the whole archive, and compares. The error is for people.
+async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> Result<Difference, String> {
+    let mut archive: Vec<ArchiveEntry> = Vec::new();
+    let mut first = 0;
+    loop {
+        let command = Command::ArchiveList { first, count: limits::ARCHIVE_ENTRIES_PER_COMMAND };
+        let order = Order {
+            note: "read to be compared with the registry".into(),
+            expires: Some(limits::ARCHIVE_WAIT_MAX),
+            ..Order::of(concentrator.clone(), command, by)
+        };
+        let id = place(services, order).await.map_err(|refusal| refusal.to_string())?;
+        let row = ended(services, id).await?;
+        let page = row.answer.map(|answer| answer.body).filter(|_| row.state == CommandState::Done);
+        let Some(AnswerBody::Archive { total, entries }) = page else {
+            return Err(format!("command {id} ended as {}: {}", row.state, row.why));
+        };
+        let last = entries.last().map(|entry| entry.index);
+        archive.extend(entries);
+        services.archives.tell(concentrator, Progress::Reading { entries: archive.len() });
+        let all = archive.len() >= total as usize || archive.len() >= limits::ARCHIVE_ENTRIES_MAX;
+        match last.and_then(|last| last.checked_add(1)).filter(|next| *next > first && !all) {
+            Some(next) => first = next,
+            None => break,
+        }
+    }
+    let (working, parent) = (services.clone(), concentrator.clone());
+    let registry = tokio::task::spawn_blocking(move || behind(&working, parent)).await.map_err(|e| e.to_string())??;
+    Ok(compare(&archive, registry))
+}
+
+/// Waits for the end of a command.
+async fn ended(services: &Arc<Services>, id: u64) -> Result<CommandRow, String> {
+    let mut cursor = services.views.watch();
+    loop {
+        let asking = services.clone();
+        let row = tokio::task::spawn_blocking(move || asking.views.command(id));
+        let row = row.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        if let Some(row) = row.filter(|row| row.state.is_final() || row.state == CommandState::Unconfirmed) {
+            return Ok(row);
+        }
+        cursor.changed().await.map_err(|_| "the station stops".to_owned())?;
+    }
+}
+
+fn behind(services: &Services, parent: DeviceKey) -> Result<Vec<Wanted>, String> {
+    let filter = RegistryFilter { parent: Some(parent), ..RegistryFilter::default() };
+    let (mut wanted, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = services.views.records(&filter, after.as_deref(), limits::PAGE_ROWS_MAX);
+        let page = page.map_err(|error| error.to_string())?;
+        wanted.extend(page.rows.into_iter().map(|row| Wanted::of(row.record)));
+        after = page.next;
+        if after.is_none() || wanted.len() >= limits::ARCHIVE_ENTRIES_MAX {
+            return Ok(wanted);
+        }
+    }
+}
+
+impl Comparison {
+    fn of(concentrator: &DeviceKey, progress: Progress) -> Self {
+        let (state, archived, why, at_ms, difference) = match progress {
+            Progress::Reading { entries } => ("reading", entries, String::new(), None, None),
+            Progress::Failed { why } => ("failed", 0, why, None, None),
+            Progress::Done { at_ms, difference } => {
+                ("done", difference.archived, String::new(), Some(at_ms), Some(DifferenceRow::from(&*difference)))
+            }
+        };
+        let (concentrator, at) = (concentrator.to_string(), at_ms.map(instant));
+        Self { concentrator, state, archived, why, at, difference }
+    }
+}
+
+impl From<&Difference> for DifferenceRow {
+    fn from(found: &Difference) -> Self {
+        let differing = found.differing.iter();
+        Self {
+            registered: found.registered,
+            missing: found.missing.iter().map(MeterRow::from).collect(),
+            unknown: found.unknown.iter().map(EntryRow::from).collect(),
+            differing: differing
+                .map(|(registry, archive)| DifferingRow { registry: registry.into(), archive: archive.into() })
+                .collect(),
+        }
+    }
+}
+
+impl From<&Wanted> for MeterRow {
+    fn from(wanted: &Wanted) -> Self {
+        let unsaid = wanted.unsaid();
+        let Wanted { device, address, protocol, channel, baud, format } = wanted.clone();
+        Self { device: device.to_string(), address, protocol, channel, baud, format, unsaid }
+    }
+}
+
+impl From<&ArchiveEntry> for EntryRow {
+    fn from(entry: &ArchiveEntry) -> Self {
+        let ArchiveEntry { index, address, protocol, channel, baud, format } = entry.clone();
+        Self { index, address, protocol, channel, baud, format }
+    }
+}

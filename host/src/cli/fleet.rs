@@ -1,0 +1,119 @@
+//! `polymeter fleet`: what concentrators think of the fleet, against what the registry says.
+
+use super::client::{Access, Client, escape};
+use super::output::{Columns, Output, line, note};
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Subcommand, Debug)]
+pub enum FleetCommand {
+    /// Compare a concentrator's archive with the registry
+    ///
+    /// Reads the archive in full, page by page, once the concentrator is on line. Exit code 1 when anything differs.
+    Diff {
+        /// realm/address, such as usp/50009900000001
+        concentrator: String,
+    },
+    /// Make a concentrator's archive as the registry is: add what is missing, change what differs
+    Sync {
+        concentrator: String,
+        /// Also remove what the registry does not have behind it
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+const ROWS: Columns<'_> = &[
+    ("WHAT", "/what"),
+    ("DEVICE", "/device"),
+    ("ADDRESS", "/address"),
+    ("INDEX", "/index"),
+    ("PROTOCOL", "/protocol"),
+    ("CHANNEL", "/channel"),
+    ("BAUD", "/baud"),
+    ("FORMAT", "/format"),
+    ("UNSAID", "/unsaid"),
+];
+
+pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
+    let client = access.remote.connect()?;
+    let output = access.output;
+    match command {
+        FleetCommand::Diff { concentrator } => {
+            let found = compare(&client, &concentrator)?;
+            show(output, &found)?;
+            if differences(&found) > 0 {
+                bail!("the archive of {concentrator} is not as the registry; see `polymeter fleet sync --help`");
+            }
+            Ok(())
+        }
+        FleetCommand::Sync { concentrator, remove } => {
+            let found = compare(&client, &concentrator)?;
+            if !output.json {
+                show(output, &found)?;
+            }
+            let ordered = client.post(&format!("{}/sync", path(&concentrator)?), &json!({"remove": remove}))?;
+            let count = ordered.get("commands").and_then(Value::as_array).map_or(0, Vec::len);
+            output.done(&format!("{count} commands wait for {concentrator}"), &ordered)
+        }
+    }
+}
+
+fn path(concentrator: &str) -> Result<String> {
+    let key: crate::model::DeviceKey = concentrator.parse()?;
+    Ok(format!("archives/{}/{}", escape(key.realm()), escape(key.address())))
+}
+
+/// Follows a comparison to its end.
+fn compare(client: &Client, concentrator: &str) -> Result<Value> {
+    let path = path(concentrator)?;
+    client.post(&path, &json!({}))?;
+    let mut told = 0;
+    loop {
+        let found = client.get(&path)?;
+        let entries = found.get("archived").and_then(Value::as_u64).unwrap_or_default();
+        match found.get("state").and_then(Value::as_str) {
+            Some("done") => return Ok(found),
+            Some("failed") => bail!("{}", found.get("why").and_then(Value::as_str).unwrap_or("it failed")),
+            _ if entries > told => note(&format!("{entries} entries read")),
+            _ => {}
+        }
+        told = told.max(entries);
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+fn list<'a>(found: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    found.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn differences(found: &Value) -> usize {
+    ["missing", "unknown", "differing"].into_iter().map(|name| list(found, name).count()).sum()
+}
+
+fn show(output: Output, found: &Value) -> Result<()> {
+    if output.json {
+        return output.object(&[], found);
+    }
+    let number = |name: &str| found.get(name).and_then(Value::as_u64).unwrap_or_default();
+    line(&format!("{} in the archive, {} in the registry", number("archived"), number("registered")))?;
+    let named = |what: &str, row: &Value| {
+        let mut row = row.clone();
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert("what".into(), what.into());
+        }
+        row
+    };
+    let missing = list(found, "missing").map(|row| named("only in the registry", row));
+    let unknown = list(found, "unknown").map(|row| named("only in the archive", row));
+    let differing = list(found, "differing").flat_map(|pair| {
+        let side = |name: &str, what: &str| named(what, pair.get(name).unwrap_or(&Value::Null));
+        [side("registry", "differs: registry"), side("archive", "differs: archive")]
+    });
+    let rows: Vec<_> = missing.chain(unknown).chain(differing).map(Ok).collect();
+    if rows.is_empty() { Ok(()) } else { output.rows(ROWS, rows.into_iter()) }
+}

@@ -1,0 +1,205 @@
+//! A frame that concerns somebody behind its sender: its parts, which questions it answers, what follows them, and what is asked
+//! next, all durable together before anything leaves.
+
+use super::inward::{Ear, Heard, Told};
+use super::outward::{Leaving, sent_unanswered};
+use super::{Behind, Remembered};
+use crate::adapter::Decoded;
+use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
+use crate::limits::CARRIER_BUSY_PAUSE;
+use crate::model::{AnswerBody, Message, Outcome};
+use crate::session::conversation::Conversation;
+use crate::session::cutting::Chosen;
+use crate::session::exchange::valve_states;
+use crate::session::machine::{Closing, Input};
+use std::time::Duration;
+
+impl Conversation {
+    /// Whether a frame concerns anybody but its sender.
+    pub(in crate::session) fn concerns_others(&self, decoded: &Decoded) -> bool {
+        self.present.is_some()
+            && (self.behind.as_ref().is_some_and(|behind| !behind.errands.is_empty())
+                || decoded.messages.iter().any(|message| matches!(message, Message::Relayed(_))))
+    }
+
+    /// The story of `on_frame`, from the second chapter on.
+    pub(in crate::session) async fn on_carrying(
+        &mut self,
+        with: &Chosen,
+        frame: Vec<u8>,
+        decoded: Decoded,
+    ) -> Result<(), Closing> {
+        let facts = self.frame_facts(with, &decoded);
+        let mut behind = self.behind.take().unwrap_or_default();
+        let had = !behind.errands.is_empty();
+        let kept = self.keep_carrying(&mut behind, with, frame, decoded).await;
+        let (has, waits) = (!behind.errands.is_empty(), behind.next_moment_ms());
+        self.behind = Some(behind);
+        let answered = kept?;
+        self.feed(Input::Frame(facts)).await?;
+        if answered {
+            self.in_hand = None;
+            self.feed(Input::CommandAnswered).await?;
+        } else if let Some(at_ms) = waits.filter(|_| has) {
+            let within = Duration::from_millis((at_ms - self.services.clock.now_ms()).max(1) as u64);
+            self.feed(Input::CommandSent { answer_within: Some(within) }).await?;
+        } else if had {
+            self.feed(Input::CommandAnswered).await?;
+        }
+        self.flush().await
+    }
+
+    /// Makes the frame durable with all that follows from it; tells whether it answers the carrier's own command in hand.
+    async fn keep_carrying(
+        &mut self,
+        behind: &mut Behind,
+        with: &Chosen,
+        frame: Vec<u8>,
+        decoded: Decoded,
+    ) -> Result<bool, Closing> {
+        // 1. Which of the carrier's own commands does it answer?
+        let mut steps = self.answered(&decoded);
+        let answered = self.in_hand.is_some_and(|id| steps.iter().any(|step| step.id == id));
+        let valves = valve_states(&decoded);
+        let had = !behind.errands.is_empty();
+        self.hear_model(&decoded.messages);
+        let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
+        let memory = self.memory_to_keep(memory);
+        if let Some(state) = state {
+            self.state = state;
+        }
+        if let (Some(memory), Some(present)) = (&memory, &mut self.present) {
+            present.memory.clone_from(memory);
+        }
+        // 2. Who behind it says what?
+        let (parts, heard) =
+            if duplicate || self.is_refused() { (Vec::new(), Heard::default()) } else { self.hear(behind, &messages)? };
+        // 3. What follows, and what is asked next.
+        steps.extend(heard.steps.iter().cloned());
+        let mut leaving = Leaving::default();
+        for (id, told) in heard.told {
+            steps.extend(self.proceed(behind, id, told, &mut leaving));
+        }
+        for (route, words) in heard.unasked {
+            self.answer_unasked(behind, route, words, &mut leaving);
+        }
+        if had {
+            self.ask(behind, &mut leaving);
+        }
+        // 4. Durable, all of it.
+        let mut outcome = self.outcome(messages, memory.as_deref(), duplicate);
+        if let FrameOutcome::Decoded { behind, .. } = &mut outcome {
+            *behind = parts;
+        }
+        let mut entries = vec![Fact::Frame(self.entry(frame, Some(with), outcome))];
+        entries.extend(steps.iter().cloned().map(Fact::Command));
+        entries.append(&mut leaving.facts);
+        entries.extend(leaving.steps.iter().cloned().map(Fact::Command));
+        let (seq, last) = match self.services.commit_span(entries).await {
+            Ok(span) => span,
+            Err(error) => {
+                tracing::warn!(peer = %self.peer, %error, "not acknowledged: the journal cannot be written");
+                leaving.steps.iter().for_each(|step| self.services.desk.put_back(step.id));
+                return Err(Closing::StoreFailing);
+            }
+        };
+        self.services.settle(&steps);
+        self.count(with, duplicate, &heard.frames, &heard.faults);
+        // 5. Only now does it count for anybody else.
+        if let (Some(memory), Some(present)) = (memory, &self.present) {
+            self.services.registry.remember(&present.device, seq, &memory, Some(with.adapter.digest));
+        }
+        for Remembered { device, memory, by } in heard.memories {
+            self.services.registry.remember(&device, seq, &memory, by);
+            if let Some(sub) = behind.subs.get(&device) {
+                sub.ahead = false;
+            }
+        }
+        self.out.extend(reply.unwrap_or_default());
+        self.has_left(behind, leaving, last);
+        self.weigh(&valves, seq).await?;
+        for (device, valve) in &heard.valves {
+            let steps = self.services.desk.weighed(device, valve, seq.0);
+            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+        }
+        Ok(answered)
+    }
+
+    fn hear(&self, behind: &mut Behind, messages: &[Message]) -> Result<(Vec<crate::journal::Part>, Heard), Closing> {
+        let Some(carrier) = self.present.as_ref().map(|present| present.device.clone()) else {
+            return Ok(Default::default());
+        };
+        let now = self.services.clock.civil(self.services.clock.now_ms());
+        let Behind { subs, errands, .. } = behind;
+        let mut ear = Ear::new(&self.services, &self.door, subs, errands, now);
+        match ear.hear(&carrier, messages, 0) {
+            Ok(parts) => Ok((parts, ear.heard)),
+            Err(error) => {
+                tracing::warn!(%carrier, %error, "not served: the views cannot be read");
+                Err(Closing::StoreFailing)
+            }
+        }
+    }
+
+    fn count(
+        &self,
+        with: &Chosen,
+        duplicate: bool,
+        frames: &[(std::sync::Arc<str>, bool)],
+        faults: &[(String, FaultKind)],
+    ) {
+        let metrics = &self.services.metrics;
+        if self.is_refused() {
+            metrics.fault(with.adapter.name(), FaultKind::Refused);
+        } else {
+            metrics.frame(with.adapter.shared_name(), duplicate);
+        }
+        frames.iter().for_each(|(name, duplicate)| metrics.frame(name, *duplicate));
+        faults.iter().for_each(|(name, kind)| metrics.fault(name, *kind));
+    }
+
+    /// What becomes of a question after what a frame told of it.
+    fn proceed(&mut self, behind: &mut Behind, id: u64, told: Told, leaving: &mut Leaving) -> Vec<CommandFact> {
+        let now_ms = self.services.clock.now_ms();
+        let Some(errand) = behind.errands.iter_mut().find(|errand| errand.id == id) else { return Vec::new() };
+        let (device, session) = (errand.device.clone(), self.id.0);
+        let waits = !errand.correlation.is_empty();
+        if told.answered {
+            behind.end(id, now_ms);
+            return Vec::new();
+        }
+        let carried = matches!(&told.carrier, Some((Outcome::Done | Outcome::AlreadyDone, ..)));
+        let next =
+            told.reply.or_else(|| if told.spoke || (carried && !waits) { errand.rest.pop_front() } else { None });
+        let step = |step| vec![CommandFact { id, device: device.clone(), step }];
+        let ended = match (next, told.carrier) {
+            (Some(frame), _) => match self.next_leg(behind, id, frame, leaving) {
+                Ok(()) => return Vec::new(),
+                Err(why) => {
+                    tracing::debug!(%device, why, "a question to a device behind cannot go on");
+                    self.services.desk.given_up(&device, session)
+                }
+            },
+            // More of the answer comes by itself.
+            (None, _) if told.more => return Vec::new(),
+            (None, None | Some((Outcome::Accepted, ..))) => return Vec::new(),
+            (None, Some((Outcome::Done | Outcome::AlreadyDone, ..))) if !waits => {
+                step(sent_unanswered("sent; this protocol does not answer it"))
+            }
+            (None, Some((Outcome::Busy, reason, raw_code))) => {
+                let channel = behind.errands.iter().find(|errand| errand.id == id).and_then(|errand| errand.channel);
+                behind.resting.push((channel, now_ms + CARRIER_BUSY_PAUSE.as_millis() as i64));
+                self.services.desk.turned_away(id, &reason, raw_code).into_iter().collect()
+            }
+            // The carrier did not even try: nothing was executed.
+            (
+                None,
+                Some((outcome @ (Outcome::Refused | Outcome::Unsupported | Outcome::Expired), reason, raw_code)),
+            ) => step(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }),
+            // It tried, and nothing came back that answers.
+            (None, Some(_)) => self.services.desk.given_up(&device, session),
+        };
+        behind.end(id, now_ms);
+        ended
+    }
+}

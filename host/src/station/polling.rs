@@ -1,0 +1,215 @@
+//! Polls: the station asks, meters answer. A round asks every device that its poll selects, in the order of keys, with commands
+//! that name the round, so that a restart goes on behind the last device that was asked and asks nobody twice.
+//!
+//! Whose turn it is on a line, pauses and repetitions are the desk's; a round only orders as much as may wait.
+
+use crate::command::{Order, Refusal, Way};
+use crate::config::Poll;
+use crate::journal::{CommandFact, Fact, PollFact, PollStep, Round};
+use crate::limits;
+use crate::model::{Civil, DeviceKey};
+use crate::session::Services;
+use crate::session::relay::way_to;
+use crate::views::ViewError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Looks after one poll until the station stops.
+pub(super) async fn hold(services: Arc<Services>, poll: Poll, mut stopped: watch::Receiver<bool>) {
+    let mut keeper = Keeper { services, poll, running: None, handled: None };
+    let mut clock = tokio::time::interval(limits::POLL_LOOK_EVERY);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut resumed = false;
+    loop {
+        tokio::select! {
+            _ = clock.tick() => {}
+            () = keeper.services.wishes.made() => {}
+            _ = stopped.changed() => return,
+        }
+        let done = if resumed { keeper.look().await } else { keeper.resume().await };
+        match done {
+            Ok(()) => resumed = true,
+            // It is tried again at the next look.
+            Err(error) => tracing::warn!(poll = keeper.poll.name, error, "a round cannot go on"),
+        }
+    }
+}
+
+struct Keeper {
+    services: Arc<Services>,
+    poll: Poll,
+    running: Option<Running>,
+    /// The last round that was held or skipped.
+    handled: Option<Civil>,
+}
+
+#[derive(Clone)]
+struct Running {
+    round: Round,
+    expires_ms: i64,
+    /// The place in the registry behind which it goes on.
+    after: Option<String>,
+    asked_all: bool,
+}
+
+/// Commands that were proposed, and where the next ones begin.
+struct Batch {
+    orders: Vec<(CommandFact, Way)>,
+    next: Option<String>,
+}
+
+impl Keeper {
+    /// Where the last station left it.
+    async fn resume(&mut self) -> Result<(), String> {
+        let (services, name) = (self.services.clone(), self.poll.name.clone());
+        let rounds = blocking(move || services.views.poll_rounds(&name, 1)).await?;
+        if let Some(last) = rounds.first() {
+            self.handled = Some(last.due);
+            if let (Some(begun_ms), None) = (last.told.begun_ms, last.told.asked_all_ms) {
+                let round = Round { poll: self.poll.name.clone(), due: last.due };
+                let expires_ms = begun_ms + self.poll.deadline.as_millis() as i64;
+                let after = last.told.last.as_ref().map(ToString::to_string);
+                self.running = Some(Running { round, expires_ms, after, asked_all: false });
+            } else if self.services.desk.of_poll(&self.poll.name) > 0 {
+                let round = Round { poll: self.poll.name.clone(), due: last.due };
+                self.running = Some(Running { round, expires_ms: i64::MAX, after: None, asked_all: true });
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), String> {
+        if self.running.as_ref().is_some_and(|running| !running.asked_all) {
+            self.ask().await?;
+        }
+        if self.running.as_ref().is_some_and(|running| running.asked_all)
+            && self.services.desk.of_poll(&self.poll.name) == 0
+        {
+            self.running = None;
+        }
+        let now_ms = self.services.clock.now_ms();
+        let now = self.services.clock.civil(now_ms);
+        let due = self.poll.schedule.last_due(now);
+        if self.handled.is_none_or(|handled| due > handled) {
+            let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
+            if late >= self.poll.deadline {
+                self.handled = Some(due);
+            } else if let Some(running) = &self.running {
+                let why = format!("the round of {} is not over", running.round.due);
+                self.skip(due, why).await?;
+            } else {
+                self.begin(due, now_ms + self.poll.deadline.saturating_sub(late).as_millis() as i64, String::new())
+                    .await?;
+            }
+        }
+        if self.running.is_none()
+            && let Some(by) = self.services.wishes.take(&self.poll.name)
+        {
+            self.begin(now, now_ms + self.poll.deadline.as_millis() as i64, by).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, due: Civil, expires_ms: i64, by: String) -> Result<(), String> {
+        let round = Round { poll: self.poll.name.clone(), due };
+        self.tell(&round, PollStep::Begun { by }).await?;
+        self.services.metrics.poll_round(&self.poll.name, "begun");
+        self.handled = self.handled.max(Some(due));
+        self.running = Some(Running { round, expires_ms, after: None, asked_all: false });
+        self.ask().await
+    }
+
+    async fn skip(&mut self, due: Civil, why: String) -> Result<(), String> {
+        tracing::warn!(poll = self.poll.name, %due, why, "a round is not held");
+        self.tell(&Round { poll: self.poll.name.clone(), due }, PollStep::Skipped { why }).await?;
+        self.services.metrics.poll_round(&self.poll.name, "skipped");
+        self.handled = Some(due);
+        Ok(())
+    }
+
+    async fn tell(&self, round: &Round, step: PollStep) -> Result<(), String> {
+        let fact = Fact::Poll(PollFact { round: round.clone(), step });
+        self.services.commit(vec![fact]).await.map(drop)
+    }
+
+    /// Orders as much as may wait.
+    async fn ask(&mut self) -> Result<(), String> {
+        while let Some(running) = self.running.clone().filter(|running| !running.asked_all) {
+            let room = limits::POLL_WAITING_MAX.saturating_sub(self.services.desk.of_poll(&self.poll.name));
+            if room == 0 {
+                return Ok(());
+            }
+            if self.services.clock.now_ms() < running.expires_ms {
+                let (services, poll, wanted) = (self.services.clone(), self.poll.clone(), running.clone());
+                let rows_max = room.min(limits::POLL_BATCH);
+                let batch = blocking(move || propose(&services, &poll, &wanted, rows_max)).await?;
+                self.order(batch.orders).await?;
+                if let Some(running) = &mut self.running
+                    && batch.next.is_some()
+                {
+                    running.after = batch.next;
+                    continue;
+                }
+            }
+            self.tell(&running.round, PollStep::Asked).await?;
+            if let Some(running) = &mut self.running {
+                running.asked_all = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a batch durable as a whole, and rings.
+    async fn order(&self, orders: Vec<(CommandFact, Way)>) -> Result<(), String> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        let facts = orders.iter().map(|(fact, _)| Fact::Command(fact.clone())).collect();
+        if let Err(why) = self.services.commit(facts).await {
+            orders.iter().for_each(|(fact, _)| self.services.desk.withdraw(fact.id));
+            return Err(why);
+        }
+        for (fact, way) in &orders {
+            self.services.settle(std::slice::from_ref(fact));
+            self.services.ring(&fact.device, way);
+        }
+        Ok(())
+    }
+}
+
+/// The next devices of a round, and what to ask of them. Who still has a question of an earlier round is passed over.
+fn propose(services: &Services, poll: &Poll, running: &Running, rows_max: usize) -> Result<Batch, ViewError> {
+    let page = services.views.records(&poll.devices, running.after.as_deref(), rows_max)?;
+    let registry = services.views.registry()?;
+    let now_ms = services.clock.now_ms();
+    let expires = Duration::from_millis((running.expires_ms - now_ms).max(1_000) as u64);
+    let mut orders = Vec::with_capacity(page.rows.len());
+    for row in page.rows {
+        let device: DeviceKey = row.record.device;
+        if services.desk.polls(&poll.name, &device) {
+            continue;
+        }
+        let way = way_to(&registry, &device)?;
+        let order = Order {
+            note: format!("round of {}", running.round.due),
+            expires: Some(expires),
+            way: way.clone(),
+            round: Some(running.round.clone()),
+            manner: poll.manner(),
+            ..Order::of(device.clone(), poll.what.command(running.round.due), &format!("poll {}", poll.name))
+        };
+        match services.desk.propose(order, services.known(&device)?, now_ms, &services.clock) {
+            Ok(fact) => orders.push((fact, way)),
+            Err(Refusal::Store(why)) => return Err(ViewError::Store(why)),
+            Err(refusal) => tracing::debug!(poll = poll.name, %device, %refusal, "not asked"),
+        }
+    }
+    Ok(Batch { orders, next: page.next })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
