@@ -1,5 +1,6 @@
 //! Polymeter, the station: modules in layer order, lowest first. Nothing below reaches up.
 
+pub mod background;
 pub mod clock;
 pub mod limits;
 #[macro_use]

@@ -228,6 +228,11 @@ pub const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 pub const BUDGET_CPU_TIME: Duration = Duration::from_secs(1);
 pub const BUDGET_SOURCES_MIN: u32 = 3;
 pub const BUDGET_CPU_TIME_A_FRAME: Duration = Duration::from_millis(1);
+/// A call that takes so much processor time beyond its first interruption makes its device a suspect; how many of them are
+/// remembered, and how many calls of theirs wait for their turn.
+pub const SUSPECT_CPU_TIME: Duration = EPOCH_TICK;
+pub const SUSPECTS_MAX: usize = 10_000;
+pub const PENALTY_QUEUE_MAX: usize = 64;
 /// Devices of one version whose long calls are told apart.
 pub const BUDGET_SOURCES_KEPT_MAX: usize = 64;
 /// Differences that are told of one frame, kinds of them that a review tells apart, and examples of each.

@@ -5,11 +5,14 @@
 //! machine, as separate processes. Ratios of one run are what counts: absolute figures are the machine's.
 
 mod decode;
+mod hostile;
 mod idle;
 mod load;
 mod null;
+mod opening;
 mod process;
 mod reopen;
+mod swap;
 mod table;
 mod telegrams;
 
@@ -26,7 +29,7 @@ fn main() -> anyhow::Result<()> {
         ["null", data] => null::run(&PathBuf::from(data)),
         ["load", rest @ ..] => load::run(rest),
         ["idle", rest @ ..] => idle::hold(rest),
-        [] | ["all"] => all(&["a", "b", "c", "d", "e"]),
+        [] | ["all"] => all(&["a", "b", "c", "d", "e", "f", "g", "h"]),
         parts => all(parts),
     }
 }
@@ -40,7 +43,10 @@ fn all(parts: &[&str]) -> anyhow::Result<()> {
             "c" => decode::compare(&mut table)?,
             "d" => idle::memory(&mut table)?,
             "e" => reopen::after_a_kill(&mut table)?,
-            other => anyhow::bail!("no benchmark `{other}`; there are a, b, c, d and e"),
+            "f" => swap::under_load(&mut table)?,
+            "g" => hostile::beside_others(&mut table)?,
+            "h" => opening::with_many_adapters(&mut table)?,
+            other => anyhow::bail!("no benchmark `{other}`; there are a to h"),
         }
     }
     table.finish()

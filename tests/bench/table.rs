@@ -20,6 +20,7 @@ struct Row {
 pub enum Bound {
     ValueAtMost(f64),
     RatioAtLeast(f64),
+    RatioAtMost(f64),
 }
 
 impl Table {
@@ -58,6 +59,7 @@ impl Row {
         let (text, met) = match self.bound {
             None => return String::new(),
             Some(Bound::ValueAtMost(most)) => (format!("<= {most}"), self.value <= most),
+            Some(Bound::RatioAtMost(most)) => (format!("ratio <= {most}"), self.ratio.is_some_and(|r| r <= most)),
             Some(Bound::RatioAtLeast(least)) => (format!("ratio >= {least}"), self.ratio.is_some_and(|r| r >= least)),
         };
         format!("{text} {}", if met { "ok" } else { "MISSED" })
@@ -67,6 +69,7 @@ impl Row {
         let (bound, of) = match self.bound {
             None => (Value::Null, Value::Null),
             Some(Bound::ValueAtMost(most)) => (json!(most), json!("value at most")),
+            Some(Bound::RatioAtMost(most)) => (json!(most), json!("ratio at most")),
             Some(Bound::RatioAtLeast(least)) => (json!(least), json!("ratio at least")),
         };
         json!({

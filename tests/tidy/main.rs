@@ -89,7 +89,7 @@ fn modules_keep_to_their_own() {
 
 /// Layers of the host, lowest first; a module uses only what stands before it.
 const LAYERS: [&[&str]; 8] = [
-    &["clock", "limits", "model"],
+    &["background", "clock", "limits", "model"],
     &["journal"],
     &["adapter", "link", "views"],
     &["lifecycle"],

@@ -38,6 +38,24 @@ pub fn with_manifest(component: &[u8], edit: impl FnOnce(&mut Value)) -> Result<
     Ok(edition)
 }
 
+/// The same without a custom section of that name.
+pub fn without(component: &[u8], name: &str) -> Result<Vec<u8>> {
+    let mut edition = component.get(..HEADER_BYTES).context("no component")?.to_vec();
+    let mut at = HEADER_BYTES;
+    while at < component.len() {
+        let start = at;
+        let id = component[at];
+        at += 1;
+        let length = leb128(component, &mut at)?;
+        let end = at.checked_add(length).filter(|end| *end <= component.len()).context("a section that never ends")?;
+        if id != 0 || custom(&component[at..end]).is_none_or(|(found, _)| found != name) {
+            edition.extend_from_slice(&component[start..end]);
+        }
+        at = end;
+    }
+    Ok(edition)
+}
+
 /// The version that a file says it has.
 pub fn version(component: &[u8]) -> Result<String> {
     let mut at = HEADER_BYTES;

@@ -3,6 +3,7 @@
 //! A file holds `tag (32) ‖ code`; the tag is HMAC-SHA256 over name and code under a secret that never leaves the
 //! directory (mode 0600, owned by us). Whatever fails a check is compiled again: a cache can be lost, never obeyed.
 
+use crate::background;
 use crate::limits::{CACHED_CODE_BYTES_MAX, CACHED_CODE_FILES_MAX};
 use crate::model::Digest;
 use cap_std::fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
@@ -40,19 +41,24 @@ impl Cache {
     }
 
     pub(super) fn component(&self, engine: &Engine, digest: &Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let Some(shelf) = &self.0 else { return Component::new(engine, bytes) };
+        let Some(shelf) = &self.0 else { return compile(engine, bytes) };
         let name = name(engine, digest);
         if let Some(code) = shelf.read(&name)
             && let Ok(component) = revive(engine, &code)
         {
             return Ok(component);
         }
-        let component = Component::new(engine, bytes)?;
+        let component = compile(engine, bytes)?;
         if let Err(error) = shelf.write(&name, &component.serialize()?) {
             tracing::warn!(%error, "cannot keep compiled code; it will be compiled again at the next start");
         }
         Ok(component)
     }
+}
+
+/// Takes long, and nobody who serves devices shall wait for it.
+fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    background::wait_for("adapter-compiler", || Component::new(engine, bytes))
 }
 
 /// The one place of `unsafe` in the station; the other one of the project is the guests' heap, in the SDK.

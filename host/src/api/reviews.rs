@@ -5,6 +5,7 @@ use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::requests::{Body, Named};
 use super::shown_all;
+use crate::background;
 use crate::lifecycle::Order;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::review::{Mirror, Purpose, Review, ReviewError, Tally, Walk};
@@ -186,8 +187,8 @@ pub async fn start_replay(
     let begun = tokio::task::spawn_blocking(move || working.review.begin(&wanted, purpose, since_ms)).await;
     let walk = begun.map_err(|e| ApiError::internal(&e))??;
     let report = of_walk(&walk);
-    // It tells by its report how it goes.
-    tokio::task::spawn_blocking(move || walk.run(&services.review));
+    // It tells by its report how it goes, and keeps nobody waiting who serves devices.
+    background::spawn("adapter-replay", move || walk.run(&services.review)).map_err(|e| ApiError::internal(&e))?;
     Ok(Json(report))
 }
 

@@ -8,7 +8,7 @@ use super::Lifecycle;
 use crate::adapter::Adapter;
 use crate::limits::{
     BUDGET_CPU_TIME, BUDGET_CPU_TIME_A_FRAME, BUDGET_SOURCES_KEPT_MAX, BUDGET_SOURCES_MIN, BUDGET_WINDOW,
-    STRIKE_RECORDS_MAX,
+    STRIKE_RECORDS_MAX, SUSPECT_CPU_TIME,
 };
 use crate::model::Digest;
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ impl Lifecycle {
     /// Takes note of what calls of this version have cost over what `source` (a device, or else a peer) has sent.
     pub fn account(&self, adapter: &Adapter, source: &str) {
         let spent = adapter.take_long_calls();
+        if spent >= SUSPECT_CPU_TIME {
+            self.suspect(adapter.digest, source);
+        }
         let answered = adapter.answered.load(Ordering::Relaxed);
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = budget.note(adapter.digest, (source, spent), self.clock.now_ms(), answered);

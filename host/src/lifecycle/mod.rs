@@ -3,7 +3,7 @@
 //! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `layouts` what
 //! one takes over from another, `dropins` follows the adapter directory, `trust` says whose
 //! signatures are asked for, `strikes` counts the harm that one does,
-//! `budget` the time that it takes from others. The code itself is the catalog's; what devices say is
+//! `budget` the time that it takes from others, `suspects` remembers who provoked it. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
 //! All of it may block: sessions never wait for anything here but a lock around a few numbers.
@@ -15,6 +15,7 @@ mod install;
 mod layouts;
 mod profiles;
 mod strikes;
+mod suspects;
 mod trust;
 
 pub use cutover::Order;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strikes::Strikes;
+use suspects::Suspects;
 use tokio::sync::Notify;
 
 /// Who asks, where nobody does.
@@ -65,6 +67,7 @@ pub struct Lifecycle {
     cutover: Mutex<()>,
     strikes: Mutex<Strikes>,
     budget: Mutex<Budget>,
+    suspects: Suspects,
     tasks: Mutex<Tasks>,
     changed: Notify,
 }
@@ -178,6 +181,7 @@ impl Lifecycle {
             cutover: Mutex::default(),
             strikes: Mutex::default(),
             budget: Mutex::default(),
+            suspects: Suspects::default(),
             tasks: Mutex::default(),
             changed: Notify::new(),
         })

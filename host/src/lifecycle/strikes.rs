@@ -35,6 +35,7 @@ struct Record {
 impl Lifecycle {
     /// A call of this version has failed in the sandbox over what `source` (a device, or else a peer) has sent.
     pub fn struck(&self, adapter: &Adapter, source: &str, fault: &Fault) -> Struck {
+        self.suspect(adapter.digest, source);
         let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
         let answered = adapter.answered.load(Ordering::Relaxed);
         let verdict = strikes.note(adapter.digest, source, self.clock.now_ms(), answered);

@@ -4,6 +4,7 @@
 use super::compare::{Reading, compare};
 use super::tally::{Compared, Tally};
 use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
+use crate::background;
 use crate::limits::MIRROR_QUEUE_MAX;
 use crate::model::{Civil, DeviceKey};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -58,7 +59,7 @@ impl Mirror {
         });
         let working = mirror.clone();
         let run = move || working.run(&samples, &model);
-        std::thread::Builder::new().name("adapter-shadow".into()).spawn(run)?;
+        background::spawn("adapter-shadow", run)?;
         Ok(mirror)
     }
 

@@ -1,6 +1,6 @@
 //! The driver: waits for bytes, rings and deadlines, and does what the machine says.
 
-use super::cutting::{Chosen, Cut, cut};
+use super::cutting::{Chosen, Cut};
 use super::machine::{Action, Closing, Goodbye, Input, Machine};
 use super::registry::{Doorbell, Place, Ring};
 use super::relay::Behind;
@@ -166,8 +166,7 @@ impl Conversation {
     /// Takes as many frames off the buffer as there are.
     async fn on_bytes(&mut self) -> Result<(), Closing> {
         while !self.buffer.is_empty() {
-            let sticky = self.sticky.map(|index| (index, self.options(index)));
-            match cut(&self.services, &self.door, sticky, &self.buffer) {
+            match self.cut_front().await {
                 Cut::Frame { bytes, with } => {
                     self.keep_noise(FaultKind::Noise, "bytes between frames").await?;
                     self.sticky = Some(with.index);

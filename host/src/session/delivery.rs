@@ -91,6 +91,12 @@ impl Conversation {
     }
 
     async fn cannot_send(&mut self, outgoing: &Outgoing, fault: &Fault) -> Result<(), Closing> {
+        if let Some(index) = self.sticky.filter(|_| fault.kind.is_sandbox())
+            && let Some(adapter) = self.services.catalog.active(&self.door.adapters[index].adapter)
+        {
+            self.account(&adapter);
+            self.struck(&adapter, fault.kind, &fault.detail);
+        }
         let Some(present) = &self.present else { return Ok(()) };
         let why = match fault.kind {
             FaultKind::Unsupported => format!("this device's protocol cannot do it: {}", fault.detail),

@@ -75,7 +75,7 @@ impl Conversation {
 
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
     async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Result<Decoded, Fault>, Closing> {
-        let decoded = match self.decode(with, frame) {
+        let decoded = match self.decode(with, frame).await {
             Ok(decoded) => decoded,
             fault => return Ok(fault),
         };
@@ -88,20 +88,21 @@ impl Conversation {
         if self.present.as_ref().is_some_and(same) {
             return Ok(Ok(decoded));
         }
+        let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
-                let left_by = self.greet(device, sender.kind).await?;
+                let left_by = self.greet(device, kind).await?;
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
             }
             Err(e) => return Ok(Err(Fault { kind: FaultKind::Contract, detail: e.to_string(), reply: None })),
         }
-        Ok(self.decode(with, frame))
+        Ok(self.decode(with, frame).await)
     }
 
-    fn decode(&self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
+    async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
-        with.adapter.decode(self.options(with.index), &self.context(pending), frame)
+        self.ask_to_decode(with, frame, pending).await
     }
 
     /// The frame and what was known when it was read, for a shadow.
@@ -278,6 +279,7 @@ impl Conversation {
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {
+            self.account(&with.adapter);
             self.struck(&with.adapter, kind, detail);
         }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };

@@ -1,7 +1,8 @@
 //! One conversation with one peer: bytes in, entries durable, replies and commands out.
 //!
 //! `machine` holds the rules, `registry` who is on line, `stagger` when a device is due. The driver is `conversation`,
-//! with `cutting` (bytes to frames), `speaking` (under which profile), `versions` (what another one has kept), `exchange` (a frame's way through adapter and journal)
+//! with `cutting` (bytes to frames), `speaking` (under which profile), `versions` (what another one has kept), `suspicion` and
+//! `penalty` (calls that must not keep others waiting), `exchange` (a frame's way through adapter and journal)
 //! and `delivery` (commands); `relay` has the devices behind carriers.
 //! Nothing here opens a socket or a file.
 
@@ -10,13 +11,16 @@ mod cutting;
 mod delivery;
 mod exchange;
 pub mod machine;
+mod penalty;
 pub mod registry;
 pub mod relay;
 mod speaking;
 pub mod stagger;
+mod suspicion;
 mod versions;
 
 pub use conversation::serve;
+pub use penalty::Penalty;
 
 use crate::adapter::{Adapter, Catalog};
 use crate::clock::Clock;
@@ -47,6 +51,7 @@ pub struct Services {
     pub catalog: Arc<Catalog>,
     pub lifecycle: Arc<Lifecycle>,
     pub review: Arc<Review>,
+    pub penalty: Penalty,
     pub desk: Desk,
     pub vault: Arc<Vault>,
     pub doors: Vec<Arc<Door>>,

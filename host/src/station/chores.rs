@@ -97,6 +97,7 @@ async fn sweep(services: Arc<Services>) {
         services.ring(&device, &way);
     }
     services.registry.forget_until(services.views.cursor());
+    services.lifecycle.forget_suspects();
 }
 
 /// Facts that must outlive their day are told again first, or a later rebuild would not know them.

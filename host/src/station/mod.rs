@@ -26,7 +26,7 @@ use crate::records::Records;
 use crate::review::Review;
 use crate::session::registry::Registry;
 use crate::session::relay::way_to;
-use crate::session::{Door, Services};
+use crate::session::{Door, Penalty, Services};
 use crate::views::{CommandRow, CommandState, Views};
 use crate::web;
 use anyhow::Context as _;
@@ -180,6 +180,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         catalog,
         lifecycle,
         review,
+        penalty: Penalty::start()?,
         desk,
         vault,
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),

@@ -1,9 +1,11 @@
 //! Quarantined frames, and parts of what carriers brought, read again once another version of their adapter serves.
 //!
 //! A frame is read on its own, without the session it came in: state is empty, the device's memory is as it is now.
-//! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody.
+//! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody, nobody who serves devices
+//! waits for it, and a version that harms frame after frame is not asked about all of them.
 
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
+use crate::background;
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Spoken;
 use crate::limits;
@@ -17,13 +19,14 @@ use std::sync::Arc;
 pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
     let Some(adapter) = services.catalog.active(adapter) else { return };
     let mut after = None;
-    let (mut read, mut left) = (0, 0);
+    let (mut read, mut left, mut harmed) = (0, 0, 0);
     loop {
         let found = {
             let (services, adapter, after) = (services.clone(), adapter.clone(), after.take());
-            tokio::task::spawn_blocking(move || batch(&services, &adapter, after.as_deref())).await
+            background::run("adapter-redecode", move || batch(&services, &adapter, (after.as_deref(), harmed))).await
         };
-        let Ok(Some(batch)) = found else { break };
+        let Some(Some(batch)) = found else { break };
+        harmed = batch.harmed;
         after = batch.next;
         left += batch.unread;
         read += batch.facts.len();
@@ -33,7 +36,7 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
             tracing::warn!(%error, "frames that can be read again stay in quarantine");
             return;
         }
-        if after.is_none() {
+        if after.is_none() || harmed >= limits::STRIKES_MAX {
             break;
         }
     }
@@ -47,12 +50,17 @@ struct Batch {
     next: Option<String>,
     facts: Vec<Fact>,
     unread: usize,
+    /// Frames over which the sandbox had to stop it, those of earlier batches included.
+    harmed: usize,
 }
 
-fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<Batch> {
+fn batch(services: &Services, adapter: &Adapter, (after, harmed): (Option<&str>, usize)) -> Option<Batch> {
     let waiting = services.views.quarantine(&QuarantineFilter::default(), after, limits::PAGE_ROWS_DEFAULT).ok()?;
-    let mut batch = Batch { next: waiting.next, facts: Vec::new(), unread: 0 };
+    let mut batch = Batch { next: waiting.next, facts: Vec::new(), unread: 0, harmed };
     for row in waiting.rows {
+        if batch.harmed >= limits::STRIKES_MAX {
+            break;
+        }
         // Policy and noise are not for any adapter to read.
         let hopeless = matches!(row.kind, FaultKind::Refused | FaultKind::Noise);
         if hopeless || row.adapter.as_ref().is_some_and(|a| a.name != adapter.name()) {
@@ -68,11 +76,14 @@ fn batch(services: &Services, adapter: &Adapter, after: Option<&str>) -> Option<
             _ => continue,
         };
         match read {
-            Some(Read { device, profile, outcome }) => {
+            Ok(Read { device, profile, outcome }) => {
                 let (frame, device, part) = (row.seq.0, Some(device), row.part);
                 batch.facts.push(Fact::Redecoded { frame, device, adapter: adapter.digest, outcome, profile, part });
             }
-            None => batch.unread += 1,
+            Err(stopped) => {
+                batch.unread += 1;
+                batch.harmed += usize::from(stopped);
+            }
         }
     }
     Some(batch)
@@ -85,15 +96,16 @@ struct Read {
     outcome: FrameOutcome,
 }
 
-/// What the adapter makes of a kept frame now; `None`: still nothing.
-fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Option<Read> {
-    let spoken = |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).ok();
+/// What the adapter makes of a kept frame now; if still nothing, whether the sandbox had to stop it.
+fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Result<Read, bool> {
+    let spoken =
+        |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).map_err(|_| false);
     let first = spoken(frame.device.as_ref())?;
     let from = From { transport: Transport::Stream, at_ms, device: None, raw: &frame.raw };
     let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
     let door = services.doors.iter().find(|door| door.name == frame.listener);
     let outcome = outcome(services, door, &device, decoded, at_ms);
-    Some(Read { profile: spoken.name.clone(), device, outcome })
+    Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
 /// What it makes of a kept part, if it is the one to read it.
@@ -103,24 +115,26 @@ fn read_part(
     row: &QuarantineRow,
     told: &FrameOutcome,
     carrier: Option<&DeviceKey>,
-) -> Option<Read> {
-    let found = told.part(row.part)?;
-    let door = services.doors.iter().find(|door| door.name == row.listener)?;
-    let carrier = found.carrier.and_then(|part| part.device.as_ref()).or(carrier)?;
-    let speakers = relay::speakers(services, door, carrier, &found).ok()?;
+) -> Result<Read, bool> {
+    let found = told.part(row.part).ok_or(false)?;
+    let door = services.doors.iter().find(|door| door.name == row.listener).ok_or(false)?;
+    let carrier = found.carrier.and_then(|part| part.device.as_ref()).or(carrier).ok_or(false)?;
+    let speakers = relay::speakers(services, door, carrier, &found).map_err(|_| false)?;
     let speaker = speakers.into_iter().find(|(_, speaks)| speaks.adapter == adapter.name());
     let (device, spoken) = match (speaker, &row.adapter) {
         (Some((device, speaks)), _) => (device, Spoken { name: speaks.profile, options: speaks.options }),
         // Who it was read by is known, whatever the registry says by now.
-        (None, Some(before)) => (row.device.clone(), Spoken::clone(&*services.lifecycle.spoken_then(&before.profile)?)),
-        (None, None) => return None,
+        (None, Some(before)) => {
+            (row.device.clone(), Spoken::clone(&*services.lifecycle.spoken_then(&before.profile).ok_or(false)?))
+        }
+        (None, None) => return Err(false),
     };
     let device = device.or(row.device.clone());
     let from = From { transport: Transport::Relay, at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
     let as_it_is = Arc::new(spoken);
-    let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Some(as_it_is.clone()))?;
+    let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Ok(as_it_is.clone()))?;
     let outcome = outcome(services, Some(door), &device, decoded, row.at_ms);
-    Some(Read { profile: spoken.name.clone(), device, outcome })
+    Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
 /// Kept bytes, and who is thought to have sent them.
@@ -137,26 +151,26 @@ fn decode(
     adapter: &Adapter,
     first: &str,
     from: &From<'_>,
-    spoken: impl Fn(Option<&DeviceKey>) -> Option<Arc<Spoken>>,
-) -> Option<(DeviceKey, Arc<Spoken>, Decoded)> {
+    spoken: impl Fn(Option<&DeviceKey>) -> Result<Arc<Spoken>, bool>,
+) -> Result<(DeviceKey, Arc<Spoken>, Decoded), bool> {
     let with = |options: &str, device: Option<(&str, &[u8])>| {
         let (direction, admission, transport) = (Direction::Uplink, Admission::Welcome, from.transport);
         let now = services.clock.civil(from.at_ms);
         let context = Context { now, direction, transport, admission, pending: 0, device, state: &[] };
-        adapter.decode(options, &context, from.raw).ok()
+        adapter.decode(options, &context, from.raw).map_err(|fault| fault.kind.is_sandbox())
     };
     let device = match (with(first, None)?.sender, from.device) {
-        (Some(sender), _) => DeviceKey::new(adapter.realm(), &sender.address).ok()?,
-        (None, device) => device?.clone(),
+        (Some(sender), _) => DeviceKey::new(adapter.realm(), &sender.address).map_err(|_| false)?,
+        (None, device) => device.ok_or(false)?.clone(),
     };
     let spoken = spoken(Some(&device))?;
-    let row = services.views.device(&device).ok()?;
+    let row = services.views.device(&device).map_err(|_| false)?;
     let left_by = row.as_ref().and_then(|row| row.adapter.as_ref()).map(|adapter| adapter.digest);
     let memory = row.map(|row| row.memory.0).unwrap_or_default();
     let taken_over = services.lifecycle.memory_for(adapter, &spoken.options, (left_by, &memory), device.as_str());
     let memory = taken_over.unwrap_or(memory);
     let decoded = with(&spoken.options, Some((device.address(), &memory)))?;
-    Some((device, spoken, decoded))
+    Ok((device, spoken, decoded))
 }
 
 fn outcome(

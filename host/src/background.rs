@@ -1,0 +1,43 @@
+//! Threads for work that may take its time: they run when nobody who serves devices wants the processor.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// The least that Linux knows.
+const NICENESS: i32 = 19;
+
+/// Starts such a thread.
+pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.into()).spawn(move || {
+        step_back();
+        work()
+    })
+}
+
+/// Does a piece of work on such a thread and waits for it. Where there is no thread to be had it is done here.
+pub fn wait_for<T: Send>(name: &str, work: impl Fn() -> T + Send + Sync) -> T {
+    std::thread::scope(|threads| {
+        let started = Builder::new().name(name.into()).spawn_scoped(threads, || {
+            step_back();
+            work()
+        });
+        started.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(&work)
+    })
+}
+
+/// For the calling thread alone, and for good: nobody may take his niceness back.
+fn step_back() {
+    // Who may not be nicer works as everybody else does.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a thread in the background runs like any other");
+    }
+}
+
+/// The same for those who must not block. `None`: it has panicked, or there was no thread.
+pub async fn run<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (told, result) = tokio::sync::oneshot::channel();
+    // Nobody left to tell is fine.
+    let started = spawn(name, move || drop(told.send(work())));
+    started.inspect_err(|error| tracing::warn!(%error, "no thread for work in the background")).ok()?;
+    result.await.ok()
+}
