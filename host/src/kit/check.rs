@@ -1,8 +1,9 @@
 //! `adapter check`: a file read from outside and then as a station would take it, in plain words. Nothing of it is installed.
 
 use crate::adapter::{Adapter, CONTRACT, KeyStore, LoadError, Manifest, PublicKey, Runtime, Sections, signatures};
+use crate::lifecycle::{Judged, Trust, Unsigned};
 use crate::limits::{GUEST_MEMORY_BYTES_MAX, GUEST_TABLE_ELEMENTS_MAX, MANIFEST_BYTES_MAX, VECTORS_BYTES_MAX};
-use crate::model::{Command, Digest, Message};
+use crate::model::{Civil, Command, Digest, Message};
 use serde::Serialize;
 use std::sync::Arc;
 use wasmparser::{Parser, Payload};
@@ -58,7 +59,8 @@ pub enum Verdict {
 }
 
 /// Reads the file, and tries it in a station's runtime.
-pub fn check(runtime: &Arc<Runtime>, bytes: &[u8]) -> Report {
+/// A trust file, if there is one, says what a station with it would.
+pub fn check(runtime: &Arc<Runtime>, bytes: &[u8], trust: Option<(&Trust, Civil)>) -> Report {
     let mut report = Report {
         bytes: bytes.len(),
         digest: Digest::of(bytes),
@@ -76,6 +78,9 @@ pub fn check(runtime: &Arc<Runtime>, bytes: &[u8]) -> Report {
     report.look_inside(bytes);
     report.manifest(bytes);
     report.signatures(bytes);
+    if let Some((trust, now)) = trust {
+        report.trust(bytes, trust, now);
+    }
     report.load(runtime, bytes);
     report.accepted = report.findings.iter().all(|finding| finding.verdict != Verdict::Refused);
     report
@@ -178,9 +183,21 @@ impl Report {
         }
     }
 
+    fn trust(&mut self, bytes: &[u8], trust: &Trust, now: Civil) {
+        let Some(manifest) = self.manifest.clone() else { return };
+        match trust.judge(bytes, &manifest, Unsigned::Refused, Judged::At(now)) {
+            Ok(vouched) => self.say(Verdict::Good, "trust", vouched),
+            Err(why) => self.say(Verdict::Refused, "trust", why.to_string()),
+        }
+    }
+
     /// As a station does before it lets it serve: compile, link, instantiate, configure, run the vectors.
     fn load(&mut self, runtime: &Arc<Runtime>, bytes: &[u8]) {
-        if self.findings.iter().any(|finding| finding.verdict == Verdict::Refused && finding.about != "signatures") {
+        if self
+            .findings
+            .iter()
+            .any(|finding| finding.verdict == Verdict::Refused && !matches!(finding.about, "signatures" | "trust"))
+        {
             return;
         }
         let adapter = match Adapter::load(runtime, bytes, Arc::new(NoKeys)) {

@@ -36,7 +36,7 @@ fn tried(bytes: &[u8]) -> trial::Trial {
 }
 
 fn checked(bytes: &[u8]) -> Report {
-    check::check(&Runtime::new(None).expect("the runtime starts"), bytes)
+    check::check(&Runtime::new(None).expect("the runtime starts"), bytes, None)
 }
 
 #[test]

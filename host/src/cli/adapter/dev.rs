@@ -1,12 +1,12 @@
-//! `polymeter adapter dev`: a loop for authors. A change in the crate becomes a component, is tried, and goes to a running
-//! station; what fails is told and changes nothing there.
+//! `polymeter adapter dev`: a loop for authors. A change in the crate becomes a component, is tried, and hears live frames in a
+//! running station, beside the version that serves; what fails is told and changes nothing there.
 
 use crate::cli::client::{Access, escape};
 use crate::kit::decode::SlotKeys;
 use crate::kit::{build, signing, trial};
 use anyhow::{Result, ensure};
 use clap::Args;
-use serde_json::Value;
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,9 @@ pub struct DevArgs {
     /// The crate.
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// Put it into service at once, instead of into the shadow of the version that serves.
+    #[arg(long, conflicts_with = "no_station")]
+    activate: bool,
     /// Build and test only; hand nothing to a station.
     #[arg(long)]
     no_station: bool,
@@ -31,12 +34,12 @@ pub struct DevArgs {
 }
 
 pub fn run(args: &DevArgs) -> Result<()> {
-    let mut seen = None;
+    let (mut seen, mut draft) = (None, None);
     loop {
         let now = newest(&args.dir);
         if seen != Some(now) {
             seen = Some(now);
-            match round(args) {
+            match round(args, &mut draft) {
                 Ok(sentence) => println!("{sentence}"),
                 Err(error) if args.once => return Err(error),
                 Err(error) => eprintln!("{error:#}"),
@@ -50,8 +53,8 @@ pub fn run(args: &DevArgs) -> Result<()> {
     }
 }
 
-/// Builds, tries, hands over.
-fn round(args: &DevArgs) -> Result<String> {
+/// Builds, tries, hands over. `draft` is what the round before has left in a shadow.
+fn round(args: &DevArgs, draft: &mut Option<String>) -> Result<String> {
     let built = build::build(&args.dir, None)?;
     let bytes = signing::read_component(&built.path)?;
     let adapter = super::load(&built.path, &bytes, SlotKeys::default())?;
@@ -64,10 +67,43 @@ fn round(args: &DevArgs) -> Result<String> {
     if args.no_station {
         return Ok(sentence);
     }
-    let file = format!("adapters/{}", escape(&format!("{}.wasm", adapter.name())));
-    let answer = args.access.remote.connect()?.upload(&file, bytes)?;
-    let state = answer.get("state").and_then(Value::as_str).unwrap_or("installed");
-    Ok(format!("{sentence}; in the station it is {state}"))
+    let became = hand_over(args, adapter.name(), &adapter.digest.to_string(), bytes, draft)?;
+    Ok(format!("{sentence}; in the station {became}"))
+}
+
+/// Into the shadow of what serves; where nothing does, or that is what serves already, there is nobody to compare it with.
+fn hand_over(
+    args: &DevArgs,
+    name: &str,
+    digest: &str,
+    bytes: Vec<u8>,
+    draft: &mut Option<String>,
+) -> Result<&'static str> {
+    let client = args.access.remote.connect()?;
+    let file = format!("adapters/{}", escape(&format!("{name}.wasm")));
+    let rows = client.rows("adapters", &[], usize::MAX).collect::<Result<Vec<_>>>()?;
+    let active = rows.iter().find(|row| row["name"] == name && row["state"] == "active");
+    if active.is_some_and(|row| row["digest"] == digest) {
+        return Ok("it serves already");
+    }
+    let reason = "a draft of `adapter dev`";
+    if args.activate || active.is_none() {
+        let asked = format!("{file}?downgrade={0}&reason={0}", escape(reason));
+        client.upload(&asked, bytes)?;
+        return Ok("it serves");
+    }
+    let asked = format!("{file}?stage=true&downgrade={}", escape(reason));
+    client.upload(&asked, bytes)?;
+    let path = |what: &str| format!("adapters/{}/{what}", escape(name));
+    client.post(&path("shadow"), &json!({"version": digest, "reason": reason}))?;
+    if let Some(before) = draft.replace(digest.to_owned()).filter(|before| before != digest) {
+        // Drafts must not fill the store; one that somebody has put into service meanwhile stays.
+        let retired = client.post(&path("retire"), &json!({"version": before, "reason": "a newer draft is there"}));
+        if let Err(error) = retired {
+            eprintln!("{error:#}");
+        }
+    }
+    Ok("it hears live frames; `polymeter adapter shadow NAME` shows what would change")
 }
 
 /// How many files the crate has, and when the newest was written.

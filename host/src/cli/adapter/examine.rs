@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::kit::check::{Growth, Report, Verdict};
 use crate::kit::trial::{Against, Coverage, Trial};
 use crate::kit::{bench, capture, check, decode::SlotKeys, signing, trial};
+use crate::lifecycle::Trust;
 use crate::limits::{ENTRY_BYTES_MAX, GUEST_DEADLINE, GUEST_MEMORY_BYTES_MAX, MESSAGES_MAX, VALUES_MAX};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -18,6 +19,9 @@ use std::path::PathBuf;
 pub struct CheckArgs {
     /// The adapter.
     file: PathBuf,
+    /// Also say what a station with this trust file would.
+    #[arg(long, value_name = "TRUST.TOML")]
+    trust: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -48,7 +52,13 @@ pub struct BenchArgs {
 }
 
 pub fn check(args: &CheckArgs) -> Result<()> {
-    let report = check::check(&Runtime::new(None)?, &signing::read_component(&args.file)?);
+    let trust = args.trust.as_ref().map(|path| {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Trust::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
+    });
+    let (trust, clock) = (trust.transpose()?, Clock::system());
+    let judged = trust.as_ref().map(|trust| (trust, clock.civil(clock.now_ms())));
+    let report = check::check(&Runtime::new(None)?, &signing::read_component(&args.file)?, judged);
     if args.output.json {
         line(&serde_json::to_string(&report)?)?;
     } else {

@@ -41,7 +41,9 @@ pub enum Command {
     Record(traffic::RecordArgs),
     /// Send recorded frames to a listener, as their devices would.
     Replay(traffic::ReplayArgs),
-    /// Watch a crate: whenever it changes, build it, test it and hand it to a running station.
+    /// Watch a crate: whenever it changes, build it, test it and let it hear live frames in a running station.
+    ///
+    /// It hears them in the shadow of the version that serves, which goes on answering; where none serves, it does.
     Dev(dev::DevArgs),
     /// Make a key pair to sign adapters with; prints the public key.
     Keygen(sign::KeygenArgs),
