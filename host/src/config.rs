@@ -15,6 +15,7 @@ pub use relays::Carries;
 use crate::clock::Clock;
 use crate::lifecycle::Unsigned;
 use crate::limits;
+use crate::link::tls;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -84,6 +85,8 @@ pub enum Unknown {
 #[derive(Clone, Debug)]
 pub struct Http {
     pub bind: SocketAddr,
+    /// The same through TLS, beside it.
+    pub tls: Option<(SocketAddr, tls::Files)>,
     pub page: Page,
 }
 
@@ -157,8 +160,19 @@ enum RawSpeaks {
 #[serde(deny_unknown_fields)]
 struct RawHttp {
     bind: Option<Spanned<String>>,
+    tls: Option<RawHttpTls>,
     #[serde(default)]
     page: Page,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHttpTls {
+    bind: Spanned<String>,
+    certificate: PathBuf,
+    key: PathBuf,
+    #[serde(default)]
+    oldest: tls::Oldest,
 }
 
 #[derive(Deserialize, Default)]
@@ -205,6 +219,14 @@ impl Config {
             bind: match &raw.http.bind {
                 Some(bind) => at.address(bind)?,
                 None => SocketAddr::from(([127, 0, 0, 1], 8080)),
+            },
+            tls: match &raw.http.tls {
+                Some(raw) => {
+                    let (certificate, key) = (base.join(&raw.certificate), base.join(&raw.key));
+                    let files = tls::Files { certificate, key, clients: None, oldest: raw.oldest };
+                    Some((at.address(&raw.bind)?, files))
+                }
+                None => None,
             },
             page: raw.http.page,
         };

@@ -375,6 +375,8 @@ pub const ADAPTER_SEEN_WITHIN: Duration = Duration::from_secs(60);
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Longest time in which no byte moves on an HTTP connection, the pause between two requests included.
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause after no connection could be accepted.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests under way may take when the station stops.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Configuration file.

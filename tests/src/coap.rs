@@ -87,6 +87,13 @@ impl CoapSocket {
         Ok(())
     }
 
+    /// The next datagram, whatever it is.
+    pub fn receive_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut chunk = [0; 4_096];
+        let bytes = self.socket.recv(&mut chunk)?;
+        Ok(chunk[..bytes].to_vec())
+    }
+
     /// The next message, whatever it is.
     pub fn next_message(&mut self) -> io::Result<Packet> {
         let mut chunk = [0; 4_096];

@@ -193,11 +193,13 @@ fn what_is_no_report_is_told_so() {
     coap.say_bytes(&[0x40, 0, 0x12, 0x34]).expect("a datagram");
     assert_eq!(coap.next_message().expect("a reset").to_bytes().expect("a message"), [0x70, 0, 0x12, 0x34]);
     assert_eq!(metric(&site, "polymeter_coap_rejected_total"), 5);
+    site.catch_up();
     assert!(site.rows("quarantine").is_empty(), "no session has seen any of it");
     let mut packet = coap.request(MessageType::Confirmable, b"nonsense of nobody");
     packet.header.set_type(MessageType::NonConfirmable);
     coap.say(&packet).expect("a datagram");
     let answer = coap.next_message().expect("an answer");
     assert_eq!(answer.header.get_type(), MessageType::NonConfirmable);
+    site.catch_up();
     assert_eq!(site.rows("quarantine").len(), 1, "what somebody reports is kept, whatever it is");
 }

@@ -1,7 +1,7 @@
 //! Devices that come through TLS: the same conversations, other certificates under open connections, and who is kept out.
 
 use fleet::station::{Listener, Settings};
-use polymeter_tests::authority::{Authority, Papers};
+use polymeter_tests::authority::{Authority, Papers, Secured};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::qianwei::QianweiMeter;
 use polymeter_tests::scratch::Scratch;
@@ -153,6 +153,35 @@ fn silent_handshakes_keep_nobody_out() {
     wait_until("all of them are counted", || {
         (place.failures() == polymeter::limits::TLS_HANDSHAKES_MAX as u64 - 1).then_some(())
     });
+}
+
+#[test]
+fn the_api_is_there_through_tls_too() {
+    let (authority, files) = (Authority::default(), Scratch::new());
+    put(&files.path(""), &authority.papers());
+    let mut settings = Settings::usual();
+    let (certificate, key) = (files.path("station.pem"), files.path("station.key"));
+    settings.more = format!("[http.tls]\nbind = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}");
+    let mut site = Site::with(&settings);
+    let told = std::fs::read_to_string(site.data().join("station.json")).expect("whereabouts");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let door: SocketAddr = told["https"].as_str().expect("an address").parse().expect("an address");
+    let ask = |mut secured: Secured| {
+        secured
+            .write_all(b"GET /health HTTP/1.1\r\nhost: station.test\r\nconnection: close\r\n\r\n")
+            .expect("a request");
+        let mut answer = String::new();
+        // What ends the connection is not what is looked at.
+        let _ = secured.read_to_string(&mut answer);
+        answer
+    };
+    // Somebody who says nothing at all stands in nobody's way.
+    let silent = TcpStream::connect(door).expect("a connection");
+    let answer = ask(authority.connect(door, None, &[&TLS13]).expect("a handshake"));
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"status\":\"ok\""), "{answer}");
+    drop(silent);
+    assert_eq!(site.get("station")["health"]["status"], "ok", "and without it for the command line");
+    site.stop().expect("a station that stops");
 }
 
 #[test]

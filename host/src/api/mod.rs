@@ -36,7 +36,7 @@ pub mod tokens;
 pub use adapters::AdapterRow;
 pub use commands::{CommandRow, place};
 pub use errors::{ApiError, Code};
-pub use listen::{Peer, serve};
+pub use listen::{Front, Peer, serve};
 pub use openapi::description;
 pub use overview::{AdapterDay, LatestReport, Minute, Overview, Quarantined, overview};
 pub use station::{CommandCounts, Fleet, Health, JournalLag, StationStatus, ViewsLag};

@@ -45,7 +45,7 @@ impl Remote {
         let base = self.url.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") {
             bail!(
-                "`{base}` does not begin with http://; the station speaks plain HTTP, so reach it through an ssh tunnel or on a trusted network"
+                "`{base}` does not begin with http://; the command line speaks plain HTTP, so reach the station's [http] bind on its own machine, through an ssh tunnel or on a trusted network"
             );
         }
         let config = Agent::config_builder()

@@ -13,7 +13,7 @@ pub mod tls;
 pub use coap::Coap;
 pub use datagram::{Datagrams, Inbound};
 pub use dial::{Answer, Dialled};
-pub use tls::Identity;
+pub use tls::{Identity, NotAccepted, SecureListener};
 
 use crate::limits;
 use std::cell::RefCell;

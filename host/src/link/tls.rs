@@ -8,9 +8,12 @@ use crate::limits;
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -92,11 +95,76 @@ impl Identity {
     }
 
     /// One handshake, within its time.
-    pub async fn welcome(&self, stream: TcpStream) -> io::Result<Box<Secured>> {
+    async fn welcome(&self, stream: TcpStream) -> io::Result<Box<Secured>> {
         let acceptor = TlsAcceptor::from(self.acceptor.load_full());
         let handshake = acceptor.accept(stream);
         let done = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, handshake).await;
         done.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(Box::new)
+    }
+}
+
+/// Connections of one listener, each after its handshake: a bounded number of handshakes beside each other, and new
+/// certificates without a pause.
+pub struct SecureListener {
+    name: String,
+    socket: TcpListener,
+    identity: Arc<Identity>,
+    /// Ends with the listener, and with it every handshake that is still open.
+    handshakes: JoinSet<(SocketAddr, io::Result<Box<Secured>>)>,
+    look: Interval,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum NotAccepted {
+    /// The station cannot take any.
+    Socket(io::Error),
+    /// This one came to no good end.
+    Handshake(SocketAddr, io::Error),
+}
+
+impl SecureListener {
+    /// `name` is what the listener is called in the log.
+    pub fn new(name: &str, socket: TcpListener, identity: Identity) -> Self {
+        let mut look = tokio::time::interval(limits::TLS_FILES_LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { name: name.into(), socket, identity: Arc::new(identity), handshakes: JoinSet::new(), look }
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Cancel-safe.
+    pub async fn accept(&mut self) -> Result<(Box<Secured>, SocketAddr), NotAccepted> {
+        loop {
+            tokio::select! {
+                // Beyond the bound, clients wait in the kernel's queue.
+                accepted = self.socket.accept(), if self.handshakes.len() < limits::TLS_HANDSHAKES_MAX => {
+                    let (stream, peer) = accepted.map_err(NotAccepted::Socket)?;
+                    // Answers are whole; waiting to fill a packet only delays them.
+                    let _ = stream.set_nodelay(true);
+                    let identity = self.identity.clone();
+                    self.handshakes.spawn(async move { (peer, identity.welcome(stream).await) });
+                }
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok((peer, Ok(secured))) => return Ok((secured, peer)),
+                    Ok((peer, Err(error))) => return Err(NotAccepted::Handshake(peer, error)),
+                    Err(error) => tracing::error!(listener = %self.name, %error, "a handshake was interrupted"),
+                },
+                _ = self.look.tick() => self.look_at_files().await,
+            }
+        }
+    }
+
+    async fn look_at_files(&self) {
+        let (identity, listener) = (self.identity.clone(), &self.name);
+        match tokio::task::spawn_blocking(move || identity.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!(%listener, "new certificate in force"),
+            Ok(Err(error)) => tracing::warn!(%listener, %error, "the certificate before goes on serving"),
+            Err(error) => tracing::error!(%listener, %error, "looking at the certificate was interrupted"),
+        }
     }
 }
 

@@ -95,7 +95,11 @@ impl Conversation {
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
             }
-            Err(e) => return Ok(Err(Fault { kind: FaultKind::Contract, detail: e.to_string(), reply: None })),
+            Err(e) => {
+                // No adapter is to blame for what a topic is called.
+                let kind = if decoded.sender.is_some() { FaultKind::Contract } else { FaultKind::OutOfRange };
+                return Ok(Err(Fault { kind, detail: e.to_string(), reply: None }));
+            }
         }
         Ok(self.decode(with, frame).await)
     }

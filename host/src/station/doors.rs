@@ -3,7 +3,7 @@
 use crate::config::{Carrier, Listener};
 use crate::limits;
 use crate::link::mqtt::{Broker, Options, Watch};
-use crate::link::{self, Coap, Datagrams, Identity, Link};
+use crate::link::{self, Coap, Datagrams, Identity, Link, NotAccepted, SecureListener};
 use crate::session::registry::Doorbell;
 use crate::session::{self, Door, Services};
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// All listeners of a station.
@@ -64,7 +64,7 @@ impl Doors {
                     Identity::open(files.clone()).with_context(|| format!("listener `{}`", listener.name))?;
                 let socket = link::bind_stream(*bind).with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
-                self.tasks.spawn(entrance.secured(socket, Arc::new(identity), stopped));
+                self.tasks.spawn(entrance.secured(SecureListener::new(&listener.name, socket, identity), stopped));
                 address
             }
             Carrier::Mqtt(options) => {
@@ -164,6 +164,23 @@ impl Entrance {
         }
     }
 
+    async fn secured(self, mut socket: SecureListener, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                _ = stopped.changed() => return,
+            };
+            match accepted {
+                Ok((secured, peer)) => self.start(Link::Tls(secured), peer),
+                Err(NotAccepted::Socket(error)) => pause_after(&self.door.name, &error).await,
+                Err(NotAccepted::Handshake(peer, error)) => {
+                    tracing::debug!(listener = %self.door.name, %peer, %error, "TLS handshake failed");
+                    self.services.metrics.handshake_failed(&self.door.name);
+                }
+            }
+        }
+    }
+
     async fn datagrams(self, mut socket: Datagrams, mut stopped: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -190,22 +207,12 @@ impl Entrance {
         }
     }
 
-    /// A place for one more session. None: the connection is closed at once, and the device comes back later by its own rules.
-    pub fn room(&self) -> Option<OwnedSemaphorePermit> {
-        let room = self.room.clone().try_acquire_owned().ok();
-        if room.is_none() {
-            self.services.metrics.connection_refused(&self.door.name);
-        }
-        room
-    }
-
+    /// No room: the connection is closed at once, and the device comes back later by its own rules.
     pub fn start(&self, link: Link, peer: impl Display + Send + 'static) {
-        if let Some(room) = self.room() {
-            self.begin(room, link, peer);
-        }
-    }
-
-    pub fn begin(&self, room: OwnedSemaphorePermit, link: Link, peer: impl Display + Send + 'static) {
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            self.services.metrics.connection_refused(&self.door.name);
+            return;
+        };
         let bell = Arc::new(Doorbell::default());
         let guest = Guest { number: self.guests.enter(bell.clone()), guests: self.guests.clone() };
         let (services, door) = (self.services.clone(), self.door.clone());
@@ -232,7 +239,7 @@ impl Drop for Guest {
 }
 
 /// Out of files or memory: accepting on would only spin.
-pub(super) async fn pause_after(listener: &str, error: &io::Error) {
+async fn pause_after(listener: &str, error: &io::Error) {
     tracing::warn!(listener, %error, "accepting failed; if this goes on, raise the limit of open files");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

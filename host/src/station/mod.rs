@@ -1,7 +1,7 @@
 //! Builds all parts of a station, starts them in order, and ends them in the reverse order.
 //!
 //! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
-//! sessions asked to finish, journal drained. `doors` accepts devices, `secured` through TLS, `brokers` through MQTT,
+//! sessions asked to finish, journal drained. `doors` accepts devices, `brokers` those behind MQTT,
 //! `chores` does what comes round by the clock, `redecode` reads quarantined frames again, `polling` holds the rounds of polls.
 
 mod brokers;
@@ -9,7 +9,6 @@ mod chores;
 mod doors;
 mod polling;
 mod redecode;
-mod secured;
 
 use crate::adapter::Catalog;
 use crate::api;
@@ -20,6 +19,7 @@ use crate::journal::{self, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::{self, Lifecycle};
 use crate::limits;
+use crate::link::{self, Identity, SecureListener, tls};
 use crate::metrics::Metrics;
 use crate::model::{Command, Seq};
 use crate::records::Records;
@@ -46,6 +46,8 @@ pub struct Station {
     /// Where each listener with an address really is, by name; differs from the configuration where that says port 0.
     addresses: Vec<(String, SocketAddr)>,
     http: SocketAddr,
+    /// The same through TLS, if there is one.
+    https: Option<SocketAddr>,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -58,6 +60,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         tracing::info!(listener = %name, %address, "accepting devices");
     }
     tracing::info!(address = %station.http(), "API and status page");
+    if let Some(address) = station.https {
+        tracing::info!(%address, "API and status page through TLS");
+    }
     write_whereabouts(&station, &data)?;
     shutdown.await;
     tracing::info!("stopping: sessions are asked to finish");
@@ -70,8 +75,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 fn write_whereabouts(station: &Station, data: &Path) -> anyhow::Result<()> {
     let listeners: serde_json::Map<_, _> =
         station.addresses().iter().map(|(name, at)| (name.clone(), at.to_string().into())).collect();
-    let json =
+    let mut json =
         serde_json::json!({"pid": std::process::id(), "http": station.http().to_string(), "listeners": listeners});
+    if let Some(https) = station.https {
+        json["https"] = https.to_string().into();
+    }
     let draft = data.join("station.json.draft");
     std::fs::write(&draft, json.to_string())?;
     std::fs::rename(&draft, data.join("station.json"))?;
@@ -100,9 +108,15 @@ impl Station {
             .with_context(|| format!("the API cannot listen on {}: choose a free [http] bind", config.http.bind))?;
         let http_address = http.local_addr()?;
         let router = api::router(services.clone()).merge(web::router(services.clone(), &config));
-        tasks.spawn(api::serve(http, router, stopped.clone()));
+        let https = config.http.tls.clone().map(secure_http).transpose()?;
+        let https_address = https.as_ref().map(SecureListener::local_addr).transpose()?;
+        if let Some(https) = https {
+            let door = api::Front::Secured(Box::new(https), services.metrics.clone());
+            tasks.spawn(api::serve(door, router.clone(), stopped.clone()));
+        }
+        tasks.spawn(api::serve(api::Front::Plain(http), router, stopped.clone()));
         chores::spawn(&mut tasks, &services, &config, &stopped);
-        Ok(Self { services, doors, addresses, http: http_address, tasks, stop })
+        Ok(Self { services, doors, addresses, http: http_address, https: https_address, tasks, stop })
     }
 
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
@@ -194,6 +208,13 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     services.lifecycle.resume()?;
     services.lifecycle.follow_dropins().context("the adapter directory cannot be read")?;
     Ok(services)
+}
+
+fn secure_http((bind, files): (SocketAddr, tls::Files)) -> anyhow::Result<SecureListener> {
+    let identity = Identity::open(files).context("[http.tls]")?;
+    let socket = link::bind_stream(bind)
+        .with_context(|| format!("the API cannot listen on {bind}: choose a free [http.tls] bind"))?;
+    Ok(SecureListener::new("http", socket, identity))
 }
 
 /// How a listener speaks with its adapters.

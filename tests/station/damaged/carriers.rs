@@ -67,6 +67,10 @@ impl Carriers {
         listener
     }
 
+    pub fn broker(&self) -> SocketAddr {
+        self.broker.address()
+    }
+
     pub fn stream(&self, site: &Site, case: &Case) -> Stream {
         let plain = connect(case.address(), door(site, case.door));
         if !case.door.ends_with("tls") {

@@ -6,6 +6,7 @@
 mod books;
 mod bytes;
 mod carriers;
+mod envelopes;
 mod garbage;
 mod prober;
 
