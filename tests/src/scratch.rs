@@ -21,6 +21,11 @@ impl Scratch {
         self.0.join(name)
     }
 
+    /// As a text in a configuration.
+    pub fn quoted(&self, name: &str) -> String {
+        format!("\"{}\"", self.path(name).display())
+    }
+
     /// Opened, and made if it is not there.
     pub fn dir(&self, name: &str) -> Dir {
         let path = self.path(name);

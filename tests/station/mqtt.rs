@@ -227,7 +227,7 @@ fn a_broker_may_ask_for_a_password() {
     let mut settings = Settings::usual();
     let files = Scratch::new();
     files.write("password", b"not this one\n");
-    let login = format!("user = \"station\"\npassword_file = {:?}", files.path("password"));
+    let login = format!("user = \"station\"\npassword_file = {}", files.quoted("password"));
     settings.listeners.push(listener("gateways", broker.address(), &format!("{login}\n{GATEWAYS}")));
     let site = Site::with(&settings);
     broker.allow("station", "s3cret word");

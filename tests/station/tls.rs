@@ -31,9 +31,9 @@ impl Place {
         std::fs::write(files.path("ca.pem"), authority.pem()).expect("a file");
         let mut settings = Settings::usual();
         let mut listener = Listener::on("tls", "secured", r#""usp", "qianwei_7xxx""#);
-        let (certificate, key) = (files.path("station.pem"), files.path("station.key"));
-        listener.more = format!("[listener.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}")
-            .replace("CA", &format!("{:?}", files.path("ca.pem")));
+        let (certificate, key) = (files.quoted("station.pem"), files.quoted("station.key"));
+        listener.more = format!("[listener.tls]\ncertificate = {certificate}\nkey = {key}\n{more}")
+            .replace("CA", &files.quoted("ca.pem"));
         settings.listeners.push(listener);
         settings.log = "info,polymeter=debug".into();
         Self { site: Site::with(&settings), authority, files }
@@ -160,8 +160,8 @@ fn the_api_is_there_through_tls_too() {
     let (authority, files) = (Authority::default(), Scratch::new());
     put(&files.path(""), &authority.papers());
     let mut settings = Settings::usual();
-    let (certificate, key) = (files.path("station.pem"), files.path("station.key"));
-    settings.more = format!("[http.tls]\nbind = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}");
+    let (certificate, key) = (files.quoted("station.pem"), files.quoted("station.key"));
+    settings.more = format!("[http.tls]\nbind = \"127.0.0.1:0\"\ncertificate = {certificate}\nkey = {key}");
     let mut site = Site::with(&settings);
     let told = std::fs::read_to_string(site.data().join("station.json")).expect("whereabouts");
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");

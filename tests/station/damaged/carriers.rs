@@ -54,8 +54,8 @@ impl Carriers {
         };
         listener.more = match listener.transport {
             "tls" => {
-                let (certificate, key) = (self.files.path("station.pem"), self.files.path("station.key"));
-                format!("[listener.tls]\ncertificate = {certificate:?}\nkey = {key:?}")
+                let (certificate, key) = (self.files.quoted("station.pem"), self.files.quoted("station.key"));
+                format!("[listener.tls]\ncertificate = {certificate}\nkey = {key}")
             }
             "mqtt" => {
                 let broker = self.broker.address();

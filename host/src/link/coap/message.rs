@@ -89,7 +89,7 @@ impl Message {
         if bytes.len() < 4 || first >> 6 != 1 {
             return Err(Malformed { reset: None });
         }
-        let confirmable = first >> 4 & 3 == 0;
+        let confirmable = (first >> 4) % 4 == 0;
         let malformed = Malformed { reset: confirmable.then(|| u16::from_be_bytes([bytes[2], bytes[3]])) };
         let packet = Packet::from_bytes(bytes).map_err(|_| malformed)?;
         let message = Self { packet };
