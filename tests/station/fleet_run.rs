@@ -1,26 +1,19 @@
 //! A small fleet with everything that a large one does; its own check is the test.
 
 use fleet::fleet::{Run, Watch, play};
-use fleet::station::{Listener, Settings};
+use fleet::station::Settings;
 use polymeter::model::Civil;
 use polymeter_tests::site::Site;
 use std::time::Duration;
 
-const ADAPTERS: &str = r#""usp", { adapter = "qianwei_7xxx", profile = "supervised" }"#;
-
 #[test]
 fn the_books_of_a_small_fleet_agree() {
-    let settings = Settings {
-        listeners: vec![Listener::tcp("meters", ADAPTERS), Listener::udp("nb-iot", ADAPTERS)],
-        more: "[profile.supervised]\nremote_open = \"open\"\n".into(),
-        ..Settings::usual()
-    };
+    let settings = Settings::mixed_fleet();
     let site = Site::with(&settings);
     let from: Civil = "2024-02-26T12:00:00".parse().expect("a time");
     let run = Run {
-        tcp: site.meters(),
-        udp: Some(site.nb_iot()),
-        devices: 120,
+        doors: site.doors().expect("a listener each"),
+        devices: 160,
         seed: 4711,
         real: Duration::from_secs(6),
         from,

@@ -4,11 +4,11 @@ use fleet::check::check;
 use fleet::life::Meter;
 use fleet::orders::Orders;
 use fleet::plan::{Occasion, Plan};
-use fleet::population::{Datagrams, Member};
+use fleet::population::{Member, Offers};
 use fleet::station::Settings;
 use fleet::time::FleetTime;
 use fleet::truth::Account;
-use fleet::world::World;
+use fleet::world::{Doors, World};
 use polymeter::clock::Clock;
 use polymeter::model::Civil;
 use polymeter_tests::site::Site;
@@ -38,14 +38,14 @@ fn fifty_power_cuts_lose_and_double_nothing() {
     settings.log = "warn".into();
     let mut site = Site::with(&settings);
     let from: Civil = "2024-01-01T06:00:00".parse().expect("a time");
-    let members: Vec<Member> = (0..METERS).map(|n| Member::draw(SEED, n, from, Datagrams::None)).collect();
+    let members: Vec<Member> = (0..METERS).map(|n| Member::draw(SEED, n, from, Offers::default())).collect();
     for member in members.iter().filter(|member| member.needs_key()) {
         let path = format!("keys/{}/{}/1", member.device().realm(), member.address);
         site.client().put(&path, &json!({"key": hex::encode(member.key)})).expect("a key");
     }
     let time = FleetTime::start(from, Civil(from.0 + 1), Duration::from_secs(1));
     let clock = Clock::new("Asia/Shanghai").expect("a zone");
-    let world = Arc::new(World::new(time, settings.listeners[0].bind, None, clock, METERS));
+    let world = Arc::new(World::new(time, Doors::tcp(settings.listeners[0].bind), clock, METERS));
     let over = Arc::new(AtomicBool::new(false));
     let load = std::thread::spawn({
         let (world, over) = (world.clone(), over.clone());

@@ -157,15 +157,20 @@ fn readings(rows: &[Value], account: &Account, promise: Option<&Promise>, found:
         *shown.entry(row).or_default() += 1;
     }
     let undated = |row: &Row| (String::new(), row.1.clone(), row.2.clone(), row.3.clone(), row.4.clone());
-    let mut must: BTreeSet<Row> = account.acknowledged.readings.iter().map(row_of).collect();
-    let mut may: BTreeSet<Row> = account.uncertain.readings.iter().map(row_of).collect();
+    let counted = |(reading, alike): (&Reading, &usize)| (row_of(reading), *alike);
+    let mut must: BTreeMap<Row, usize> = account.acknowledged.readings.iter().map(counted).collect();
+    let mut may: BTreeMap<Row, usize> = account.uncertain.readings.iter().map(counted).collect();
     if let Some(promise) = promise {
-        must.extend(promise.kept.iter().map(|r| row_of(r)));
-        may.extend(promise.open.iter().map(|r| row_of(r)));
+        must.extend(promise.kept.iter().map(|reading| (row_of(reading), 1)));
+        may.extend(promise.open.iter().map(|reading| (row_of(reading), 1)));
     }
-    for row in &must {
-        found.readings += 1;
-        let there = if row.0.is_empty() { shown.keys().any(|s| undated(s) == *row) } else { shown.contains_key(row) };
+    for (row, alike) in &must {
+        found.readings += *alike as u64;
+        let there = if row.0.is_empty() {
+            shown.keys().any(|s| undated(s) == *row)
+        } else {
+            shown.get(row).is_some_and(|times| times >= alike)
+        };
         if !there {
             let instead = shown.keys().find(|s| s.0 == row.0 && s.1 == row.1 && s.2 == row.2);
             let got = instead.map_or_else(|| "nothing".into(), text);
@@ -173,10 +178,11 @@ fn readings(rows: &[Value], account: &Account, promise: Option<&Promise>, found:
         }
     }
     for (row, times) in shown {
-        let known = must.contains(&row) || may.contains(&row);
-        if !known && !must.contains(&undated(&row)) && !may.contains(&undated(&row)) {
+        let of = |row: &Row| must.get(row).max(may.get(row)).copied();
+        let known = of(&row).or(of(&undated(&row)));
+        if known.is_none() {
             found.differ(&account.device, &row.0, "nothing that the meter sent", text(&row));
-        } else if times > 1 {
+        } else if known.is_some_and(|alike| times > alike) {
             found.differ(&account.device, &row.0, text(&row), format!("{times} times"));
         }
     }
@@ -271,7 +277,8 @@ fn commands(
         findings.commands_answered += u64::from(row.get("outcome").is_some());
         let valve = told_to.entry(&order.device).or_default();
         valve.0 += usize::from(order.is_valve);
-        valve.1 += usize::from(order.is_valve && row.get("outcome").is_some());
+        let done = row.get("outcome").is_some_and(|outcome| outcome == "done" || outcome == "accepted");
+        valve.1 += usize::from(order.is_valve && done);
         if let Some(wanted) = unexpected_end(order, row) {
             let expected = format!("command {} ({}): {wanted}", order.id, order.name);
             findings.differ(&order.device, "", expected, row.to_string());
@@ -279,7 +286,7 @@ fn commands(
     }
     for account in accounts {
         let (ordered, answered) = told_to.get(account.device.as_str()).copied().unwrap_or_default();
-        let moves = account.met.iter().filter(|met| met.carried_out && met.is_valve());
+        let moves = account.met.iter().filter(|met| met.carried_out && met.is_valve);
         let ids: Vec<Option<u32>> = moves.map(|met| met.order_id).collect();
         let twice = ids.iter().flatten().any(|id| ids.iter().filter(|other| **other == Some(*id)).count() > 1);
         if twice || !(answered..=ordered).contains(&ids.len()) {
@@ -297,6 +304,8 @@ fn unexpected_end(order: &Order, row: &Value) -> Option<&'static str> {
     let (state, why) = (word("state"), word("why"));
     match (order.possible, state) {
         (true, "done") | (false, "failed" | "refused") => None,
+        // Locked by the station or by the meter itself: it would have to be unlocked first.
+        (true, "refused" | "failed") if order.may_be_locked && why.contains("not-allowed") => None,
         // Sent into a connection that was gone, and never again: the meter's own state has shown that it did not happen.
         (true, "failed") if order.is_valve && !order.numbered && why.contains("not executed") => None,
         // Taken, but the next order came before a report could show that it was carried out.

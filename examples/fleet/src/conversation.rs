@@ -16,9 +16,10 @@ use tokio::time::Instant;
 const STREAM_PATIENCE: Duration = Duration::from_secs(20);
 const DATAGRAM_PATIENCE: Duration = Duration::from_secs(3);
 const TRIES: u32 = 4;
-/// Without a command for this long after "commands follow", or without a word after "none do", the meter goes.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(40);
+/// Without a word for this long after "no commands follow", the meter goes.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
+/// Names what the station acknowledges without naming it.
+const UNNAMED: u64 = u64::MAX;
 
 /// A meter on line.
 pub struct Conversation<'a> {
@@ -34,6 +35,8 @@ pub struct Conversation<'a> {
     /// Refusals that the meter has asked for.
     pub forgiven: u32,
     pub pending: bool,
+    /// The last thing said was an answer.
+    answered: bool,
     parted: bool,
     /// The next answer to a command is lost on its way.
     pub lose_answer: bool,
@@ -60,6 +63,7 @@ impl<'a> Conversation<'a> {
             unproven,
             forgiven,
             pending,
+            answered: false,
             parted: false,
             lose_answer,
         })
@@ -94,6 +98,12 @@ impl<'a> Conversation<'a> {
     pub async fn report(&mut self, plan: &Plan) -> Result<(), Lost> {
         let said = self.terminal.report(self.member, plan, self.now);
         match &plan.mishap {
+            Mishap::SaidTwice if self.wire.is_datagram() => {
+                self.account.trick("said twice");
+                self.account.repetitions += 1;
+                self.wire.send(&said.frame).await?;
+                self.say(&said.frame, &said).await?;
+            }
             Mishap::None | Mishap::SaidTwice => self.say(&said.frame, &said).await?,
             Mishap::Noise(noise) => {
                 self.broken(noise.clone(), "noise");
@@ -141,7 +151,7 @@ impl<'a> Conversation<'a> {
             if !self.pending && !farewell && self.wire.is_datagram() {
                 return Ok(());
             }
-            let patience = if self.pending { COMMAND_PATIENCE } else { FAREWELL_PATIENCE };
+            let patience = if self.pending { self.terminal.command_patience(self.answered) } else { FAREWELL_PATIENCE };
             match self.hear(Instant::now() + patience).await {
                 Ok(heard) => self.take(heard).await?,
                 Err(Lost::Closed | Lost::Silence) => return Ok(()),
@@ -170,7 +180,7 @@ impl<'a> Conversation<'a> {
     /// Sends, repeats as long as nothing comes, and gives the verdict.
     async fn exchange(&mut self, bytes: &[u8], said: &Said) -> Result<Verdict, Lost> {
         self.account.sent(&said.meaning);
-        self.unproven.push((Some(said.key), said.meaning.clone()));
+        self.unproven.push((Some(said.key.unwrap_or(UNNAMED)), said.meaning.clone()));
         let patience = if self.wire.is_datagram() { DATAGRAM_PATIENCE } else { STREAM_PATIENCE };
         for attempt in 0..TRIES {
             self.wire.send(if attempt == 0 { bytes } else { &said.frame }).await?;
@@ -178,7 +188,7 @@ impl<'a> Conversation<'a> {
             let by = Instant::now() + patience;
             loop {
                 match self.hear(by).await {
-                    Ok(Heard::Acknowledged { key, verdict, clock, pending }) if key == said.key => {
+                    Ok(Heard::Acknowledged { key, verdict, clock, pending }) if Some(key) == said.key => {
                         if matches!(verdict, Verdict::Refused(_)) && self.forgiven > 0 {
                             self.forgiven -= 1;
                             continue;
@@ -189,6 +199,11 @@ impl<'a> Conversation<'a> {
                             self.prove(key);
                         }
                         return Ok(verdict);
+                    }
+                    Ok(heard) if said.key.is_none() => {
+                        self.prove(UNNAMED);
+                        self.take(heard).await?;
+                        return Ok(Verdict::Accepted);
                     }
                     Ok(heard) => self.take(heard).await?,
                     Err(Lost::Silence) => break,
@@ -234,9 +249,10 @@ impl<'a> Conversation<'a> {
                 self.account.met.push(met);
                 self.account.sent(&meaning);
                 self.unproven.push((None, meaning));
-                self.pending = more;
+                (self.pending, self.answered) = (more, true);
             }
-            Heard::Farewell { all_done } => {
+            Heard::Farewell { all_done, clock } => {
+                self.world.set_clock(self.account, clock);
                 if all_done {
                     self.prove_answers();
                 }
@@ -293,5 +309,5 @@ fn damage(frame: &[u8], repair_sum: bool) -> Option<Vec<u8>> {
         damaged[body_end..body_end + 2].copy_from_slice(&sum);
         return Some(damaged);
     }
-    (!damaged[1..].contains(&0x68)).then_some(damaged)
+    (!damaged[1..].contains(&frame[0])).then_some(damaged)
 }

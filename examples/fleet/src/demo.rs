@@ -8,7 +8,7 @@ use crate::life::Meter;
 use crate::plan::{Occasion, Plan};
 use crate::population;
 use crate::progress::{self, grouped};
-use crate::station::{Listener, Settings, Station, built, bundled_adapters};
+use crate::station::{Settings, Station, built, bundled_adapters};
 use crate::world::World;
 use anyhow::{Context, Result, ensure};
 use polymeter::model::Civil;
@@ -25,15 +25,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const PORT_TCP: u16 = 7001;
 const PORT_UDP: u16 = 7002;
+const PORT_SZRQ: u16 = 7003;
+const PORT_FENGXIAN: u16 = 7004;
 const PORT_HTTP: u16 = 8080;
 const DEVICES: usize = 2_000;
 const SECONDS: u64 = 30;
 /// Days of fleet time; they end at noon of a month's second day, so that daily, dekad and monthly reports all come.
 const DAYS: i64 = 5;
 const ZONE: &str = "Asia/Shanghai";
-/// The utility of the demo looks after the installation before it lets a valve be opened from afar.
-const PROFILE: &str = "[profile.supervised]\nremote_open = \"open\"\n";
-const ADAPTERS: &str = r#""usp", { adapter = "qianwei_7xxx", profile = "supervised" }"#;
 const TRICKLE_EVERY: Duration = Duration::from_millis(250);
 const HOT_LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,8 +57,7 @@ pub fn run() -> Result<bool> {
     let (mut station, adapters) = start_station(&dir)?;
     let to = last_second_noon();
     let run = Run {
-        tcp: station.door("meters")?,
-        udp: Some(station.door("nb-iot")?),
+        doors: station.doors()?,
         devices,
         seed,
         real: ends_after.unwrap_or(Duration::from_secs(SECONDS)),
@@ -131,27 +129,23 @@ fn live(
 
 fn start_station(dir: &Path) -> Result<(Station, Vec<PathBuf>)> {
     let adapters = bundled_adapters()?;
-    let mut meters = Listener::tcp("meters", ADAPTERS);
-    let mut nb_iot = Listener::udp("nb-iot", ADAPTERS);
-    meters.bind = or_free("the meters' TCP", PORT_TCP, |at| TcpListener::bind(at).is_ok());
-    nb_iot.bind = or_free("the meters' UDP", PORT_UDP, |at| UdpSocket::bind(at).is_ok());
-    let http = or_free("the page", PORT_HTTP, |at| TcpListener::bind(at).is_ok());
-    let settings = Settings {
-        listeners: vec![meters, nb_iot],
-        http,
-        zone: ZONE.into(),
-        more: PROFILE.into(),
-        log: "info".into(),
-        unsigned: true,
-    };
+    let ports = [PORT_TCP, PORT_UDP, PORT_SZRQ, PORT_FENGXIAN];
+    let mut settings = Settings::mixed_fleet();
+    for (listener, port) in settings.listeners.iter_mut().zip(ports) {
+        let name = format!("listener {}", listener.name);
+        listener.bind = or_free(&name, port, |at| match listener.transport {
+            "udp" => UdpSocket::bind(at).is_ok(),
+            _ => TcpListener::bind(at).is_ok(),
+        });
+    }
+    settings.http = or_free("the page", PORT_HTTP, |at| TcpListener::bind(at).is_ok());
+    settings.zone = ZONE.into();
     let mut station = Station::prepare(dir, &settings, &adapters)?;
     station.start()?;
-    println!(
-        "station: TCP {}, UDP {}, log in {}",
-        station.door("meters")?,
-        station.door("nb-iot")?,
-        shown(&station.log_file())
-    );
+    for listener in &settings.listeners {
+        println!("listens: {} {} for {}", listener.transport, station.door(&listener.name)?, listener.name);
+    }
+    println!("log:     {}", shown(&station.log_file()));
     println!("page:    http://{}/", station.http()?);
     println!("token:   {} (admin; POLYMETER_TOKEN for the command line)", station.token());
     Ok((station, adapters))
@@ -229,7 +223,7 @@ fn stay_up(run: &Run, api: &Api, outcome: Outcome, station: &Station, heard: &Re
     let begun = Instant::now();
     let clock = polymeter::clock::Clock::new(&run.zone).map_err(anyhow::Error::msg)?;
     let time = crate::time::FleetTime::start(run.to, Civil(run.to.0 + 3_600), Duration::from_secs(3_600));
-    let world = World::new(time, run.tcp, run.udp, clock, run.devices);
+    let world = World::new(time, run.doors, clock, run.devices);
     let mut meters: Vec<Meter> = outcome.meters.into_iter().filter(|m| !m.member.always_online).collect();
     let count = meters.len().max(1);
     let mut turn = 0;

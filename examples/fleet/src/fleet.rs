@@ -4,16 +4,15 @@ use crate::api::Api;
 use crate::check::{self, Findings};
 use crate::life::Meter;
 use crate::orders::{Desk, Orders};
-use crate::population::{Datagrams, Member};
+use crate::population::Member;
 use crate::time::FleetTime;
 use crate::truth::Account;
-use crate::world::World;
+use crate::world::{Doors, World};
 use anyhow::{Context, Result, bail};
 use polymeter::clock::Clock;
 use polymeter::model::Civil;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +21,7 @@ use tokio::task::JoinSet;
 /// What to run against which station.
 #[derive(Clone, Debug)]
 pub struct Run {
-    pub tcp: SocketAddr,
-    pub udp: Option<SocketAddr>,
+    pub doors: Doors,
     pub devices: usize,
     pub seed: u64,
     /// Our time for the whole of fleet time.
@@ -75,14 +73,14 @@ const ORDERS_UNTIL: f64 = 0.8;
 
 /// Plays one run. Blocks; meters live on a runtime of their own.
 pub fn play(run: &Run, api: &Api, watch: &Watch) -> Result<Outcome> {
-    let datagrams = if run.udp.is_some() { Datagrams::Some } else { Datagrams::None };
-    let members: Vec<Member> = (0..run.devices).map(|n| Member::draw(run.seed, n, run.from, datagrams)).collect();
+    let offers = run.doors.offers();
+    let members: Vec<Member> = (0..run.devices).map(|n| Member::draw(run.seed, n, run.from, offers)).collect();
     tell_keys(api, &members, watch)?;
     let clock = Clock::new(&run.zone).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _inside = runtime.enter();
     let time = FleetTime::start(run.from, run.to, run.real);
-    let world = Arc::new(World::new(time, run.tcp, run.udp, clock, members.len()));
+    let world = Arc::new(World::new(time, run.doors, clock, members.len()));
     *lock(&watch.world) = Some(world.clone());
     set(watch, Stage::Living);
     let sent = &watch.orders;

@@ -23,6 +23,11 @@ impl Gauge {
         Self { seed, base, daily_least: 20 + mix(seed, 2) % 80, daily_swing: 1 + mix(seed, 3) % 400, first }
     }
 
+    /// The day on which the fleet's time begins.
+    pub fn first(&self) -> Day {
+        self.first
+    }
+
     /// Standing at 00:00 of a day.
     pub fn frozen(&self, day: Day) -> u32 {
         // 400 days of history before the first day keep the number positive without a sum over days.

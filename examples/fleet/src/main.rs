@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use fleet::api::Api;
 use fleet::fleet::{Run, Watch, play};
+use fleet::world::Doors;
 use fleet::{demo, population, progress};
 use polymeter::model::Civil;
 use serde_json::json;
@@ -32,12 +33,18 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// TCP listener that speaks both bundled adapters
+    /// TCP listener that speaks `usp` and `qianwei_7xxx`
     #[arg(long, value_name = "HOST:PORT")]
     station: SocketAddr,
-    /// UDP listener that speaks both; without it all meters use TCP
+    /// UDP listener that speaks both; without it they all use TCP
     #[arg(long, value_name = "HOST:PORT")]
     udp: Option<SocketAddr>,
+    /// UDP listener that speaks `szrq`; without it no such meters are in the fleet
+    #[arg(long, value_name = "HOST:PORT")]
+    szrq: Option<SocketAddr>,
+    /// TCP listener that speaks `fengxian`; without it no such meters are in the fleet
+    #[arg(long, value_name = "HOST:PORT")]
+    fengxian: Option<SocketAddr>,
     /// The station's API
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     api: String,
@@ -88,8 +95,7 @@ fn run(args: RunArgs) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(population::any_seed);
     eprintln!("seed {seed}");
     let run = Run {
-        tcp: args.station,
-        udp: args.udp,
+        doors: Doors { tcp: args.station, udp: args.udp, szrq: args.szrq, fengxian: args.fengxian },
         devices: args.devices,
         seed,
         real: Duration::from_secs(args.seconds),

@@ -2,6 +2,7 @@
 
 use crate::api::{Api, Refused};
 use crate::population::{Member, Transport, Vendor};
+use crate::terminal::szrq;
 use crate::terminal::usp::{corrects, frozen_readings};
 use crate::truth::Reading;
 use crate::world::World;
@@ -24,6 +25,8 @@ pub struct Order {
     pub is_valve: bool,
     /// The meter knows an order again by its number, so that the station may repeat it.
     pub numbered: bool,
+    /// A meter that is locked refuses it.
+    pub may_be_locked: bool,
     /// What the station must show once the order is done, and may show before: the history that was asked for.
     pub promised: Vec<Reading>,
 }
@@ -68,7 +71,7 @@ impl Desk<'_> {
             let wish = wish(member, self.world.time.now(), &mut rng);
             // Told that a command follows, such a meter would wait for one that its protocol cannot say, and nothing closes
             // a datagram socket.
-            if !wish.possible && member.vendor == Vendor::Qianwei && member.transport == Transport::Udp {
+            if !wish.possible && member.vendor != Vendor::Usp && member.transport == Transport::Udp {
                 continue;
             }
             self.place(member, wish, &mut orders)?;
@@ -90,7 +93,8 @@ impl Desk<'_> {
                 let id = answer.get("id").and_then(Value::as_u64).unwrap_or_default();
                 let Wish { name, possible, promised, .. } = wish;
                 let numbered = member.vendor == Vendor::Usp;
-                orders.taken.push(Order { id, device, name, possible, is_valve, numbered, promised });
+                let may_be_locked = member.vendor == Vendor::Szrq && name == "valve close-temporary";
+                orders.taken.push(Order { id, device, name, possible, is_valve, numbered, may_be_locked, promised });
             }
             Err(error) => match error.downcast_ref::<Refused>() {
                 Some(refused) if no_valve && refused.code == "no-valve" => orders.rightly_refused += 1,
@@ -111,35 +115,85 @@ struct Wish {
     promised: Vec<Reading>,
 }
 
+impl Wish {
+    fn new(name: &'static str, command: Value, possible: bool) -> Self {
+        Self { name, command, possible, promised: Vec::new() }
+    }
+}
+
 fn wish(member: &Member, now: Civil, rng: &mut StdRng) -> Wish {
-    let unified = member.vendor == Vendor::Usp;
-    let valve = |order: &str| json!({"valve": {"order": order, "reason": ""}});
-    let mut promised = Vec::new();
-    let (name, command, possible) = match rng.random_range(0..100) {
-        0..18 => ("read current", json!({"read": {"scope": "current"}}), unified),
-        18..28 => ("read account", json!({"read": {"scope": "account"}}), true),
-        28..40 => {
+    match rng.random_range(0..100) {
+        0..40 => reading_wish(member, now, rng),
+        40..52 => valve("valve close-temporary", "close-temporary", member.vendor != Vendor::Fengxian),
+        52..62 => valve("valve close-forced", "close-forced", true),
+        62..76 => valve("valve permit-open", "permit-open", true),
+        _ => setting_wish(member, now, rng),
+    }
+}
+
+fn valve(name: &'static str, order: &str, possible: bool) -> Wish {
+    Wish::new(name, json!({"valve": {"order": order, "reason": ""}}), possible)
+}
+
+/// Something that a meter is asked for.
+fn reading_wish(member: &Member, now: Civil, rng: &mut StdRng) -> Wish {
+    let current = json!({"read": {"scope": "current"}});
+    let account = json!({"read": {"scope": "account"}});
+    let parameters =
+        |names: &[&str], possible| Wish::new("read parameters", json!({"read-parameters": names}), possible);
+    let chance = rng.random_range(0..4);
+    match (member.vendor, chance) {
+        (Vendor::Usp, ..2) => Wish::new("read current", current, true),
+        (Vendor::Usp | Vendor::Qianwei, 2) => Wish::new("read account", account, true),
+        (Vendor::Usp, _) | (Vendor::Qianwei, 3) => {
             let days = now.day().0 - rng.random_range(3..30)..=now.day().0 - rng.random_range(1..3);
             let (first, last) = (Day(*days.start()).start(), Day(*days.end()).start());
+            let unified = member.vendor == Vendor::Usp;
+            let mut wish = history("day", first, last, unified);
             if unified {
-                promised = days.flat_map(|day| frozen_readings(&member.gauge, corrects(member), Day(day))).collect();
+                wish.promised =
+                    days.flat_map(|day| frozen_readings(&member.gauge, corrects(member), Day(day))).collect();
             }
-            ("read history", json!({"read-history": {"interval": "day", "first": first, "last": last}}), unified)
+            wish
         }
-        40..52 => ("valve close-temporary", valve("close-temporary"), true),
-        52..62 => ("valve close-forced", valve("close-forced"), true),
-        62..76 => ("valve permit-open", valve("permit-open"), true),
-        76..84 => ("set clock", json!({"set-clock": {"to": now}}), unified),
-        84..92 => {
+        (Vendor::Qianwei, 0) => Wish::new("read current", current, false),
+        (Vendor::Qianwei, _) => parameters(&["communication-lost-days"], true),
+        (Vendor::Szrq, ..3) => {
+            let count = rng.random_range(1..4);
+            let months = szrq::months_before(now.day(), count);
+            let ends = [months.last(), months.first()].map(|m| m.map_or(now, |m| szrq::day_of(*m).start()));
+            Wish { promised: szrq::frozen_months(member, &months), ..history("month", ends[0], ends[1], true) }
+        }
+        (Vendor::Szrq, _) => parameters(&["vendor-report-time"], true),
+        (Vendor::Fengxian, 0) => Wish::new("read current", current, false),
+        (Vendor::Fengxian, _) => parameters(&["vendor-report-minutes"], true),
+    }
+}
+
+fn history(interval: &str, first: Civil, last: Civil, possible: bool) -> Wish {
+    Wish::new("read history", json!({"read-history": {"interval": interval, "first": first, "last": last}}), possible)
+}
+
+/// Something that a meter is told.
+fn setting_wish(member: &Member, now: Civil, rng: &mut StdRng) -> Wish {
+    let chance = rng.random_range(0..3);
+    let number = |name: &str, value: i64| json!({"name": name, "value": {"integer": value}});
+    let days = number("communication-lost-days", rng.random_range(5..30));
+    match (member.vendor, chance) {
+        (Vendor::Usp | Vendor::Fengxian, 0) => Wish::new("set clock", json!({"set-clock": {"to": now}}), true),
+        (Vendor::Qianwei, 0) => Wish::new("set clock", json!({"set-clock": {"to": now}}), false),
+        (_, 1) => {
             let minute = 60 * rng.random_range(0..3);
-            ("set schedule", json!({"set-schedule": {"period": "daily", "minute_of_day": minute}}), true)
+            Wish::new("set schedule", json!({"set-schedule": {"period": "daily", "minute_of_day": minute}}), true)
         }
-        92..96 => {
-            let value = json!({"integer": rng.random_range(5..30)});
-            let list = json!([{"name": "communication-lost-days", "value": value}]);
-            ("set parameters", json!({"set-parameters": list}), true)
+        (Vendor::Szrq, _) => {
+            let level = number("balance-level-1", 100 * rng.random_range(1..50));
+            Wish::new("set parameters", json!({"set-parameters": [level]}), true)
         }
-        _ => ("read parameters", json!({"read-parameters": ["communication-lost-days"]}), true),
-    };
-    Wish { name, command, possible, promised }
+        (Vendor::Fengxian, _) => {
+            let hour = number("vendor-communication-lost-hour", rng.random_range(0..24));
+            Wish::new("set parameters", json!({"set-parameters": [days, hour]}), true)
+        }
+        _ => Wish::new("set parameters", json!({"set-parameters": [days]}), true),
+    }
 }

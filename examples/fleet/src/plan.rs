@@ -177,13 +177,14 @@ fn mishap(member: &Member, rng: &mut StdRng) -> Mishap {
     match rng.random_range(0..100) {
         0..2 if stream => {
             let length = rng.random_range(1..=12);
-            // 68 begins a frame in every protocol here; noise that does would be a broken frame.
+            // 68 and 69 begin the frames of all protocols here; noise that does would be a broken frame.
             Mishap::Noise((0..length).map(|_| rng.random_range(0x80..=0xFF)).collect())
         }
         2..4 => Mishap::WrongSum,
         4..6 if stream => Mishap::Cut,
         6..9 => Mishap::LostAcknowledgement,
-        9..12 => Mishap::SaidTwice,
+        // Answered with the end of the communication, the first of two would be all that the station reads.
+        9..12 if member.vendor != Vendor::Fengxian => Mishap::SaidTwice,
         12..14 if member.vendor == Vendor::Usp => Mishap::SecondReport,
         14..19 if secured_usp => Mishap::Tampered,
         _ => Mishap::None,
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_plan_is_the_same_each_time() {
         let from: Civil = "2024-02-26T12:00:00".parse().expect("time");
-        let member = Member::draw(7, 3, from, crate::population::Datagrams::Some);
+        let member = Member::draw(7, 3, from, crate::population::Offers::ALL);
         let draw = || format!("{:?}", Plan::draw(&member, Occasion::Scheduled, from));
         assert_eq!(draw(), draw());
     }

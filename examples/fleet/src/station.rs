@@ -3,6 +3,7 @@
 //! Only a process that was started here is ever ended here.
 
 use crate::api::Api;
+use crate::world::Doors;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -71,6 +72,24 @@ impl Settings {
         let meters = Listener::tcp("meters", r#""usp", "qianwei_7xxx""#);
         let (http, more) = (SocketAddr::from(([127, 0, 0, 1], 0)), String::new());
         Self { listeners: vec![meters], http, zone: "Asia/Shanghai".into(), more, log: "info".into(), unsigned: true }
+    }
+
+    /// A listener for each way in which the fleet's meters come, and the options that they need. The utility looks after the
+    /// installation before it lets a valve be opened from afar, and tells one price.
+    pub fn mixed_fleet() -> Self {
+        let both = r#""usp", { adapter = "qianwei_7xxx", profile = "supervised" }"#;
+        let profiles = format!(
+            "[profile.supervised]\nremote_open = \"open\"\n\n\
+             [profile.priced]\nremote_open = \"open\"\nprice = {}\nunknown_account = \"zero\"\n",
+            crate::terminal::fengxian::PRICE
+        );
+        let listeners = vec![
+            Listener::tcp("meters", both),
+            Listener::udp("nb-iot", both),
+            Listener::udp("szrq", r#""szrq""#),
+            Listener::tcp("fengxian", r#"{ adapter = "fengxian", profile = "priced" }"#),
+        ];
+        Self { listeners, more: profiles, ..Self::usual() }
     }
 
     fn toml(&self) -> String {
@@ -209,6 +228,12 @@ impl Station {
         let place = self.place.as_ref().context("it has not been started")?;
         let found = place.listeners.iter().find(|(listener, _)| listener == name);
         found.map(|(_, at)| *at).with_context(|| format!("no listener {name}"))
+    }
+
+    /// Where the meters of a mixed fleet connect.
+    pub fn doors(&self) -> Result<Doors> {
+        let (udp, szrq, fengxian) = (self.door("nb-iot")?, self.door("szrq")?, self.door("fengxian")?);
+        Ok(Doors { tcp: self.door("meters")?, udp: Some(udp), szrq: Some(szrq), fengxian: Some(fengxian) })
     }
 
     /// `host:port` of the API and the page.

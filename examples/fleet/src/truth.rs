@@ -50,7 +50,10 @@ pub struct Event {
 /// What one frame says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Meaning {
+    /// Values that look alike, such as two settings of the same length, are as many here.
     pub readings: Vec<Reading>,
+    /// In the frame, too, but told only where the station does not know them already, and the meter cannot tell whether it does.
+    pub perhaps: Vec<Reading>,
     pub events: Vec<Event>,
     /// The valve's state, by the contract's name.
     pub valve: Option<&'static str>,
@@ -61,14 +64,19 @@ pub struct Meaning {
 /// Things told.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    pub readings: BTreeSet<Reading>,
+    /// And how many of it one frame has.
+    pub readings: BTreeMap<Reading, usize>,
     pub events: BTreeSet<Event>,
 }
 
 impl Told {
-    fn add(&mut self, meaning: &Meaning) {
-        self.readings.extend(meaning.readings.iter().cloned());
-        self.events.extend(meaning.events.iter().cloned());
+    fn add(&mut self, readings: &[Reading], events: &[Event]) {
+        for reading in readings {
+            let alike = readings.iter().filter(|other| *other == reading).count();
+            let most = self.readings.entry(reading.clone()).or_default();
+            *most = alike.max(*most);
+        }
+        self.events.extend(events.iter().cloned());
     }
 }
 
@@ -86,18 +94,11 @@ pub struct Broken {
 pub struct Met {
     /// The order's number, where the protocol carries it.
     pub order_id: Option<u32>,
-    /// The protocol's number of the command.
-    pub message: u16,
+    /// It concerns the valve.
+    pub is_valve: bool,
     /// Carried out now; false: refused, or known from before.
     pub carried_out: bool,
     pub answered: bool,
-}
-
-impl Met {
-    /// 4031 of the unified protocol, 7024 of 前卫.
-    pub fn is_valve(&self) -> bool {
-        matches!(self.message, 0x4031 | 0x7024)
-    }
 }
 
 /// A device's own books.
@@ -131,7 +132,8 @@ impl Account {
 
     /// A frame has left.
     pub fn sent(&mut self, meaning: &Meaning) {
-        self.uncertain.add(meaning);
+        self.uncertain.add(&meaning.readings, &meaning.events);
+        self.uncertain.add(&meaning.perhaps, &[]);
         if let Some(valve) = meaning.valve {
             self.valves.push(valve);
         }
@@ -139,7 +141,7 @@ impl Account {
 
     /// The station has said that it has it.
     pub fn acknowledged(&mut self, meaning: &Meaning) {
-        self.acknowledged.add(meaning);
+        self.acknowledged.add(&meaning.readings, &meaning.events);
         if let Some(valve) = meaning.valve {
             self.valves = vec![valve];
         }

@@ -1,6 +1,6 @@
 //! What all meters share: the station's doors, the fleet's calendar, and counters for whoever watches.
 
-use crate::population::{Member, Transport};
+use crate::population::{Member, Offers, Transport, Vendor};
 use crate::time::FleetTime;
 use crate::truth::Account;
 use polymeter::clock::Clock;
@@ -12,10 +12,43 @@ use tokio::sync::Semaphore;
 /// A station's clock may differ from ours by this much; both run on one machine.
 const CLOCK_TOLERANCE_S: i64 = 120;
 
+/// Where a station listens for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors {
+    /// TCP, for the unified protocol and 前卫.
+    pub tcp: SocketAddr,
+    /// UDP, for the same.
+    pub udp: Option<SocketAddr>,
+    /// UDP, for 深圳燃气.
+    pub szrq: Option<SocketAddr>,
+    /// TCP, for 上海奉贤燃气.
+    pub fengxian: Option<SocketAddr>,
+}
+
+impl Doors {
+    /// One TCP door only.
+    pub fn tcp(at: SocketAddr) -> Self {
+        Self { tcp: at, udp: None, szrq: None, fengxian: None }
+    }
+
+    pub fn offers(&self) -> Offers {
+        Offers { datagrams: self.udp.is_some(), szrq: self.szrq.is_some(), fengxian: self.fengxian.is_some() }
+    }
+
+    fn of(&self, member: &Member) -> SocketAddr {
+        let door = match (member.vendor, member.transport) {
+            (Vendor::Szrq, _) => self.szrq,
+            (Vendor::Fengxian, _) => self.fengxian,
+            (_, Transport::Udp) => self.udp,
+            (_, Transport::Tcp) => None,
+        };
+        door.unwrap_or(self.tcp)
+    }
+}
+
 pub struct World {
     pub time: FleetTime,
-    pub tcp: SocketAddr,
-    pub udp: Option<SocketAddr>,
+    doors: Doors,
     pub counters: Counters,
     /// The zone that the station lives in.
     pub clock: Clock,
@@ -39,16 +72,13 @@ pub struct Counters {
 }
 
 impl World {
-    pub fn new(time: FleetTime, tcp: SocketAddr, udp: Option<SocketAddr>, clock: Clock, members: usize) -> Self {
+    pub fn new(time: FleetTime, doors: Doors, clock: Clock, members: usize) -> Self {
         let seen = (0..members).map(|_| AtomicBool::new(false)).collect();
-        Self { time, tcp, udp, counters: Counters::default(), clock, room: Semaphore::new(ROOM), seen }
+        Self { time, doors, counters: Counters::default(), clock, room: Semaphore::new(ROOM), seen }
     }
 
     pub fn door(&self, member: &Member) -> SocketAddr {
-        match (member.transport, self.udp) {
-            (Transport::Udp, Some(udp)) => udp,
-            _ => self.tcp,
-        }
+        self.doors.of(member)
     }
 
     /// The station has acknowledged something of this member.

@@ -1,22 +1,25 @@
-//! A meter of either vendor behind one surface: what it says, what that means, and what it makes of the station's words.
+//! A meter of any vendor behind one surface: what it says, what that means, and what it makes of the station's words.
 //!
 //! The protocols' device sides belong to the adapters. Here each frame is put beside its meaning in the contract's
 //! words, written down independently of any decoder.
 
+pub mod fengxian;
 mod qianwei;
+pub mod szrq;
 pub mod usp;
 
 use crate::plan::{Occasion, Plan};
 use crate::population::{Member, Vendor};
 use crate::truth::{Meaning, Met, Reading};
 use polymeter::model::{Civil, Schedule};
+use std::time::Duration;
 
 /// A frame and its meaning.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub frame: Vec<u8>,
-    /// What its acknowledgement will name.
-    pub key: u64,
+    /// What its acknowledgement will name. `None`: nothing names it, and whatever the station says next shows that it has it.
+    pub key: Option<u64>,
     pub meaning: Meaning,
 }
 
@@ -43,7 +46,7 @@ pub enum Heard {
     /// `more`: others follow this one.
     Commanded { answer: Vec<u8>, meaning: Meaning, met: Met, more: bool },
     /// `all_done`: everything before it has been taken in; otherwise the station is busy or sends the meter away.
-    Farewell { all_done: bool },
+    Farewell { all_done: bool, clock: Option<Civil> },
 }
 
 /// Length of the first whole frame in what was received.
@@ -53,13 +56,22 @@ pub type Cutter = fn(&[u8]) -> Option<usize>;
 pub enum Terminal {
     Usp(Box<usp::UspMeter>),
     Qianwei(Box<qianwei::QianweiMeter>),
+    Szrq(Box<szrq::SzrqMeter>),
+    Fengxian(Box<fengxian::FengxianMeter>),
 }
+
+/// After an answer that nothing answers, another command may follow.
+const ANSWERED_PATIENCE: Duration = Duration::from_secs(2);
+/// A command was announced.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(40);
 
 impl Terminal {
     pub fn new(member: &Member) -> Self {
         match member.vendor {
             Vendor::Usp => Self::Usp(Box::new(usp::UspMeter::new(member))),
             Vendor::Qianwei => Self::Qianwei(Box::new(qianwei::QianweiMeter::new(member))),
+            Vendor::Szrq => Self::Szrq(Box::new(szrq::SzrqMeter::new(member))),
+            Vendor::Fengxian => Self::Fengxian(Box::new(fengxian::FengxianMeter::new(member))),
         }
     }
 
@@ -68,6 +80,8 @@ impl Terminal {
         match self {
             Self::Usp(meter) => meter.schedule(),
             Self::Qianwei(meter) => meter.schedule.clone(),
+            Self::Szrq(meter) => meter.schedule.clone(),
+            Self::Fengxian(meter) => meter.schedule.clone(),
         }
     }
 
@@ -75,7 +89,7 @@ impl Terminal {
     pub fn registration(&mut self, at: Civil) -> Option<Said> {
         match self {
             Self::Usp(meter) => Some(meter.registration(at)),
-            Self::Qianwei(_) => None,
+            Self::Qianwei(_) | Self::Szrq(_) | Self::Fengxian(_) => None,
         }
     }
 
@@ -85,6 +99,9 @@ impl Terminal {
             (Self::Usp(meter), Occasion::Abnormal(trouble)) => meter.abnormal(plan, trouble, at),
             (Self::Usp(meter), _) => meter.report(plan, at),
             (Self::Qianwei(meter), _) => meter.report(member, plan, at),
+            (Self::Szrq(meter), Occasion::Abnormal(trouble)) => meter.alarm(member, plan, trouble, at),
+            (Self::Szrq(meter), _) => meter.report(member, plan, at),
+            (Self::Fengxian(meter), _) => meter.report(member, plan, at),
         }
     }
 
@@ -92,7 +109,7 @@ impl Terminal {
     pub fn heartbeat(&mut self, at: Civil, csq: u8) -> Option<Said> {
         match self {
             Self::Usp(meter) => Some(meter.heartbeat(at, csq)),
-            Self::Qianwei(_) => None,
+            Self::Qianwei(_) | Self::Szrq(_) | Self::Fengxian(_) => None,
         }
     }
 
@@ -104,6 +121,8 @@ impl Terminal {
         match self {
             Self::Usp(meter) => meter.hear(frame, now),
             Self::Qianwei(meter) => meter.hear(frame),
+            Self::Szrq(meter) => meter.hear(frame, now),
+            Self::Fengxian(meter) => meter.hear(frame),
         }
     }
 
@@ -112,12 +131,19 @@ impl Terminal {
         match self {
             Self::Usp(_) => usp::UspMeter::cut,
             Self::Qianwei(_) => qianwei::QianweiMeter::cut,
+            Self::Szrq(_) => szrq::SzrqMeter::cut,
+            Self::Fengxian(_) => fengxian::FengxianMeter::cut,
         }
     }
 
     /// The station says goodbye in words, and not only by closing.
     pub fn expects_farewell(&self) -> bool {
-        matches!(self, Self::Usp(_))
+        matches!(self, Self::Usp(_) | Self::Fengxian(_))
+    }
+
+    /// How long it waits for a command: one that was announced, or one that may follow an answer.
+    pub fn command_patience(&self, answered: bool) -> Duration {
+        if answered && matches!(self, Self::Szrq(_)) { ANSWERED_PATIENCE } else { COMMAND_PATIENCE }
     }
 }
 

@@ -48,7 +48,7 @@ impl QianweiMeter {
         let frame = self.meter.report(at.0, kind);
         self.on_its_way = self.meter.state.alarms & (REMOTE_OPEN | REMOTE_CLOSE);
         let key = key(REPORT, frame_id(&frame));
-        Said { frame, key, meaning: self.meaning(at) }
+        Said { frame, key: Some(key), meaning: self.meaning(at) }
     }
 
     pub fn hear(&mut self, frame: &[u8]) -> Result<Heard, String> {
@@ -61,7 +61,8 @@ impl QianweiMeter {
             device::Heard::Commanded { command, frame_id, more, answer, .. } => {
                 let again = self.last_command.replace((command, frame_id)) == Some((command, frame_id));
                 let done = self.meter.refuse_with.is_none() && (command != VALVE || self.has_valve());
-                let met = Met { order_id: None, message: command, carried_out: done && !again, answered: false };
+                let met =
+                    Met { order_id: None, is_valve: command == VALVE, carried_out: done && !again, answered: false };
                 Heard::Commanded { answer, meaning: self.told_by(command), met, more }
             }
         })
@@ -129,7 +130,8 @@ impl QianweiMeter {
             let settled = i64::from(s.settled_reading);
             readings.push(reading(Civil(settled_at), "volume", "frozen", "cubic-metre", settled, -1));
         }
-        Meaning { readings, events: self.new_occurrences(at), valve: Some(valve_name(s.valve)), is_report: true }
+        let events = self.new_occurrences(at);
+        Meaning { readings, events, valve: Some(valve_name(s.valve)), is_report: true, ..Meaning::default() }
     }
 
     fn new_occurrences(&self, at: Civil) -> Vec<Event> {

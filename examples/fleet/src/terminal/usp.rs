@@ -154,11 +154,16 @@ impl UspMeter {
             device::Heard::Command { message, result, frames } => Heard::Commanded {
                 answer: frames.concat(),
                 meaning: self.answered(message, result, now),
-                met: Met { order_id: order_id(frame), message, carried_out: result == OK, answered: false },
+                met: Met {
+                    order_id: order_id(frame),
+                    is_valve: message == message::VALVE,
+                    carried_out: result == OK,
+                    answered: false,
+                },
                 // Each may be the last: the station says goodbye in words.
                 more: true,
             },
-            device::Heard::Farewell(reason) => Heard::Farewell { all_done: reason == 0 },
+            device::Heard::Farewell(reason) => Heard::Farewell { all_done: reason == 0, clock: None },
         };
         self.last = Some((frame.to_vec(), heard.clone()));
         Ok(heard)
@@ -213,7 +218,7 @@ impl UspMeter {
 
     fn told(&self, frame: Vec<u8>, readings: Vec<Reading>, entries: &[EventEntry]) -> Said {
         let events = entries.iter().map(event).collect();
-        said(frame, Meaning { readings, events, valve: Some(self.valve()), is_report: true })
+        said(frame, Meaning { readings, events, valve: Some(self.valve()), is_report: true, ..Meaning::default() })
     }
 
     /// What an answer tells besides its result. History is the asker's to expect: only he knows the days.
@@ -294,7 +299,7 @@ fn again(heard: Heard) -> Heard {
 fn said(frame: Vec<u8>, meaning: Meaning) -> Said {
     let number = |at: usize| u16::from(frame[at]) << 8 | u16::from(frame[at + 1]);
     let key = key(number(2), number(12).swap_bytes());
-    Said { frame, key, meaning }
+    Said { frame, key: Some(key), meaning }
 }
 
 fn key(message: u16, sequence: u16) -> u64 {
