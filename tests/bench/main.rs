@@ -4,6 +4,7 @@
 //! `make bench` runs all of it in at most five minutes, prints a table and writes `target/bench.json`. Client and station share the
 //! machine, as separate processes. Ratios of one run are what counts: absolute figures are the machine's.
 
+mod behind;
 mod decode;
 mod hostile;
 mod idle;
@@ -29,7 +30,7 @@ fn main() -> anyhow::Result<()> {
         ["null", data] => null::run(&PathBuf::from(data)),
         ["load", rest @ ..] => load::run(rest),
         ["idle", rest @ ..] => idle::hold(rest),
-        [] | ["all"] => all(&["a", "b", "c", "d", "e", "f", "g", "h"]),
+        [] | ["all"] => all(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]),
         parts => all(parts),
     }
 }
@@ -45,8 +46,9 @@ fn all(parts: &[&str]) -> anyhow::Result<()> {
             "e" => reopen::after_a_kill(&mut table)?,
             "f" => swap::under_load(&mut table)?,
             "g" => hostile::beside_others(&mut table)?,
+            "i" => behind::read_all(&mut table)?,
             "h" => opening::with_many_adapters(&mut table)?,
-            other => anyhow::bail!("no benchmark `{other}`; there are a to h"),
+            other => anyhow::bail!("no benchmark `{other}`; there are a to i"),
         }
     }
     table.finish()

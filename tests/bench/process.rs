@@ -32,6 +32,15 @@ pub fn fresh_dir(name: &str) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Processor time that a process has used so far, of all its threads.
+pub fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name in parentheses: state, ten more, then user and system time in hundredths of a second.
+    let fields = stat.rsplit(')').next().context("stat")?.split_whitespace().skip(11).take(2);
+    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
 impl Process {
     /// The null station on an empty directory.
     pub fn null() -> anyhow::Result<Self> {
@@ -85,11 +94,7 @@ impl Process {
 
     /// Processor time used so far, of all its threads.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // After the name in parentheses: state, ten more, then user and system time in hundredths of a second.
-        let fields = stat.rsplit(')').next().context("stat")?.split_whitespace().skip(11).take(2);
-        let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 10))
+        cpu_of(self.pid())
     }
 
     /// Resident memory, bytes.
