@@ -110,11 +110,11 @@ impl Meter {
         Self::Mbus(Box::new(meter))
     }
 
-    /// With two frozen months.
+    /// With a frozen total of every month, so that one is there whenever it is asked.
     pub fn szrq(address: &str) -> Self {
         let mut meter = szrq::device::Meter::new(address);
-        meter.frozen.insert((2024, 2), 5_000_000);
-        meter.frozen.insert((2024, 3), 5_100_000);
+        let months = (2024..2100).flat_map(|year| (1..=12).map(move |month| (year, month)));
+        meter.frozen = months.zip((5_000_000..).step_by(1_000)).collect();
         Self::Szrq(Box::new(meter))
     }
 

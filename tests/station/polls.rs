@@ -89,7 +89,7 @@ fn a_round_asks_every_meter_that_it_selects_and_tells_what_it_achieved() {
         (&polls[1]["asks"], &polls[1]["of"]),
         (&json!("the last 2 of each month"), &json!("district nowhere, kind meter"))
     );
-    let command = &site.rows("commands?limit=1")[0];
+    let command = site.get("commands?limit=1")["items"][0].clone();
     assert_eq!(command["by"], "poll noon");
     let http = site.http().expect("an address");
     let metrics = ureq_get(&format!("http://{http}/metrics"));

@@ -64,6 +64,13 @@ enum Piece {
     Nobody(FaultKind, String),
 }
 
+/// What an adapter makes of a frame, under which profile, and whose it is.
+struct Said {
+    device: Option<DeviceKey>,
+    profile: String,
+    decoded: Result<Decoded, Fault>,
+}
+
 /// A frame of somebody behind, and what was known before it was read.
 struct From<'f, 'a> {
     candidate: &'f Candidate,
@@ -208,7 +215,7 @@ impl<'a> Ear<'a> {
     /// One frame of somebody behind.
     fn part(&mut self, place: (u16, u32, u32), from: &From<'_, 'a>, raw: &[u8]) -> Result<Part, ViewError> {
         let From { candidate, adapter, level, .. } = *from;
-        let (device, profile, decoded) = self.decode(candidate, adapter, raw)?;
+        let Said { device, profile, decoded } = self.decode(candidate, adapter, raw)?;
         let by = Some(reference(adapter, &profile));
         let size = |decoded: &Decoded| postcard::to_stdvec(&decoded.messages).map_or(usize::MAX, |b| b.len());
         let decoded = match decoded {
@@ -312,29 +319,22 @@ impl<'a> Ear<'a> {
 
     /// Decodes with what is known of the sender, under the profile that is his; whom the payload itself names counts more than
     /// whom the carrier names.
-    fn decode(
-        &mut self,
-        candidate: &Candidate,
-        adapter: &Adapter,
-        raw: &[u8],
-    ) -> Result<(Option<DeviceKey>, String, Result<Decoded, Fault>), ViewError> {
+    fn decode(&mut self, candidate: &Candidate, adapter: &Adapter, raw: &[u8]) -> Result<Said, ViewError> {
         let (named, speaks) = (candidate.device.clone(), &candidate.speaks);
+        let said = |decoded| Said { device: named.clone(), profile: speaks.profile.clone(), decoded };
         let decoded = match self.call(adapter, &speaks.options, named.as_ref(), raw)? {
             Ok(decoded) => decoded,
-            Err(failed) => return Ok((named, speaks.profile.clone(), Err(failed))),
+            failed @ Err(_) => return Ok(said(failed)),
         };
-        let Some(sender) = &decoded.sender else { return Ok((named, speaks.profile.clone(), Ok(decoded))) };
+        let Some(sender) = &decoded.sender else { return Ok(said(Ok(decoded))) };
         match DeviceKey::new(adapter.realm(), &sender.address) {
-            Ok(device) if named.as_ref() == Some(&device) => Ok((named, speaks.profile.clone(), Ok(decoded))),
+            Ok(device) if named.as_ref() == Some(&device) => Ok(said(Ok(decoded))),
             Ok(device) => {
                 let speaks = route::spoken(self.services, self.door, &device, speaks)?;
                 let decoded = self.call(adapter, &speaks.options, Some(&device), raw)?;
-                Ok((Some(device), speaks.profile, decoded))
+                Ok(Said { device: Some(device), profile: speaks.profile, decoded })
             }
-            Err(error) => {
-                let failed = Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None };
-                Ok((named, speaks.profile.clone(), Err(failed)))
-            }
+            Err(error) => Ok(said(Err(Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None }))),
         }
     }
 
