@@ -360,6 +360,8 @@ pub const DEFAULT_KEYS_SEEN_MAX: usize = 100_000;
 
 /// Body of an API request; adapters are uploaded with `COMPONENT_BYTES_MAX`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// A body up to this size is taken in before anything is decided about its request.
+pub const EARLY_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Rows of one page of any listing.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 pub const PAGE_ROWS_DEFAULT: usize = 100;

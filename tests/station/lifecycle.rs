@@ -180,6 +180,27 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
     assert_eq!(told, [("active".into(), "station".into()), ("quarantined".into(), "station".into())]);
 }
 
+/// Compiling takes as long as it takes, and sessions go on meanwhile.
+#[test]
+fn a_cold_compile_blocks_no_session() {
+    let site = Site::usual();
+    let mut terminal = always_online(&site, "50001234567851");
+    terminal.register();
+    let answered = std::thread::scope(|threads| {
+        let upload = threads.spawn(|| upload(&site, version("3.0.0")));
+        let mut answered = 0;
+        while !upload.is_finished() {
+            assert_eq!(terminal.heartbeat().result, 0);
+            answered += 1;
+        }
+        upload.join().expect("installed");
+        answered
+    });
+    assert!(answered > 10, "{answered} heartbeats while an adapter was compiled");
+    assert_eq!(terminal.heartbeat().result, 0);
+    assert_eq!(states(&site, "usp"), ["1.0.0 standby", "3.0.0 active"]);
+}
+
 /// It is correct, and so slow that others wait for it: nothing is lost, and the one before it serves.
 #[test]
 fn a_slow_version_is_quarantined_for_what_it_costs() {

@@ -65,6 +65,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .method_not_allowed_fallback(|method: axum::http::Method| async move {
             ApiError::new(Code::MethodNotAllowed, format!("not with {method}; see /api/v1/openapi.json"))
         })
+        .layer(axum::middleware::from_fn(requests::take_in))
         .with_state(services)
 }
 

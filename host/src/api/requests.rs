@@ -1,9 +1,13 @@
 //! Parts of a request: axum's extractors with this API's refusals.
 
 use super::errors::{ApiError, ApiResult};
+use crate::limits::EARLY_BODY_BYTES_MAX;
 use crate::model::DeviceKey;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::header;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +38,20 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         Ok(Self(Path::from_request_parts(parts, state).await?.0))
+    }
+}
+
+/// Takes a small body in before the request is judged. A refusal that leaves bytes unread closes the connection under a client
+/// that is still sending, which then sees a reset instead of the reason.
+pub async fn take_in(request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if !announced.is_some_and(|bytes: usize| (1..=EARLY_BODY_BYTES_MAX).contains(&bytes)) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, EARLY_BODY_BYTES_MAX).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(_) => ApiError::bad_request("the body ends before its announced length").into_response(),
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::served::{Served, code, token};
 use polymeter::journal::Role;
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 
 /// Method, path with its variables filled in, and the role it needs.
 fn described(served: &Served) -> Vec<(String, String, Option<Role>)> {
@@ -53,6 +55,32 @@ fn every_described_route_exists_and_asks_for_its_role() {
         if status == 404 {
             assert_ne!(answer["error"]["code"], "no-such-route", "{method} {path}");
         }
+    }
+}
+
+/// A refusal that needs no body still waits for it: the client hears the reason, and goes on on the same connection.
+#[test]
+fn who_is_refused_hears_why_however_late_his_body_comes() {
+    let served = Served::start();
+    let address = served.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_nodelay(true).expect("a socket option");
+    let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
+    for _ in 0..3 {
+        let head = format!("POST /api/v1/commands HTTP/1.1\r\nhost: {address}\r\ncontent-length: 2\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(b"{}").expect("the connection is open");
+        let (mut line, mut bytes) = (String::new(), 0);
+        answers.read_line(&mut line).expect("an answer");
+        assert!(line.starts_with("HTTP/1.1 401"), "{line:?}");
+        while line != "\r\n" {
+            line.clear();
+            answers.read_line(&mut line).expect("a header");
+            if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                bytes = length.trim().parse().expect("a length");
+            }
+        }
+        answers.read_exact(&mut vec![0; bytes]).expect("the reason");
     }
 }
 
