@@ -5,7 +5,7 @@
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help setup build adapters demo test lint unit bench
+.PHONY: help setup build adapters firmware demo test lint unit bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,10 +24,13 @@ adapters: setup build ## every bundled adapter, as target/adapters/<name>.wasm
 		target/release/polymeter adapter build $$dir -o target/adapters/$$name.wasm || exit 1; \
 	done
 
+firmware: setup ## the device side of USP/1 for a microcontroller, with `core` alone
+	@.ci/firmware
+
 demo: adapters ## a station and a mixed fleet that talks to it; DEMO_SECONDS=20 ends by itself
 	@target/release/fleet demo
 
-test: lint unit ## everything that CI checks
+test: lint unit firmware ## everything that CI checks
 
 lint: setup
 	$(CARGO) fmt --all --check

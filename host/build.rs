@@ -36,7 +36,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> 
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !name.to_string_lossy().starts_with('.') && name != "target" {
+        // The stagger is the station's and firmware's; an adapter has no use for it.
+        if !name.to_string_lossy().starts_with('.') && name != "target" && name != "stagger" {
             collect(&entry.path(), files)?;
         }
     }

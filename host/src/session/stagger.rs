@@ -1,18 +1,10 @@
 //! When a device is due: report time plus its stagger, on the days of its period.
 //!
-//! The public text says "last two digits plus stagger minutes", its worked example multiplies (number ending 10,
-//! 00:00, stagger 2 -> 00:20); the example is taken as the rule. A delay beyond midnight falls into the next day.
+//! The delay itself is arithmetic that firmware shares (`polymeter-stagger`).
 
 use crate::model::{Civil, Day, ReportPeriod, Schedule};
 
-const MINUTES_PER_DAY: i64 = 24 * 60;
-
-/// Minutes after the report time at which this address reports: last two decimal digits × stagger, modulo one day.
-pub fn delay_minutes(address: &str, stagger_minutes: u16) -> u16 {
-    let mut digits = address.bytes().rev().filter(u8::is_ascii_digit).map(|b| u32::from(b - b'0'));
-    let last_two = digits.next().unwrap_or(0) + 10 * digits.next().unwrap_or(0);
-    (last_two * u32::from(stagger_minutes) % MINUTES_PER_DAY as u32) as u16
-}
+pub use polymeter_stagger::delay_minutes;
 
 /// The first moment after `after` at which the device is due. `None` for periods without fixed days.
 pub fn next_due(address: &str, schedule: &Schedule, after: Civil) -> Option<Civil> {
@@ -41,21 +33,6 @@ fn is_report_day(day: Day, period: ReportPeriod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_worked_example_multiplies() {
-        for (address, stagger, minutes) in [
-            ("50001234567810", 2, 20),
-            ("50001234567810", 0, 0),
-            // 99 x 30 = 2970 = two days and 90 minutes.
-            ("50001234567899", 30, 90),
-            ("50001234567899", 15, 45),
-            ("QW07", 3, 21),
-            ("none", 9, 0),
-        ] {
-            assert_eq!(delay_minutes(address, stagger), minutes, "{address} x {stagger}");
-        }
-    }
 
     #[test]
     fn due_days_follow_the_period() {
