@@ -101,7 +101,7 @@ fn commands_go_one_at_a_time_in_their_order() {
     assert!(readings.contains(&"2024-03-12T00:00:00 1233.84".to_owned()), "{readings:?}");
     let device = site.device(UNIFIED).expect("a device");
     assert_eq!((&device["schedule"]["period"], &device["schedule"]["stagger_minutes"]), (&json!("dekad"), &json!(3)));
-    assert_eq!(terminal.device.parameters[&1], [9, 0]);
+    assert_eq!(terminal.device.parameters.get(1), Some(&[9, 0][..]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use polymeter_sdk::{
     ValveState, checksum, civil,
 };
 use usp::Usp;
-use usp::device::{Cipher, Device, EventEntry, Heard, Reply, SubMeter, Suite};
+use usp::device::{Cipher, Device, EventEntry, Heard, Period, Reply, SubMeter, Suite};
 
 const K1: [u8; 16] = [0x11; 16];
 const K2: [u8; 16] = [0x22; 16];
@@ -147,7 +147,7 @@ fn histories_events_sub_meters_and_payloads_arrive() {
     desk.register(&mut device);
     let beat = device.heartbeat(desk.now);
     assert_eq!(desk.report(&mut device, &beat).1.result, 0);
-    device.plan.period = ReportPeriod::Monthly;
+    device.plan.period = Period::Monthly;
     let oldest = civil::date(2024, 2, 14).expect("exists");
     let history = device.history(desk.now, oldest, 31, &[]);
     let (messages, reply) = desk.report(&mut device, &history);
@@ -503,7 +503,8 @@ fn parameters(desk: &mut Desk, device: &mut Device) {
 #[test]
 fn a_concentrator_keeps_its_archive_and_relays() {
     let mut device = Device::concentrator("50009900000001");
-    device.behind = Box::new(|_, _, payload| (payload != b"dead").then(|| payload.iter().rev().copied().collect()));
+    device.carrier.behind =
+        Box::new(|_, _, payload| (payload != b"dead").then(|| payload.iter().rev().copied().collect()));
     let mut desk = Desk::of(&device);
     desk.register(&mut device);
     let entry = |index, address: &str| ArchiveEntry {

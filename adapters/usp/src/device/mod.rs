@@ -1,6 +1,9 @@
 //! The terminal's side, for tests and simulation: says what a terminal says, hears what a station says, and carries out its
 //! orders. Bytes in, bytes out; sockets, waiting and randomness are the caller's.
 //!
+//! What a meter does is the firmware library's (`wtcu`), as it would run on a board; here are only the board that it is given and, in `carrier`, what
+//! concentrators and DTUs do besides.
+//!
 //! ```text
 //! let mut meter = Device::meter("50001234567810");
 //! send(meter.registration(now));
@@ -9,106 +12,66 @@
 //! // a command: send the frames of Heard::Command back
 //! ```
 
-mod bodies;
-mod memory;
-mod orders;
+mod bench;
+mod carrier;
 
 pub use crate::frame::{Terminal, flags, framing, message};
 pub use crate::security::Suite;
-pub use crate::status::Status;
-pub use bodies::{EventEntry, SubMeter};
-pub use memory::Counters;
+pub use carrier::Behind;
 pub use polymeter_sdk::keys::Cipher;
+pub use wtcu::{Account, Counters, Event as EventEntry, Identity, Period, Plan, Reply, Status, Text};
 
-use crate::fields;
-use crate::frame::{Frame, Header};
-use crate::names::result;
-use crate::security::Keys;
-use memory::KeyRing;
-use orders::Archived;
-use polymeter_sdk::bytes::Reader;
-use polymeter_sdk::{Civil, Fault, ReportPeriod, bcd};
-use std::collections::{BTreeMap, VecDeque};
+use crate::frame::Frame;
+use bench::Bench;
+use carrier::Carrier;
+use polymeter_sdk::{Civil, Fault, bcd};
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use wtcu::{Algorithm, Buffer, FRAME_BYTES_MAX, Ignored};
 
 /// Readings at any time: uncorrected and standard total, 0.01 m³.
 pub type Readings = Box<dyn Fn(Civil) -> (Option<u32>, Option<u32>) + Send + Sync>;
-/// A meter behind a concentrator or DTU: address (zeros at a DTU), sub-protocol, payload; `None` is silence.
-pub type Behind = Box<dyn FnMut([u8; 7], u8, &[u8]) -> Option<Vec<u8>> + Send>;
+type Out = Buffer<FRAME_BYTES_MAX>;
 
-/// What a terminal says of itself in 3004.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Identity {
-    /// 0..=9999
-    pub vendor: u16,
-    pub model: String,
-    pub hardware: String,
-    pub firmware: String,
-    pub iccid: String,
-    pub imei: String,
-    /// Capability bits of §E; bit 6 is always online.
-    pub capabilities: u16,
-}
-
-/// What 4011 sets.
+/// One entry of 4066.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Plan {
-    pub period: ReportPeriod,
-    pub minute_of_day: u16,
-    pub stagger_minutes: u8,
-    pub awake_minutes: u8,
-    pub heartbeat_minutes: u16,
+pub struct SubMeter {
+    pub address: [u8; 7],
+    pub at: Civil,
+    pub total: Option<u32>,
+    pub status: u16,
+    /// 0 good, 1 stale, 2 no answer, 3 CRC wrong.
+    pub quality: u8,
 }
 
-/// What 4041..4044 keep. Money in 0.01 yuan, prices in 0.0001.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Account {
-    pub balance: i32,
-    pub price: u32,
-    pub level: u8,
-    pub settled_total: u32,
-    pub settled_at: Option<Civil>,
-    pub purchase_count: u16,
-    pub plan: u16,
-}
+/// Answers that are longer than firmware keeps, by message, sequence and sum of their command.
+type Answered = ((u16, u16, u16), Vec<Vec<u8>>);
+const ANSWERED_MAX: usize = 16;
 
-/// A simulated terminal. Fields are its present state; change them freely between frames.
+/// A simulated terminal. Fields, and those of the firmware's terminal that it derefs to, are its present state; change them freely between frames.
 pub struct Device {
-    pub terminal: Terminal,
-    pub identity: Identity,
-    pub plan: Plan,
-    /// The present state that reports carry; `now` and `total` are filled in when a report is made.
-    pub status: Status,
+    terminal: wtcu::Terminal,
     pub readings: Readings,
     /// How far the terminal's clock is ahead of `now`, seconds. A reply of the station corrects it.
     pub drift_s: i64,
-    pub account: Account,
-    pub parameters: BTreeMap<u16, Vec<u8>>,
-    /// Reports go out plain although the terminal has a key.
-    pub plain_reports: bool,
     /// The valve motor does not move: orders end with result 08.
     pub valve_stuck: bool,
-    /// What answers relayed frames.
-    pub behind: Behind,
-    /// Image id, block size, CRC-32, bytes received so far.
-    pub firmware: Option<(u32, u16, u32, Vec<u8>)>,
-    address: [u8; 7],
-    keys: KeyRing,
-    sequence: u16,
-    executed: VecDeque<u32>,
-    archive: BTreeMap<u16, Archived>,
-    /// The last sixteen commands with the frames that answered them.
-    answered: VecDeque<(u16, u16, u16, Vec<Vec<u8>>)>,
+    pub carrier: Carrier,
+    /// The image that the station has sent so far.
+    pub image: Vec<u8>,
+    answered: VecDeque<Answered>,
 }
 
-/// The station's answer to a report.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reply {
-    pub message: u16,
-    pub sequence: u16,
-    pub result: u8,
-    pub clock: Option<Civil>,
-    /// Commands waiting; the terminal stays for them.
-    pub pending: u8,
+impl Deref for Device {
+    type Target = wtcu::Terminal;
+    fn deref(&self) -> &wtcu::Terminal {
+        &self.terminal
+    }
+}
+impl DerefMut for Device {
+    fn deref_mut(&mut self) -> &mut wtcu::Terminal {
+        &mut self.terminal
+    }
 }
 
 /// What a frame from the station meant.
@@ -143,65 +106,48 @@ impl Device {
     /// When the address is not 1 to 14 decimal digits: a simulation's own mistake.
     pub fn new(terminal: Terminal, address: &str, capabilities: u16) -> Self {
         let address = bcd::pack_digits(address).expect("a simulated address is 1 to 14 decimal digits");
-        let heartbeat_minutes = if capabilities >> 6 & 1 == 1 { 5 } else { 0 };
+        let identity = Identity {
+            vendor: 12,
+            model: Text::new("QG2.5-NB"),
+            hardware: Text::new("H1.0"),
+            firmware: Text::new("01.02.03"),
+            iccid: Text::new("89860419001870123456"),
+            imei: Text::new("866123040012345"),
+            capabilities,
+        };
+        let mut terminal = wtcu::Terminal::new(terminal as u8, address, identity, 1);
+        terminal.plan.heartbeat_minutes = if capabilities >> 6 & 1 == 1 { 5 } else { 0 };
+        terminal.status =
+            Status { battery_mv: Some(3610), rsrp: Some(-950), snr: Some(125), csq: Some(18), ..Status::new(1) };
         Self {
             terminal,
-            identity: Identity {
-                vendor: 12,
-                model: "QG2.5-NB".into(),
-                hardware: "H1.0".into(),
-                firmware: "01.02.03".into(),
-                iccid: "89860419001870123456".into(),
-                imei: "866123040012345".into(),
-                capabilities,
-            },
-            plan: Plan {
-                period: ReportPeriod::Daily,
-                minute_of_day: 0,
-                stagger_minutes: 2,
-                awake_minutes: 10,
-                heartbeat_minutes,
-            },
-            status: bodies::status_of_a_healthy_meter(),
             readings: Box::new(|at| (Some((at.div_euclid(3600) % 1_000_000) as u32), None)),
             drift_s: 0,
-            account: Account::default(),
-            parameters: orders::default_parameters(),
-            plain_reports: false,
             valve_stuck: false,
-            behind: Box::new(|_, _, _| None),
-            firmware: None,
-            address,
-            keys: KeyRing::default(),
-            sequence: 0,
-            executed: VecDeque::new(),
-            archive: BTreeMap::new(),
+            carrier: Carrier::default(),
+            image: Vec::new(),
             answered: VecDeque::new(),
         }
     }
 
     /// The printed address.
     pub fn address(&self) -> String {
-        bcd::digits(&self.address).unwrap_or_default()
+        bcd::digits(&self.terminal.address).unwrap_or_default()
     }
 
     /// Gives the terminal a key, as at the factory (version 0) or by a former 4013.
     pub fn set_key(&mut self, suite: Suite, key: [u8; 16]) {
-        self.identity.capabilities |= if suite.cipher == Cipher::Aes128 { 0x10 } else { 0x20 };
-        self.keys.install(suite, key);
+        self.terminal.set_key(firmware_suite(suite), key);
     }
 
     /// The key version in force; 0 is the factory key, or none.
     pub fn key_version(&self) -> u8 {
-        self.keys.current().map_or(0, |(suite, _)| suite.version)
+        self.terminal.keys.version()
     }
 
-    /// Sequence and nonce, which a real terminal keeps over a restart.
-    pub fn counters(&self) -> Counters {
-        Counters { sequence: self.sequence, nonce: self.keys.nonce }
-    }
+    /// Takes up the numbers of another, as a real terminal does over a restart.
     pub fn restore(&mut self, counters: Counters) {
-        (self.sequence, self.keys.nonce) = (counters.sequence, counters.nonce);
+        self.terminal.set_counters(counters);
     }
 
     /// What the terminal believes the time is.
@@ -209,56 +155,42 @@ impl Device {
         now + self.drift_s
     }
 
-    /// The user opens the valve at the meter, if the station lets him.
-    pub fn open_locally(&mut self) -> bool {
-        let may = self.status.valve == 2;
-        if may {
-            (self.status.valve, self.status.reason) = (1, 0);
-        }
-        may
-    }
-
     /// 3004.
     pub fn registration(&mut self, now: Civil) -> Vec<u8> {
-        let body = bodies::registration(self, self.clock(now));
-        self.report(message::REGISTRATION, &body, false)
+        self.say(now, |terminal, clock, board, out| terminal.registration(clock, board, out))
     }
     /// 3003.
     pub fn heartbeat(&mut self, now: Civil) -> Vec<u8> {
-        let body = bodies::heartbeat(&self.status, self.clock(now));
-        self.report(message::HEARTBEAT, &body, false)
+        self.say(now, |terminal, clock, board, out| terminal.heartbeat(clock, board, out))
     }
     /// 3043 with today's 00:00 reading.
     pub fn daily(&mut self, now: Civil, events: &[EventEntry]) -> Vec<u8> {
-        let body = bodies::daily(self, self.clock(now), events);
-        self.report(message::DAILY, &body, false)
+        self.say(now, |terminal, clock, board, out| {
+            let day = wtcu::time::day_of(clock).unwrap_or(0);
+            terminal.daily(clock, day, events, board, out)
+        })
     }
     /// 3046 with `days` readings (1..=31) from the `oldest` day on; both totals where there is a standard one.
     pub fn history(&mut self, now: Civil, oldest: Civil, days: u8, events: &[EventEntry]) -> Vec<u8> {
-        let body = bodies::history(self, self.clock(now), oldest, days, events);
-        self.report(message::HISTORY, &body, false)
+        let oldest = wtcu::time::day_of(oldest).unwrap_or(0);
+        self.say(now, |terminal, clock, board, out| terminal.history(clock, (oldest, days.into()), events, board, out))
     }
     /// 3062; at least one event.
     pub fn abnormal(&mut self, now: Civil, events: &[EventEntry]) -> Vec<u8> {
-        let body = bodies::abnormal(self, self.clock(now), events);
-        self.report(message::ABNORMAL, &body, false)
+        self.say(now, |terminal, clock, board, out| terminal.abnormal(clock, events, board, out))
     }
     /// 4066.
     pub fn sub_meters(&mut self, entries: &[SubMeter]) -> Vec<u8> {
-        self.report(message::SUB_METERS, &bodies::sub_meters(entries), false)
+        self.report(message::SUB_METERS, &carrier::sub_meters(entries), false)
     }
     /// 4071 unsolicited.
     pub fn transparent(&mut self, port: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
-        self.report(message::TRANSPARENT, &bodies::transparent(port, protocol, payload), false)
+        self.report(message::TRANSPARENT, &carrier::unsolicited(port, protocol, payload), false)
     }
 
     /// Any report of the caller's own making, numbered and sealed like the others; `more` when another part follows.
     pub fn report(&mut self, number: u16, body: &[u8], more: bool) -> Vec<u8> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let flags = if more { flags::REPORT_PART } else { flags::REPORT };
-        let keys = if self.plain_reports { None } else { self.keys.current().filter(|(suite, _)| suite.version > 0) };
-        let suite = keys.map(|(suite, _)| suite);
-        self.frame(number, self.sequence, flags, suite, body)
+        self.say(0, |terminal, _, board, out| terminal.report(number, &Buffer::of(body), more, board, out))
     }
 
     /// What an answer to this command has to name: message number and sequence. `None`: not a whole frame.
@@ -266,8 +198,26 @@ impl Device {
         Frame::parse(command).ok().map(|frame| (frame.header.message, frame.header.sequence))
     }
     /// An answer of the caller's own making.
-    pub fn answer(&mut self, (message, sequence): (u16, u16), suite: Option<Suite>, body: &[u8]) -> Vec<u8> {
-        self.frame(message, sequence, flags::ANSWER, suite, body)
+    pub fn answer(&mut self, question: (u16, u16), suite: Option<Suite>, body: &[u8]) -> Vec<u8> {
+        let suite = suite.map(firmware_suite);
+        self.say(0, |terminal, _, board, out| terminal.answer_with(question, suite, body, board, out))
+    }
+
+    fn say(
+        &mut self,
+        now: Civil,
+        write: impl FnOnce(&mut wtcu::Terminal, Civil, &mut Bench<'_>, &mut Out) -> bool,
+    ) -> Vec<u8> {
+        let clock = self.clock(now);
+        let mut out = Out::new();
+        let (terminal, mut bench) = self.parts();
+        assert!(write(terminal, clock, &mut bench, &mut out), "a body of this length fits");
+        out.as_slice().to_vec()
+    }
+
+    fn parts(&mut self) -> (&mut wtcu::Terminal, Bench<'_>) {
+        let Self { terminal, readings, carrier, image, .. } = self;
+        (terminal, Bench { readings, carrier, image })
     }
 
     /// What the station said. The frame must be whole (`framing`).
@@ -275,78 +225,58 @@ impl Device {
     /// # Errors
     /// A frame that a terminal ignores: damaged, not for it, or a reply whose seal is wrong.
     pub fn hear(&mut self, now: Civil, bytes: &[u8]) -> Result<Heard, Fault> {
-        let frame = Frame::parse(bytes)?;
-        if frame.header.address != self.address {
-            return Err(Fault::not_mine("for another terminal"));
+        let clock = self.clock(now);
+        let command = Frame::parse(bytes)?;
+        let command = (command.header.message, command.header.sequence, command.crc);
+        if let Some((_, frames)) = self.answered.iter().find(|(known, _)| *known == command) {
+            return Ok(Heard::Command { message: command.0, result: 0, frames: frames.clone() });
         }
-        match frame.header.flags {
-            flags::REPLY => self.reply(now, &frame).map(Heard::Reply),
-            flags::FAREWELL => Ok(Heard::Farewell(frame.body.first().copied().unwrap_or(0))),
-            flags::COMMAND => Ok(self.command(now, &frame)),
-            other => Err(Fault::not_mine(format!("flags {other:02x} are not a station's"))),
+        let stuck = self.valve_stuck;
+        let (terminal, mut bench) = self.parts();
+        let mut heard = terminal.hear(clock, bytes, &mut bench).map_err(ignored)?;
+        if let wtcu::Heard::Move(_) = heard {
+            heard = terminal.moved(!stuck, &mut bench);
         }
-    }
-
-    fn reply(&mut self, now: Civil, frame: &Frame<'_>) -> Result<Reply, Fault> {
-        let body = self.keys.open(&self.address(), frame)?.1;
-        let mut r = Reader::new(&body);
-        let reply = Reply {
-            message: frame.header.message,
-            sequence: frame.header.sequence,
-            result: r.u8("result")?,
-            clock: fields::clock(&mut r, "station clock")?,
-            pending: r.u8("pending")?,
+        let heard = match heard {
+            wtcu::Heard::Reply(reply) => Heard::Reply(reply),
+            wtcu::Heard::Farewell(reason) => Heard::Farewell(reason),
+            wtcu::Heard::Command { message, result } => {
+                let (mut frames, mut out) = (Vec::new(), Out::new());
+                while terminal.answer(&mut bench, &mut out) {
+                    frames.push(out.as_slice().to_vec());
+                }
+                Heard::Command { message, result, frames }
+            }
+            wtcu::Heard::Move(_) => return Err(Fault::corrupt("the valve moves and moves")),
         };
-        r.finish("pending")?;
-        if let Some(clock) =
-            reply.clock.filter(|clock| reply.result == result::OK && (clock - self.clock(now)).abs() > 5)
+        if let Some(to) = self.terminal.take_clock() {
+            self.drift_s += to - clock;
+        }
+        if let Heard::Command { message, frames, .. } = &heard
+            && Carrier::knows(*message)
         {
-            self.drift_s = clock - now;
-        }
-        Ok(reply)
-    }
-
-    fn command(&mut self, now: Civil, frame: &Frame<'_>) -> Heard {
-        let header = frame.header;
-        let known =
-            |a: &&(u16, u16, u16, Vec<Vec<u8>>)| (a.0, a.1, a.2) == (header.message, header.sequence, frame.crc);
-        if let Some((message, _, _, frames)) = self.answered.iter().find(known) {
-            return Heard::Command { message: *message, result: result::OK, frames: frames.clone() };
-        }
-        let (suite, parts) = match self.keys.open(&self.address(), frame) {
-            Err(_) => (None, vec![vec![result::SECURITY]]),
-            Ok((suite, body)) if suite.is_some() || self.key_version() == 0 => {
-                (suite, orders::execute(self, self.clock(now), &header, suite, &body))
-            }
-            // A terminal with a key takes no plain orders.
-            Ok(_) => (None, vec![vec![result::SECURITY]]),
-        };
-        let result = parts.first().and_then(|p| p.first()).copied().unwrap_or(result::OK);
-        let last = parts.len().saturating_sub(1);
-        let frames: Vec<_> = (0..)
-            .zip(&parts)
-            .map(|(i, part)| {
-                let flags = if i < last { flags::ANSWER_PART } else { flags::ANSWER };
-                self.frame(header.message, header.sequence, flags, suite, part)
-            })
-            .collect();
-        self.answered.push_back((header.message, header.sequence, frame.crc, frames.clone()));
-        if self.answered.len() > 16 {
-            self.answered.pop_front();
-        }
-        Heard::Command { message: header.message, result, frames }
-    }
-
-    fn frame(&mut self, message: u16, sequence: u16, flags: u8, suite: Option<Suite>, body: &[u8]) -> Vec<u8> {
-        let security = suite.map_or(0, Suite::byte);
-        let header = Header { message, terminal: self.terminal, address: self.address, sequence, flags, security };
-        let keys: Option<Keys> = suite.and_then(|suite| self.keys.keys(&self.address(), suite));
-        match keys {
-            None => header.frame(body),
-            Some(keys) => {
-                self.keys.nonce += 1;
-                header.frame(&keys.seal(&header, self.keys.nonce, body).expect("a body of any length can be sealed"))
+            self.answered.push_back((command, frames.clone()));
+            if self.answered.len() > ANSWERED_MAX {
+                self.answered.pop_front();
             }
         }
+        Ok(heard)
+    }
+}
+
+const fn firmware_suite(suite: Suite) -> wtcu::Suite {
+    let algorithm = match suite.cipher {
+        Cipher::Aes128 => Algorithm::Aes128,
+        Cipher::Sm4 => Algorithm::Sm4,
+    };
+    wtcu::Suite { algorithm, version: suite.version }
+}
+
+fn ignored(why: Ignored) -> Fault {
+    match why {
+        Ignored::Damaged => Fault::corrupt("not a reply"),
+        Ignored::ForAnother => Fault::not_mine("for another terminal"),
+        Ignored::NotAStations => Fault::not_mine("flags that are not a station's"),
+        Ignored::NotAuthentic => Fault::not_authentic("tag, nonce or key is wrong"),
     }
 }

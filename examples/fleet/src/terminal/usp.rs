@@ -7,7 +7,7 @@ use crate::population::{Member, Secrecy};
 use crate::truth::{Event, Meaning, Met, Reading};
 use polymeter::model::{Civil, Day, ReportPeriod, Schedule};
 use polymeter_sdk::Framing;
-use usp::device::{self, Cipher, Device, EventEntry, Suite, Terminal, message};
+use usp::device::{self, Cipher, Device, EventEntry, Period, Suite, Terminal, Text, message};
 
 const OK: u8 = 0;
 const NOT_ALLOWED: u8 = 5;
@@ -31,15 +31,15 @@ impl UspMeter {
         let capabilities =
             u16::from(member.has_valve) | u16::from(corrects) << 2 | u16::from(member.always_online) << 6;
         let mut device = Device::new(Terminal::Meter, &member.address, capabilities);
-        device.identity.iccid = format!("898604190018{:08}", member.number);
-        device.identity.imei = format!("8661230{:08}", member.number);
+        device.identity.iccid = Text::new(&format!("898604190018{:08}", member.number));
+        device.identity.imei = Text::new(&format!("8661230{:08}", member.number));
         device.status.valve = u8::from(member.has_valve);
         let s = &member.schedule;
         device.plan = device::Plan {
             period: match s.period {
-                ReportPeriod::Dekad => polymeter_sdk::ReportPeriod::Dekad,
-                ReportPeriod::Monthly => polymeter_sdk::ReportPeriod::Monthly,
-                _ => polymeter_sdk::ReportPeriod::Daily,
+                ReportPeriod::Dekad => Period::Dekad,
+                ReportPeriod::Monthly => Period::Monthly,
+                _ => Period::Daily,
             },
             minute_of_day: s.minute_of_day,
             stagger_minutes: s.stagger_minutes as u8,
@@ -68,9 +68,9 @@ impl UspMeter {
         let plan = self.device.plan;
         Schedule {
             period: match plan.period {
-                polymeter_sdk::ReportPeriod::Dekad => ReportPeriod::Dekad,
-                polymeter_sdk::ReportPeriod::Monthly => ReportPeriod::Monthly,
-                _ => ReportPeriod::Daily,
+                Period::Dekad => ReportPeriod::Dekad,
+                Period::Monthly => ReportPeriod::Monthly,
+                Period::Daily => ReportPeriod::Daily,
             },
             minute_of_day: plan.minute_of_day,
             stagger_minutes: plan.stagger_minutes.into(),
