@@ -200,7 +200,7 @@ impl<const ANSWER: usize> Terminal<ANSWER> {
             if !board.write(offset, data) {
                 return Some(result::STORAGE_FULL);
             }
-            image.next += 1;
+            image.next = image.next.saturating_add(1);
         }
         self.body.u16(self.upgrade.next);
         Some(result::OK)

@@ -2,6 +2,7 @@
 
 mod bare;
 mod days;
+mod noise;
 mod power;
 mod rig;
 mod time;
