@@ -102,7 +102,7 @@ fn settings() -> Settings {
 fn serve(mut stream: TcpStream, lines: &Lines) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut device = Device::concentrator(CONCENTRATOR);
-    device.behind = lines.behind();
+    device.carrier.behind = lines.behind();
     stream.write_all(&device.registration(NOW))?;
     let (mut received, mut chunk) = (Vec::new(), [0; 16 * 1024]);
     loop {

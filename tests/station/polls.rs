@@ -51,7 +51,7 @@ fn town() -> (Site, Lines, Terminal) {
     }
     site.catch_up();
     let mut device = Device::concentrator("50009900000001");
-    device.behind = lines.behind();
+    device.carrier.behind = lines.behind();
     let mut terminal = Terminal::tcp(device, site.meters());
     assert_eq!(terminal.register().result, 0);
     (site, lines, terminal)

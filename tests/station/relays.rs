@@ -63,7 +63,7 @@ fn town(more: &str) -> (Site, Lines, Terminal) {
 
 fn on_line(site: &Site, lines: &Lines) -> Terminal {
     let mut device = Device::concentrator("50009900000001");
-    device.behind = lines.behind();
+    device.carrier.behind = lines.behind();
     let mut terminal = Terminal::tcp(device, site.meters());
     assert_eq!(terminal.register().result, OK);
     terminal
