@@ -97,7 +97,10 @@ fn long_calls_are_accounted_for_and_short_ones_are_not() {
     let load = |bytes: &[u8]| Adapter::load(&runtime, bytes, Arc::new(NoKeys)).expect("it loads");
     let (slow, good) = (load(&hostile::slow("slow", "1.0.0", 12)), load(&Guest::new("good").component()));
     for _ in 0..10 {
-        read(&slow, b"h1").expect("it is correct");
+        // On a busy machine another process may use up its deadline; what it took itself is put down either way.
+        if let Err(fault) = read(&slow, b"h1") {
+            assert_eq!(fault.kind, FaultKind::Deadline, "{fault}");
+        }
         read(&good, FRAME).expect("it is correct");
     }
     assert!(slow.take_long_calls().as_millis() >= 20 && !slow.has_long_calls());
