@@ -1,8 +1,9 @@
 //! What the author's kit says of adapters that are not as they should be, and how files are signed.
 
-use polymeter::adapter::{Adapter, Runtime};
+use polymeter::adapter::{Adapter, Runtime, SecretKey, sign};
 use polymeter::kit::check::{self, Report, Verdict};
 use polymeter::kit::{build, capture, signing, trial};
+use polymeter::lifecycle::Trust;
 use polymeter::model::Civil;
 use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, register, report};
 use polymeter_tests::keys::NoKeys;
@@ -37,6 +38,27 @@ fn tried(bytes: &[u8]) -> trial::Trial {
 
 fn checked(bytes: &[u8]) -> Report {
     check::check(&Runtime::new(None).expect("the runtime starts"), bytes, None)
+}
+
+/// The same words as the station would have for it, and the rest of the report beside them.
+#[test]
+fn a_trust_file_is_judged_beforehand() {
+    let vendor = SecretKey::from_seed(&[7; 32]);
+    let unsigned = file(&Guest::new("a"), &ends(), &[], &[]);
+    let signed = sign(&unsigned, &vendor).expect("signed");
+    let text = format!("[keys]\nacme = \"{}\"\n[[rule]]\nadapters = [\"a\"]\nall_of = [\"acme\"]\n", vendor.public());
+    let trust = Trust::parse(&text).expect("a trust file");
+    let runtime = Runtime::new(None).expect("the runtime starts");
+    for (bytes, accepted, words) in [
+        (&signed, true, "signed by acme"),
+        (&unsigned, false, "unsigned"),
+        (&sign(&unsigned, &SecretKey::from_seed(&[8; 32])).expect("signed"), false, "which trust.toml does not know"),
+    ] {
+        let report = check::check(&runtime, bytes, Some((&trust, NOW)));
+        let said = report.findings.iter().find(|finding| finding.about == "trust").expect("a word about trust");
+        assert!(report.accepted == accepted && said.text.contains(words), "{said:?}");
+        assert_eq!(report.vectors, 1, "the rest is checked all the same");
+    }
 }
 
 #[test]
