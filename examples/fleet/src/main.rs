@@ -26,7 +26,7 @@ enum Command {
     /// Let a fleet live for some seconds against a running station, then compare its books with the station's
     ///
     /// The station must be empty: whatever it shows that this fleet did not send counts as a difference.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// A station, a fleet, and what they do together; `DEMO_SECONDS=20` ends by itself
     Demo,
 }
@@ -78,7 +78,7 @@ struct RunArgs {
 
 fn main() -> ExitCode {
     let done = match Line::parse().command {
-        Command::Run(args) => run(args),
+        Command::Run(args) => run(*args),
         Command::Demo => demo::run(),
     };
     match done {
