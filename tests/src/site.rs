@@ -63,6 +63,8 @@ impl Site {
 
     /// Orders something; gives the command's number.
     pub fn order(&self, device: &str, command: &Value) -> u64 {
+        // A device that has just been heard is known once the views show it.
+        self.catch_up();
         let answer = self.client().post("commands", &json!({"device": device, "command": command}));
         let answer = answer.unwrap_or_else(|e| panic!("{command} for {device}: {e:#}"));
         answer["id"].as_u64().expect("an id")
