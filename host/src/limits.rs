@@ -106,6 +106,8 @@ pub const PARTS_OF_FRAME_MAX: usize = 64;
 pub const PARTS_BYTES_MAX: usize = 224 * 1024;
 /// Devices behind one session whose adapter's session state is kept; the one that was idle longest goes.
 pub const BEHIND_STATES_MAX: usize = 256;
+/// Devices behind one carrier that the status page counts.
+pub const BEHIND_COUNTED_MAX: usize = 2_000;
 /// Frames that one command behind a carrier may take, questions of a polled exchange included.
 pub const RELAY_LEGS_MAX: u32 = 96;
 /// Lines of one carrier that may have a question under way at a time.

@@ -38,7 +38,7 @@ pub use commands::{CommandRow, place};
 pub use errors::{ApiError, Code};
 pub use listen::{Front, Peer, serve};
 pub use openapi::description;
-pub use overview::{AdapterDay, LatestReport, Minute, Overview, Quarantined, overview};
+pub use overview::{AdapterDay, Behind, CarrierRow, FamilyRow, LatestReport, Minute, Overview, Quarantined, overview};
 pub use station::{CommandCounts, Fleet, Health, JournalLag, StationStatus, ViewsLag};
 
 use crate::journal::Fact;

@@ -7,7 +7,7 @@ use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::instant;
 use super::station::{StationStatus, gather};
-use crate::model::json;
+use crate::model::{Day, json};
 use crate::session::Services;
 use crate::views::{self, CommandFilter, ViewError};
 use axum::Json;
@@ -24,6 +24,7 @@ const MINUTE_MS: i64 = 60_000;
 /// Rows of each list.
 const LATEST_MAX: usize = 15;
 const COMMANDS_MAX: usize = 15;
+const CARRIERS_MAX: usize = 12;
 
 /// The station, what comes in, and what waits.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -34,6 +35,10 @@ pub struct Overview {
     /// Last reports, newest first.
     pub latest: Vec<LatestReport>,
     pub adapters: Vec<AdapterRow>,
+    /// Devices by adapter and kind.
+    pub families: Vec<FamilyRow>,
+    /// The first concentrators, and DTUs with somebody behind them.
+    pub carriers: Vec<CarrierRow>,
     /// What each adapter decoded today.
     pub today: Vec<AdapterDay>,
     /// Commands that are not finished, newest first.
@@ -75,11 +80,59 @@ pub struct LatestReport {
     pub alarms: Vec<String>,
 }
 
+/// What one adapter reads of one kind of device.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FamilyRow {
+    pub adapter: String,
+    #[schema(example = "meter")]
+    pub kind: &'static str,
+    /// What its adapter says that it reads.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    pub devices: u64,
+    pub reports_today: u64,
+    /// With a valve that is shut.
+    pub closed: u64,
+    pub in_alarm: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// Local time of the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen_local: Option<String>,
+}
+
+/// A concentrator or DTU.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CarrierRow {
+    pub device: String,
+    pub kind: &'static str,
+    pub online: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen_local: Option<String>,
+    /// Registered behind it, by realm.
+    pub behind: Vec<Behind>,
+    /// Of those, never heard.
+    pub unheard: u64,
+    /// There are more behind it than are counted here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Behind {
+    pub realm: String,
+    pub devices: u64,
+}
+
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AdapterDay {
     pub adapter: String,
     pub frames: u64,
     pub reports: u64,
+    /// To questions of the station, also those that came within a carrier's frames.
+    pub answers: u64,
     pub faults: u64,
 }
 
@@ -111,6 +164,8 @@ fn read(services: &Services) -> Result<Overview, ViewError> {
         arrivals: arrivals(services)?,
         latest: services.views.latest_reports(LATEST_MAX)?.into_iter().map(|r| LatestReport::of(r, services)).collect(),
         adapters: rows(services),
+        families: families(services, today)?,
+        carriers: services.views.carriers(CARRIERS_MAX)?.into_iter().map(|c| CarrierRow::of(c, services)).collect(),
         today: services.views.days(today, today)?.into_iter().map(AdapterDay::from).collect(),
         commands: services.views.commands(&open, None, COMMANDS_MAX)?.rows.into_iter().map(CommandRow::from).collect(),
         quarantine: services.views.quarantine_counts()?.into_iter().map(Quarantined::from).collect(),
@@ -136,6 +191,24 @@ fn arrivals(services: &Services) -> Result<Vec<Minute>, ViewError> {
     Ok((first..=now).map(minute).collect())
 }
 
+fn families(services: &Services, today: Day) -> Result<Vec<FamilyRow>, ViewError> {
+    let row = |family: views::Family| {
+        let adapter = services.catalog.active(&family.adapter);
+        FamilyRow {
+            summary: adapter.map(|adapter| adapter.manifest.summary.clone()).unwrap_or_default(),
+            adapter: family.adapter,
+            kind: family.kind.name(),
+            devices: family.devices,
+            reports_today: family.reports,
+            closed: family.closed,
+            in_alarm: family.in_alarm,
+            last_seen: family.last_seen_ms.map(instant),
+            last_seen_local: family.last_seen_ms.map(|at_ms| local(services, at_ms)),
+        }
+    };
+    Ok(services.views.families(today)?.into_iter().map(row).collect())
+}
+
 fn local(services: &Services, at_ms: i64) -> String {
     services.clock.civil(at_ms).to_string()
 }
@@ -157,9 +230,25 @@ impl LatestReport {
     }
 }
 
+impl CarrierRow {
+    fn of(carrier: views::Carrier, services: &Services) -> Self {
+        Self {
+            online: services.registry.is_online(&carrier.device),
+            device: carrier.device.to_string(),
+            kind: carrier.kind.name(),
+            last_seen: carrier.last_seen_ms.map(instant),
+            last_seen_local: carrier.last_seen_ms.map(|at_ms| local(services, at_ms)),
+            behind: carrier.behind.into_iter().map(|(realm, devices)| Behind { realm, devices }).collect(),
+            unheard: carrier.unheard,
+            more: carrier.is_cut,
+        }
+    }
+}
+
 impl From<views::DayRow> for AdapterDay {
     fn from(row: views::DayRow) -> Self {
-        Self { adapter: row.adapter, frames: row.counts.frames, reports: row.counts.reports, faults: row.counts.faults }
+        let views::Counts { frames, reports, answers, faults, .. } = row.counts;
+        Self { adapter: row.adapter, frames, reports, answers, faults }
     }
 }
 

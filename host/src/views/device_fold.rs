@@ -5,12 +5,13 @@
 
 use super::devices::{
     ADAPTER_REFS, ADDRESSES, ADOPTED, ALARM, FACTS, Facts, HELD, IDS, KEYS, MARK_COUNTS, MARKS, ROWS, Row, VIEW,
-    mark_of_alarm, mark_of_valve,
+    mark_of_alarm, mark_of_kind, mark_of_valve,
 };
+use super::families::{self, Counted};
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::AdapterRef;
 use crate::limits;
-use crate::model::{Civil, Day, DeviceKey, HexBytes, Registration, Schedule, Seq, ValveStatus};
+use crate::model::{Civil, Day, DeviceKey, DeviceKind, HexBytes, Registration, Schedule, Seq, ValveStatus};
 use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use rustc_hash::{FxHashMap, FxHasher};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ struct Cached {
     id: u32,
     key: DeviceKey,
     row: Row,
+    /// How its family counts it now.
+    counted: Option<Counted>,
     dirty: bool,
     /// The batch that used it last.
     used: u64,
@@ -47,6 +50,12 @@ pub(super) struct Fold {
     facts: BTreeMap<u32, Facts>,
     /// Mark, device, and whether it has the mark now; in order.
     marks: Vec<(String, Slot, bool)>,
+    families: families::Fold,
+    /// Reports of this batch, by adapter's number, kind and day. They and the next are noted when they come, and not when the batch
+    /// is written: whatever the batches are, the same families come of it.
+    reports: FxHashMap<(u16, DeviceKind, Day), u64>,
+    /// Families that a device has come into or was heard in, and when.
+    heard: FxHashMap<(u16, DeviceKind), Option<i64>>,
     adapters: Vec<AdapterRef>,
     adapters_stored: usize,
     next_id: u32,
@@ -78,6 +87,9 @@ impl Fold {
             adopted: Vec::new(),
             facts: BTreeMap::new(),
             marks: Vec::new(),
+            families: families::Fold::default(),
+            reports: FxHashMap::default(),
+            heard: FxHashMap::default(),
             adapters_stored: adapters.len(),
             adapters,
             next_id: devices as u32 + 1,
@@ -131,7 +143,8 @@ impl Fold {
             Some(bytes) => unpack(VIEW, bytes.value())?,
             None => return Err(ViewError::Damaged { view: VIEW }),
         };
-        Ok(Some(self.remember(id, key.clone(), row)))
+        let counted = Counted::of(&row);
+        Ok(Some(self.remember(id, key.clone(), row, Some(counted))))
     }
 
     /// The device, known from now on.
@@ -141,16 +154,16 @@ impl Fold {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let slot = self.remember(id, key.clone(), Row::default());
+        let slot = self.remember(id, key.clone(), Row::default(), None);
         self.new.push(slot);
         self.change(slot);
         Ok(slot)
     }
 
-    fn remember(&mut self, id: u32, key: DeviceKey, row: Row) -> Slot {
+    fn remember(&mut self, id: u32, key: DeviceKey, row: Row, counted: Option<Counted>) -> Slot {
         let slot = Slot(self.cache.len());
         self.index.insert(key.clone(), slot);
-        self.cache.push(Cached { id, key, row, dirty: false, used: self.batch });
+        self.cache.push(Cached { id, key, row, counted, dirty: false, used: self.batch });
         slot
     }
 
@@ -228,6 +241,21 @@ impl Fold {
             row.last_seq = seq.0;
             row.adapter = number.unwrap_or(row.adapter);
         }
+        let family = (row.adapter, row.kind);
+        let heard = self.heard.entry(family).or_default();
+        *heard = (*heard).max(Some(at_ms));
+    }
+
+    /// Somebody else's frame has told of the device.
+    pub fn told_by(&mut self, slot: Slot, sender: Slot, at_ms: i64) {
+        let adapter = self.row(sender).adapter;
+        let row = self.change(slot);
+        if row.adapter == 0 {
+            row.adapter = adapter;
+        }
+        let family = (row.adapter, row.kind);
+        let heard = self.heard.entry(family).or_default();
+        *heard = (*heard).max(Some(at_ms));
     }
 
     fn adapter(&mut self, adapter: &AdapterRef) -> u16 {
@@ -335,7 +363,18 @@ impl Fold {
             facts.schedule.clone_from(&registration.schedule);
             facts.schedule_seq = seq.0;
         }
-        self.change(slot).facts_hash = hash;
+        let row = self.change(slot);
+        row.facts_hash = hash;
+        let before = std::mem::replace(&mut row.kind, registration.kind);
+        if before != registration.kind {
+            let family = (row.adapter, row.kind);
+            self.heard.entry(family).or_default();
+            for (kind, has) in [(before, false), (registration.kind, true)] {
+                if kind != DeviceKind::Meter {
+                    self.marks.push((mark_of_kind(kind), slot, has));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -362,6 +401,12 @@ impl Fold {
         Ok(self.facts.entry(id).or_default())
     }
 
+    /// A report of the device has come.
+    pub fn reported(&mut self, slot: Slot, day: Day) {
+        let row = &self.cache[slot.0].row;
+        *self.reports.entry((row.adapter, row.kind, day)).or_default() += 1;
+    }
+
     /// A reading of that day comes; tells whether it is the first of a new day, so that there is no row yet.
     pub fn reading(&mut self, slot: Slot, day: Day) -> bool {
         let row = &self.cache[slot.0].row;
@@ -384,6 +429,7 @@ impl Fold {
         for (id, slot) in dirty {
             let cached = &mut self.cache[slot.0];
             cached.dirty = false;
+            recount(&mut self.families, &self.adapters, cached);
             bytes.clear();
             bytes = postcard::to_extend(&cached.row, bytes).map_err(|_| ViewError::Damaged { view: VIEW })?;
             rows.insert(id, &bytes[..]).map_err(ViewError::store)?;
@@ -392,6 +438,17 @@ impl Fold {
         for (id, row) in std::mem::take(&mut self.facts) {
             facts.insert(id, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
         }
+        for ((adapter, kind), at_ms) in self.heard.drain() {
+            if let Some(adapter) = named(&self.adapters, adapter) {
+                self.families.heard(adapter, kind, at_ms);
+            }
+        }
+        for ((adapter, kind, day), reports) in self.reports.drain() {
+            if let Some(adapter) = named(&self.adapters, adapter) {
+                self.families.reported(adapter, kind, day, reports);
+            }
+        }
+        self.families.write(txn)?;
         self.write_marks(txn)?;
         let mut refs = txn.open_table(ADAPTER_REFS).map_err(ViewError::store)?;
         for (number, adapter) in (1_u16..).zip(&self.adapters).skip(self.adapters_stored) {
@@ -460,6 +517,24 @@ impl Fold {
         }
         Ok(())
     }
+}
+
+/// Puts a device where it stands now.
+fn recount(families: &mut families::Fold, adapters: &[AdapterRef], cached: &mut Cached) {
+    let now = Counted::of(&cached.row);
+    let before = cached.counted.replace(now);
+    if before != Some(now) {
+        for (counted, sign) in before.map(|before| (before, -1)).into_iter().chain([(now, 1)]) {
+            if let Some(adapter) = named(adapters, counted.adapter) {
+                families.count(adapter, counted, sign);
+            }
+        }
+    }
+}
+
+/// The name behind a number of a row.
+fn named(adapters: &[AdapterRef], number: u16) -> Option<&str> {
+    adapters.get(usize::from(number).checked_sub(1)?).map(|adapter| &adapter.name[..])
 }
 
 /// Of everything but the clock, which is another one each time. Never 0.

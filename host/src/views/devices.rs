@@ -6,7 +6,7 @@
 //! device_addresses  (address, realm)        -> u32 id
 //! device_rows       u32 id                  -> postcard of Row: what changes with every frame, kept small
 //! device_facts      u32 id                  -> postcard of Facts: what changes rarely
-//! device_marks      (mark, realm/address)   -> u32 id; marks are `alarm`, `alarm:<code>`, `valve:<state>`, `held`
+//! device_marks      (mark, realm/address)   -> u32 id; marks are `alarm`, `alarm:<code>`, `valve:<state>`, `held`, `kind:<kind>` of carriers
 //! mark_counts       mark                    -> u64
 //! adopted           realm/address           -> (u64 seq, by)
 //! adapter_refs      u16 number              -> postcard of AdapterRef
@@ -96,7 +96,7 @@ pub struct DeviceCounts {
 }
 
 /// What changes with every frame.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     pub first_seen_ms: Option<i64>,
     pub last_seen_ms: Option<i64>,
@@ -104,6 +104,8 @@ pub(super) struct Row {
     pub last_report_ms: Option<i64>,
     /// Number of an adapter reference; 0: none.
     pub adapter: u16,
+    /// As in its registration.
+    pub kind: DeviceKind,
     pub held: bool,
     pub adopted: bool,
     /// Id of the carrier; 0: none.
@@ -121,6 +123,34 @@ pub(super) struct Row {
     pub newest_day: Option<Day>,
     /// Tells whether a registration says anything new without reading the facts; 0: no facts.
     pub facts_hash: u64,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Self {
+            first_seen_ms: None,
+            last_seen_ms: None,
+            last_seq: 0,
+            last_report_ms: None,
+            adapter: 0,
+            kind: DeviceKind::Meter,
+            held: false,
+            adopted: false,
+            carrier: 0,
+            status_seq: 0,
+            status_ms: None,
+            valve: None,
+            alarms: Vec::new(),
+            raw_status: 0,
+            memory_seq: 0,
+            memory: HexBytes::default(),
+            clock_drift_s: None,
+            counts: DeviceCounts::default(),
+            oldest_day: None,
+            newest_day: None,
+            facts_hash: 0,
+        }
+    }
 }
 
 /// What changes rarely.
@@ -352,6 +382,10 @@ pub(super) fn mark_of_alarm(code: &str) -> String {
     format!("alarm:{code}")
 }
 
+pub(super) fn mark_of_kind(kind: DeviceKind) -> String {
+    format!("kind:{kind}")
+}
+
 pub(super) fn mark_of_valve(state: ValveState) -> String {
     format!("valve:{state}")
 }
@@ -360,6 +394,14 @@ fn row_of(snapshot: &Snapshot, id: u32) -> Result<Row> {
     match snapshot.table(ROWS)?.get(id).map_err(ViewError::store)? {
         Some(bytes) => unpack(VIEW, bytes.value()),
         None => Err(ViewError::Damaged { view: VIEW }),
+    }
+}
+
+/// When it was heard last.
+pub(super) fn last_seen_ms(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<i64>> {
+    match id_of(snapshot, key)? {
+        Some(id) => row_of(snapshot, id).map(|row| row.last_seen_ms),
+        None => Ok(None),
     }
 }
 

@@ -7,8 +7,8 @@ use super::device_fold::{self, Slot, Status};
 use super::packing::Value;
 use super::store::{Result, Snapshot, ViewError};
 use super::{
-    adapters, commands, credentials, days, devices, events, frames, latest, polls, profiles, quarantine, readings,
-    registry,
+    adapters, commands, credentials, days, devices, events, families, frames, latest, polls, profiles, quarantine,
+    readings, registry,
 };
 use crate::clock::Clock;
 use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact};
@@ -65,7 +65,7 @@ macro_rules! with_all_tables {
             latest::LATEST
         );
         $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
-        $call!(days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
+        $call!(families::FAMILIES, days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
         $call!(credentials::KEYS, credentials::TOKENS, polls::ROUNDS);
         $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS);
         $call!(registry::LINES, registry::ENTRIES);
@@ -443,6 +443,7 @@ impl Fold {
         };
         if slot != sender {
             self.devices.seen(slot, seq, at_ms, None);
+            self.devices.told_by(slot, sender, at_ms);
         }
         let before = self.devices.row(slot).last_report_ms;
         if before.is_none_or(|last| self.clock.civil(last).day() < civil.day()) {
@@ -451,6 +452,7 @@ impl Fold {
         let row = self.devices.change(slot);
         row.counts.reports += 1;
         row.last_report_ms = row.last_report_ms.max(Some(at_ms));
+        self.devices.reported(slot, civil.day());
         // A report without valve, alarms and status word (a read-out of history, say) does not say that all is well.
         let said = report.valve.is_some() || !report.alarms.is_empty() || report.raw_status != 0;
         let alarms = said.then_some((&report.alarms[..], report.raw_status));

@@ -14,6 +14,7 @@ mod days;
 mod device_fold;
 mod devices;
 mod events;
+mod families;
 mod fold;
 mod follower;
 mod frames;
@@ -37,6 +38,7 @@ pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing};
 pub use events::EventRow;
+pub use families::{Carrier, Family};
 pub use latest::LatestReport;
 pub use polls::RoundRow;
 pub use profiles::{BindingRow, ProfileEvent, ProfileRow};
@@ -208,6 +210,16 @@ impl Views {
     /// How many devices there are, and how they stand.
     pub fn fleet(&self) -> Result<Fleet, ViewError> {
         devices::fleet(&self.read()?)
+    }
+
+    /// Devices by adapter and kind, with the reports of that day.
+    pub fn families(&self, today: Day) -> Result<Vec<Family>, ViewError> {
+        families::list(&self.read()?, today)
+    }
+
+    /// The first concentrators and DTUs, and how many stand behind each.
+    pub fn carriers(&self, rows_max: usize) -> Result<Vec<Carrier>, ViewError> {
+        families::carriers(&self.read()?, rows_max)
     }
 
     /// A device's readings in the order of their time. A day is never divided: a page may be longer than asked for.

@@ -20,7 +20,7 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const CURSOR: &str = "cursor";
 const FORMAT: &str = "format";
 /// Layout of the views; a file of another layout is thrown away and rebuilt.
-const FORMAT_NOW: u64 = 6;
+const FORMAT_NOW: u64 = 7;
 /// Page cache.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
 

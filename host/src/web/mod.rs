@@ -1,9 +1,10 @@
 //! The status page: one read-only page at `/`, rendered here, with its style and script inside.
 //!
 //! It shows what `GET /api/v1/overview` answers and nothing else, and changes nothing. `page` turns that answer into
-//! HTML, `chart` draws, `words` has the labels.
+//! HTML, with `fleet` for families and carriers; `chart` draws, `words` has the labels.
 
 mod chart;
+mod fleet;
 mod html;
 mod page;
 mod words;

@@ -1,6 +1,7 @@
 //! The page itself: the overview as HTML, from top to bottom.
 
 use super::chart;
+use super::fleet;
 use super::html::{Html, grouped};
 use super::words;
 use crate::api::Overview;
@@ -25,10 +26,12 @@ pub fn render(overview: &Overview, nonce: &str) -> String {
     head(&mut html, overview);
     alerts(&mut html, overview);
     tiles(&mut html, overview);
+    fleet::families(&mut html, overview);
     arrivals(&mut html, overview);
     html.raw("<div class=\"columns\">");
     latest(&mut html, overview);
     html.raw("<div class=\"stack\">");
+    fleet::carriers(&mut html, overview);
     adapters(&mut html, overview);
     commands(&mut html, overview);
     quarantine(&mut html, overview);
@@ -105,12 +108,12 @@ fn arrivals(html: &mut Html, overview: &Overview) {
     html.raw("</section>");
 }
 
-fn title(html: &mut Html, text: &str, zh: &str, aside: &str) {
+pub(super) fn title(html: &mut Html, text: &str, zh: &str, aside: &str) {
     html.raw("<section class=\"card\"><h2>").text(text).raw(" ").element("span", "zh", zh);
     html.element("span", "aside", aside).raw("</h2>");
 }
 
-fn pill(html: &mut Html, tone: &str, text: &str, zh: &str) {
+pub(super) fn pill(html: &mut Html, tone: &str, text: &str, zh: &str) {
     html.element("span", &format!("pill {tone}"), format!("{text} {zh}").trim_end());
 }
 
@@ -120,16 +123,16 @@ fn latest(html: &mut Html, overview: &Overview) {
         html.element("div", "empty", "No report has come yet. 暂无上报").raw("</section>");
         return;
     }
-    html.raw("<table><thead><tr><th class=\"fit\">Received</th><th>Device</th><th class=\"fit wide\">Report</th>");
+    html.raw("<table><thead><tr><th class=\"fit wide\">Received</th><th>Device</th><th class=\"fit wide\">Report</th>");
     html.raw(
         "<th class=\"wide\">Reading</th><th class=\"value\"></th><th class=\"fit\">Valve</th></tr></thead><tbody>",
     );
     for report in &overview.latest {
-        html.raw("<tr>").element("td", "fit dim", report.received_local.get(11..).unwrap_or_default());
+        html.raw("<tr>").element("td", "fit dim wide", report.received_local.get(11..).unwrap_or_default());
         html.raw("<td>").element("code", "", &report.device);
         if !report.alarms.is_empty() {
             html.raw("<div class=\"pills\">");
-            report.alarms.iter().for_each(|alarm| pill(html, "bad", alarm, ""));
+            report.alarms.iter().for_each(|alarm| pill(html, "bad", &words::plain(alarm), words::alarm(alarm)));
             html.raw("</div>");
         }
         let (cause, zh) = words::cause(report.cause);
@@ -156,7 +159,7 @@ fn reading(html: &mut Html, registers: &[Value], values: u64) {
     };
     let quantity = word(register, "quantity");
     let (name, zh) = words::quantity(&quantity);
-    html.raw("<td class=\"wide dim\">").text(name).raw(" ").element("span", "zh", zh);
+    html.raw("<td class=\"wide dim\">").text(&words::plain(name)).raw(" ").element("span", "zh", zh);
     if values > 1 {
         html.raw(" ").element("span", "faint", &format!("+{}", grouped(values - 1)));
     }
@@ -177,9 +180,11 @@ fn adapters(html: &mut Html, overview: &Overview) {
         pill(html, words::tone(adapter.state), adapter.state, words::state(adapter.state));
         html.raw("</div>");
         if let Some(day) = overview.today.iter().find(|d| adapter.state == "active" && d.adapter == adapter.name) {
-            let faulty = if day.faults == 0 { String::new() } else { format!(", {} faulty", grouped(day.faults)) };
-            let text = format!("{} frames, {} reports{faulty}", grouped(day.frames), grouped(day.reports));
-            html.element("div", "why", &text);
+            let counts =
+                [(day.frames, "frames"), (day.reports, "reports"), (day.answers, "answers"), (day.faults, "faulty")];
+            let told = counts.iter().filter(|(count, _)| *count > 0);
+            let told: Vec<String> = told.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+            html.element("div", "why", &told.join(", "));
         }
         if adapter.state != "active" && !adapter.reason.is_empty() {
             html.element("div", "why", &adapter.reason);
@@ -242,8 +247,8 @@ fn foot(html: &mut Html, overview: &Overview) {
 mod tests {
     use super::*;
     use crate::api::{
-        AdapterDay, AdapterRow, CommandCounts, CommandRow, Fleet, Health, JournalLag, LatestReport, Minute,
-        Quarantined, StationStatus, ViewsLag,
+        AdapterDay, AdapterRow, Behind, CarrierRow, CommandCounts, CommandRow, FamilyRow, Fleet, Health, JournalLag,
+        LatestReport, Minute, Quarantined, StationStatus, ViewsLag,
     };
     use serde_json::json;
 
@@ -276,7 +281,21 @@ mod tests {
             arrivals: (0..60).map(minute).collect(),
             latest: (0..15).map(report).collect(),
             adapters: vec![adapter("usp", "active", ""), adapter("qianwei_7xxx", "rejected", HOSTILE)],
-            today: vec![AdapterDay { adapter: "usp".into(), frames: 24_113, reports: 11_871, faults: 4 }],
+            families: vec![family("usp", "meter", 11_800), family("usp", "concentrator", 3)],
+            carriers: vec![CarrierRow {
+                device: "usp/50009900000001".into(),
+                kind: "concentrator",
+                online: true,
+                last_seen: None,
+                last_seen_local: Some("2024-03-15T18:25:30".into()),
+                behind: vec![
+                    Behind { realm: "cjt188".into(), devices: 1_204 },
+                    Behind { realm: "mbus".into(), devices: 6 },
+                ],
+                unheard: 2,
+                more: false,
+            }],
+            today: vec![AdapterDay { adapter: "usp".into(), frames: 24_113, reports: 11_871, answers: 0, faults: 4 }],
             commands: vec![command("valve", "unconfirmed"), command("read-history", "queued")],
             quarantine: vec![Quarantined { adapter: "usp".into(), fault: "not-authentic".into(), frames: 7 }],
         }
@@ -296,6 +315,20 @@ mod tests {
             values: 1 + (place % 2) * 9,
             valve: (place % 4 != 1).then(|| json!({"state": if place == 6 { "closed-forced" } else { "open" }})),
             alarms: if place == 2 { vec!["battery-low".into(), HOSTILE.into()] } else { vec![] },
+        }
+    }
+
+    fn family(adapter: &str, kind: &'static str, devices: u64) -> FamilyRow {
+        FamilyRow {
+            adapter: adapter.into(),
+            kind,
+            summary: HOSTILE.into(),
+            devices,
+            reports_today: devices * 2,
+            closed: 41,
+            in_alarm: 7,
+            last_seen: None,
+            last_seen_local: Some("2024-03-15T18:25:30".into()),
         }
     }
 
@@ -349,7 +382,10 @@ mod tests {
             "usp/50001234567810",
             "1204.37</b> <span class=\"unit\">m³",
             "forced shut 强制关",
-            "battery-low",
+            "concentrators 集中器",
+            "1\u{202f}204 cjt188, 6 mbus",
+            "2 never heard",
+            "battery low 主电欠压",
             "qianwei_7xxx",
             "1 unconfirmed",
             "not-authentic",

@@ -52,8 +52,88 @@ pub fn quantity(name: &str) -> (&str, &str) {
         "balance" => ("balance", "余额"),
         "battery-voltage" => ("battery", "电池电压"),
         "battery-level" => ("battery", "电量"),
+        "signal-csq" | "signal-rssi" | "signal-rsrp" => ("signal", "信号"),
+        "flow-temperature" => ("supply temperature", "供水温度"),
+        "return-temperature" => ("return temperature", "回水温度"),
+        "remaining-volume" => ("remaining volume", "剩余气量"),
+        "purchased-money" => ("purchased", "累计购气金额"),
+        "purchased-volume" => ("purchased volume", "累计购气量"),
+        "price" => ("price", "单价"),
         other => (other, ""),
     }
+}
+
+/// Devices of a kind.
+pub fn kinds(name: &str) -> (&str, &str) {
+    match name {
+        "meter" => ("meters", "表具"),
+        "concentrator" => ("concentrators", "集中器"),
+        "dtu" => ("DTUs", "DTU"),
+        other => (other, ""),
+    }
+}
+
+/// An alarm in Chinese, as the registry of codes has it; empty for codes of a vendor's own.
+pub fn alarm(code: &str) -> &'static str {
+    match code {
+        "valve-fault" => "阀门故障",
+        "valve-passing" => "直通（关阀漏气）",
+        "battery-low" => "主电欠压",
+        "battery-exhausted" => "主电耗尽",
+        "backup-battery-low" => "备电欠压",
+        "backup-battery-exhausted" => "备电耗尽",
+        "mains-lost" => "外电掉电",
+        "strong-magnet" => "强磁干扰",
+        "hall-sensor-magnet" => "霍尔磁干扰",
+        "cover-open" => "开盖",
+        "communication-cover-open" => "通讯部分壳体打开",
+        "base-cover-open" => "基础部分壳体打开",
+        "battery-cover-open" => "电池仓打开",
+        "tilt" => "倾斜",
+        "removal" => "拆表",
+        "tilt-or-removal" => "倾斜拆表",
+        "reverse-installation" => "反向安装",
+        "gas-leak" => "燃气泄漏",
+        "overflow" => "过流",
+        "small-flow" => "异常小流量",
+        "continuous-flow" => "持续流量",
+        "constant-flow" => "恒流",
+        "reverse-flow" => "反向流",
+        "reverse-connection" => "反向接气",
+        "pressure-high" => "压力高",
+        "pressure-low" => "压力低",
+        "pressure-abnormal" => "压力异常",
+        "temperature-high" => "温度高",
+        "temperature-low" => "温度低",
+        "temperature-abnormal" => "温度异常",
+        "metering-fault" => "计量故障",
+        "reading-absent" => "读数缺失",
+        "sampling-failed" => "采样失败",
+        "sensor-fault" => "传感器故障",
+        "storage-fault" => "存储故障",
+        "clock-fault" => "时钟故障",
+        "external-clock-fault" => "外部时钟故障",
+        "device-fault" => "设备故障",
+        "application-busy" => "应用忙",
+        "application-error" => "应用错误",
+        "abnormal-condition" => "异常状态",
+        "communication-lost" => "失联",
+        "no-answer-behind" => "子表离线",
+        "balance-low" => "余额不足（一级）",
+        "balance-low-2" => "余额不足（二级）",
+        "balance-exhausted" => "余额用尽",
+        "overdraft-limit" => "透支超限",
+        "earthquake" => "地震",
+        "long-unused" => "长期未用",
+        "cable-cut" => "剪线",
+        "abnormal-close" => "异常关阀",
+        _ => "",
+    }
+}
+
+/// A code of the contract as people read it.
+pub fn plain(code: &str) -> String {
+    code.replace('-', " ")
 }
 
 /// A report's cause.
