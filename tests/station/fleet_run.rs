@@ -1,5 +1,6 @@
 //! A small fleet with everything that a large one does; its own check is the test.
 
+use fleet::estate::Size;
 use fleet::fleet::{Run, Watch, play};
 use fleet::station::Settings;
 use polymeter::model::Civil;
@@ -19,13 +20,18 @@ fn the_books_of_a_small_fleet_agree() {
         from,
         to: Civil(from.0 + 5 * 86_400),
         orders: 60,
+        estate: Some(Size { concentrators: 1, behind: 8, correctors: 2 }),
         zone: settings.zone.clone(),
     };
     let outcome = play(&run, &site.client(), &Watch::default()).expect("a whole run");
+    if let Some(estate) = outcome.estate {
+        estate.end().expect("carriers that hang up");
+    }
     let findings = &outcome.findings;
     assert!(findings.differences.is_empty(), "seed {}: {:#?}", run.seed, findings.differences);
     assert!(findings.readings > 1_000, "{findings:?}");
     assert!(findings.commands_answered > 0);
+    assert!(outcome.achieved.story.len() > 1, "valves were closed through a concentrator: {:?}", outcome.achieved);
     for trick in ["cut", "noise", "wrong sum", "acknowledgement lost", "said twice"] {
         assert!(outcome.tricks.contains_key(trick), "no `{trick}` in {:?}", outcome.tricks);
     }

@@ -30,8 +30,21 @@ pub struct Findings {
     pub commands_answered: u64,
     pub broken: u64,
     pub differences: Vec<Difference>,
+    pub families: BTreeMap<String, Tally>,
 }
 
+/// One family of devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    pub devices: u64,
+    pub reports: u64,
+    pub readings: u64,
+    /// Differences.
+    pub lost: u64,
+}
+
+/// What a meter does that leaves a command without an answer.
+const GONE: [&str; 4] = ["answer lost", "acknowledgement lost", "cut", "left in silence"];
 /// Clients that ask at the same time.
 const THREADS: usize = 3;
 
@@ -49,7 +62,12 @@ pub fn check(api: &Api, accounts: &[&Account], orders: &Orders, progress: &(dyn 
                 let api = api.another();
                 while let Some(account) = accounts.get(next.fetch_add(1, Relaxed)) {
                     let promise = promises.get(account.device.as_str());
-                    let found = one_device(&api, account, promise, shown.get(&account.device));
+                    let found = one_device(&api, account, promise, shown.get(&account.device)).map(|mut found| {
+                        let Findings { reports, readings, .. } = found;
+                        let tally = Tally { devices: 1, reports, readings, lost: 0 };
+                        found.families.insert(account.family.clone(), tally);
+                        found
+                    });
                     let Ok(mut done) = done.lock() else { return };
                     match found {
                         Ok(found) => done.0.add(found),
@@ -72,6 +90,11 @@ pub fn check(api: &Api, accounts: &[&Account], orders: &Orders, progress: &(dyn 
     }
     quarantine(api, accounts, &mut findings)?;
     findings.differences.sort();
+    let family_of: BTreeMap<&str, &String> = accounts.iter().map(|a| (&a.device[..], &a.family)).collect();
+    for difference in &findings.differences {
+        let family = family_of.get(&difference.device[..]).map_or_else(|| "of no device".into(), |f| (*f).clone());
+        findings.families.entry(family).or_default().lost += 1;
+    }
     Ok(findings)
 }
 
@@ -85,6 +108,12 @@ impl Findings {
         self.reports += other.reports;
         self.readings += other.readings;
         self.events += other.events;
+        for (family, other) in other.families {
+            let tally = self.families.entry(family).or_default();
+            tally.devices += other.devices;
+            tally.reports += other.reports;
+            tally.readings += other.readings;
+        }
         self.differences.extend(other.differences);
     }
 }
@@ -267,6 +296,8 @@ fn commands(
     }
     let rows = api.rows("commands")?;
     let by_id: BTreeMap<u64, &Value> = rows.iter().filter_map(|row| Some((row.get("id")?.as_u64()?, row))).collect();
+    let gone = |a: &&&Account| a.tricks.keys().any(|trick| GONE.contains(trick));
+    let unheard: BTreeSet<&str> = accounts.iter().filter(gone).map(|a| a.device.as_str()).collect();
     // Valve orders of a device: how many there were, and how many it has confirmed with an answer.
     let mut told_to: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for order in &orders.taken {
@@ -279,7 +310,7 @@ fn commands(
         valve.0 += usize::from(order.is_valve);
         let done = row.get("outcome").is_some_and(|outcome| outcome == "done" || outcome == "accepted");
         valve.1 += usize::from(order.is_valve && done);
-        if let Some(wanted) = unexpected_end(order, row) {
+        if let Some(wanted) = unexpected_end(order, row, unheard.contains(&order.device[..])) {
             let expected = format!("command {} ({}): {wanted}", order.id, order.name);
             findings.differ(&order.device, "", expected, row.to_string());
         }
@@ -298,8 +329,8 @@ fn commands(
     Ok(by_id.into_iter().map(|(id, row)| (id, state(row))).collect())
 }
 
-/// What the order should have come to, if it has not.
-fn unexpected_end(order: &Order, row: &Value) -> Option<&'static str> {
+/// What the order should have come to, if it has not. `unheard`: the meter has left early, or its answers were lost.
+fn unexpected_end(order: &Order, row: &Value, unheard: bool) -> Option<&'static str> {
     let word = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
     let (state, why) = (word("state"), word("why"));
     match (order.possible, state) {
@@ -310,6 +341,8 @@ fn unexpected_end(order: &Order, row: &Value) -> Option<&'static str> {
         (true, "failed") if order.is_valve && !order.numbered && why.contains("not executed") => None,
         // Taken, but the next order came before a report could show that it was carried out.
         (true, "failed") if order.is_valve && !order.numbered && why.contains("never confirmed") => None,
+        // No report shows whether parameters were set, and nobody may set them twice unasked.
+        (true, "unconfirmed") if !order.numbered && order.name == "set parameters" && unheard => None,
         (true, _) => Some("done"),
         (false, _) => Some("failed: the protocol cannot do it"),
     }

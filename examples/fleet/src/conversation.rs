@@ -154,6 +154,10 @@ impl<'a> Conversation<'a> {
             let patience = if self.pending { self.terminal.command_patience(self.answered) } else { FAREWELL_PATIENCE };
             match self.hear(Instant::now() + patience).await {
                 Ok(heard) => self.take(heard).await?,
+                Err(Lost::Silence) if self.answered => {
+                    self.account.trick("left in silence");
+                    return Ok(());
+                }
                 Err(Lost::Closed | Lost::Silence) => return Ok(()),
                 Err(lost) => return Err(lost),
             }
@@ -220,6 +224,8 @@ impl<'a> Conversation<'a> {
             let frame = self.wire.next(self.terminal.cutter(), by).await?;
             match self.terminal.hear(&frame, self.now) {
                 Ok(heard) => return Ok(heard),
+                // The last words to whoever had this port before; what is missing instead shows as silence.
+                Err(_) if self.wire.is_datagram() => self.account.trick("stray datagram"),
                 Err(why) => {
                     let objection = format!("a frame of the station at {}: {why}: {}", self.now, hex::encode(&frame));
                     self.account.objections.push(objection);

@@ -3,6 +3,7 @@
 use crate::api::Api;
 use crate::check::Findings;
 use crate::edition;
+use crate::estate::{Estate, Size};
 use crate::fleet::{Outcome, Run, Stage, Watch, lock, play};
 use crate::life::Meter;
 use crate::plan::{Occasion, Plan};
@@ -27,13 +28,18 @@ const PORT_TCP: u16 = 7001;
 const PORT_UDP: u16 = 7002;
 const PORT_SZRQ: u16 = 7003;
 const PORT_FENGXIAN: u16 = 7004;
+const PORT_DTU: u16 = 7005;
 const PORT_HTTP: u16 = 8080;
 const DEVICES: usize = 2_000;
+/// Behind concentrators and DTUs, beside those.
+const ESTATE: Size = Size { concentrators: 3, behind: 24, correctors: 6 };
 const SECONDS: u64 = 30;
 /// Days of fleet time; they end at noon of a month's second day, so that daily, dekad and monthly reports all come.
 const DAYS: i64 = 5;
 const ZONE: &str = "Asia/Shanghai";
 const TRICKLE_EVERY: Duration = Duration::from_millis(250);
+/// Between two rounds of those who are asked.
+const ASK_EVERY: Duration = Duration::from_secs(60);
 const HOT_LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the main thread waits for.
@@ -64,26 +70,35 @@ pub fn run() -> Result<bool> {
         from: Civil(to.0 - DAYS * 86_400),
         to,
         orders: devices / 8,
+        estate: Some(ESTATE),
         zone: ZONE.into(),
     };
     let days = format!("{} to {}", run.from.day(), run.to.day());
+    println!(
+        "behind {} concentrators stand {} meters each, of three makes; {} correctors wait behind DTUs",
+        ESTATE.concentrators, ESTATE.behind, ESTATE.correctors
+    );
     println!(
         "the meters live from {days} within {} seconds, while the utility orders {} things of them",
         run.real.as_secs(),
         run.orders
     );
     let api = station.api()?;
-    let Some(outcome) = live(&run, &api, &adapters, news, &heard)? else { return interrupted(station, &dir) };
+    let Some(mut outcome) = live(&run, &api, &adapters, news, &heard)? else { return interrupted(station, &dir) };
+    let estate = outcome.estate.take();
     print!("{}", progress::summary(&outcome));
     let Findings { reports, readings, commands_answered, differences, .. } = outcome.findings.clone();
     let last_line = format!(
-        "demo: {devices} devices, {reports} reports, {readings} readings, {commands_answered} commands answered, {} lost",
+        "demo: {} devices, {reports} reports, {readings} readings, {commands_answered} commands answered, {} lost",
+        outcome.findings.devices,
         differences.len()
     );
     if ends_after.is_none() {
         println!("{last_line}");
+        estate.iter().for_each(Estate::go_on);
         stay_up(&run, &api, outcome, &station, &heard)?;
     }
+    estate.map_or(Ok(()), Estate::end)?;
     station.stop()?;
     clean_up(&dir);
     if ends_after.is_some() {
@@ -129,7 +144,7 @@ fn live(
 
 fn start_station(dir: &Path) -> Result<(Station, Vec<PathBuf>)> {
     let adapters = bundled_adapters()?;
-    let ports = [PORT_TCP, PORT_UDP, PORT_SZRQ, PORT_FENGXIAN];
+    let ports = [PORT_TCP, PORT_UDP, PORT_SZRQ, PORT_FENGXIAN, PORT_DTU];
     let mut settings = Settings::mixed_fleet();
     for (listener, port) in settings.listeners.iter_mut().zip(ports) {
         let name = format!("listener {}", listener.name);
@@ -226,13 +241,17 @@ fn stay_up(run: &Run, api: &Api, outcome: Outcome, station: &Station, heard: &Re
     let world = World::new(time, run.doors, clock, run.devices);
     let mut meters: Vec<Meter> = outcome.meters.into_iter().filter(|m| !m.member.always_online).collect();
     let count = meters.len().max(1);
-    let mut turn = 0;
+    let (mut turn, mut asked) = (0, Instant::now());
     while matches!(heard.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
         if let Some(meter) = meters.get_mut(turn * 7_919 % count) {
             // Well after everything that the run has told.
             let at = Civil(run.to.0 + 6 * 3_600 + begun.elapsed().as_secs() as i64);
             let plan = Plan::draw(&meter.member, Occasion::Manual, at);
             runtime.block_on(meter.communicate(&world, plan));
+        }
+        if asked.elapsed() > ASK_EVERY {
+            crate::estate::ask_again(api)?;
+            asked = Instant::now();
         }
         turn += 1;
         thread::sleep(TRICKLE_EVERY);

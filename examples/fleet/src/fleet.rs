@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::check::{self, Findings};
+use crate::estate::{self, Achieved, Estate, Size};
 use crate::life::Meter;
 use crate::orders::{Desk, Orders};
 use crate::population::Member;
@@ -30,6 +31,8 @@ pub struct Run {
     pub from: Civil,
     pub to: Civil,
     pub orders: usize,
+    /// Meters that are asked, beside those that speak for themselves.
+    pub estate: Option<Size>,
     /// The station's zone.
     pub zone: String,
 }
@@ -62,6 +65,9 @@ pub struct Outcome {
     pub meters: Vec<Meter>,
     pub tricks: BTreeMap<&'static str, u64>,
     pub orders: Orders,
+    /// Still on line.
+    pub estate: Option<Estate>,
+    pub achieved: Achieved,
 }
 
 /// Rounds in which meters with waiting commands call again.
@@ -82,9 +88,11 @@ pub fn play(run: &Run, api: &Api, watch: &Watch) -> Result<Outcome> {
     let time = FleetTime::start(run.from, run.to, run.real);
     let world = Arc::new(World::new(time, run.doors, clock, members.len()));
     *lock(&watch.world) = Some(world.clone());
+    let begin = |size| Estate::begin(size, run.seed, run.doors, api, time, (run.from, run.to));
+    let estate = run.estate.map(begin).transpose()?;
     set(watch, Stage::Living);
     let sent = &watch.orders;
-    let (meters, orders) = std::thread::scope(|scope| {
+    let (meters, orders, achieved) = std::thread::scope(|scope| {
         let (seed, over) = (run.seed, run.real.mul_f64(ORDERS_UNTIL));
         let desk = Desk {
             api: api.another(),
@@ -97,22 +105,32 @@ pub fn play(run: &Run, api: &Api, watch: &Watch) -> Result<Outcome> {
             sent,
         };
         let orders = scope.spawn(move || desk.work());
+        let asked = estate.as_ref().map(|estate| {
+            let (api, real) = (api.another(), run.real);
+            scope.spawn(move || estate::work(estate, &api, real, &watch.stop))
+        });
         let meters = runtime.block_on(live(run, &members, &world));
         watch.stop.store(true, Relaxed);
-        (meters, orders.join())
+        (meters, orders.join(), asked.map(std::thread::ScopedJoinHandle::join))
     });
-    let orders = orders.map_err(|_| anyhow::anyhow!("the order desk has failed"))??;
+    let achieved = achieved.transpose().map_err(|_| anyhow::anyhow!("the desk of the estate has failed"))?;
+    let achieved = achieved.transpose().context("those who are asked")?.unwrap_or_default();
+    let mut orders = orders.map_err(|_| anyhow::anyhow!("the order desk has failed"))??;
+    orders.taken.extend(achieved.orders.iter().cloned());
+    orders.objections.extend(achieved.objections.iter().cloned());
     let mut meters = meters?;
     sign_off(run, api, &runtime, &world, &mut meters, watch)?;
     set(watch, Stage::CatchingUp);
     api.catch_up(CATCH_UP_PATIENCE)?;
-    let accounts: Vec<&Account> = meters.iter().map(|m| &m.account).collect();
-    let findings = check::check(api, &accounts, &orders, &|done| set(watch, Stage::Checking(done)))?;
+    let behind = estate.as_ref().map(Estate::settled).unwrap_or_default();
+    let accounts: Vec<&Account> = meters.iter().map(|m| &m.account).chain(&behind).collect();
+    let mut findings = check::check(api, &accounts, &orders, &|done| set(watch, Stage::Checking(done)))?;
+    findings.commands_answered += achieved.answered;
     let mut tricks = BTreeMap::new();
     for (trick, times) in accounts.iter().flat_map(|a| &a.tricks) {
         *tricks.entry(*trick).or_default() += times;
     }
-    Ok(Outcome { findings, meters, tricks, orders })
+    Ok(Outcome { findings, meters, tricks, orders, estate, achieved })
 }
 
 /// Keys that the utility has from its suppliers.

@@ -2,6 +2,7 @@
 //!
 //! Who is there: `population`, with `gauge` (what each has measured) and `plan` (what happens to it, and when).
 //! How it lives: `time`, `world`, `life`, `conversation` over a `wire`, speaking through `terminal`.
+//! Who is asked: `estate`, meters behind concentrators and correctors behind DTUs.
 //! What is true: `truth` (each meter's own books), `orders` (the utility's side), `check` (both against the API).
 //! Around it: `station` (a real station as a child process), `api` (its HTTP client), `edition` (another version of an
 //! adapter's file), `fleet` (a whole run), `demo` and `progress` for people.
@@ -11,6 +12,7 @@ pub mod check;
 pub mod conversation;
 pub mod demo;
 pub mod edition;
+pub mod estate;
 pub mod fleet;
 pub mod gauge;
 pub mod life;

@@ -95,7 +95,8 @@ fn run(args: RunArgs) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(population::any_seed);
     eprintln!("seed {seed}");
     let run = Run {
-        doors: Doors { tcp: args.station, udp: args.udp, szrq: args.szrq, fengxian: args.fengxian },
+        doors: Doors { tcp: args.station, udp: args.udp, szrq: args.szrq, fengxian: args.fengxian, dtu: None },
+        estate: None,
         devices: args.devices,
         seed,
         real: Duration::from_secs(args.seconds),

@@ -1,8 +1,9 @@
 //! What a person sees of a run: one line that moves, and a summary.
 
-use crate::check::Findings;
+use crate::check::{Findings, Tally};
 use crate::fleet::{Outcome, Stage, Watch, lock};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -52,10 +53,11 @@ fn sentence(watch: &Watch) -> String {
 
 /// The result, in words. (Writing into a string cannot fail.)
 pub fn summary(outcome: &Outcome) -> String {
-    let Findings { devices, reports, readings, events, commands_answered, broken, differences } = &outcome.findings;
+    let Findings { devices, reports, readings, events, commands_answered, broken, differences, families } =
+        &outcome.findings;
     let tricks: Vec<String> = outcome.tricks.iter().map(|(trick, times)| format!("{trick} {times}")).collect();
     let mut text = format!(
-        "{} meters, {} reports, {} readings and {} events acknowledged; {} commands answered; {} broken frames sent\n",
+        "{} devices, {} reports, {} readings and {} events acknowledged; {} commands answered; {} broken frames sent\n",
         grouped(*devices as u64),
         grouped(*reports),
         grouped(*readings),
@@ -66,6 +68,10 @@ pub fn summary(outcome: &Outcome) -> String {
     if !tricks.is_empty() {
         let _ = writeln!(text, "on the way: {}", tricks.join(", "));
     }
+    for line in &outcome.achieved.story {
+        let _ = writeln!(text, "closed:  {line}");
+    }
+    text.push_str(&table(families));
     if differences.is_empty() {
         text.push_str("the station shows every one of them, to the last digit, once, and nothing else\n");
         return text;
@@ -77,6 +83,18 @@ pub fn summary(outcome: &Outcome) -> String {
     if let Some(more) = differences.len().checked_sub(DIFFERENCES_SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "  … and {more} more");
     }
+    text
+}
+
+/// Families, one a line.
+fn table(families: &BTreeMap<String, Tally>) -> String {
+    let mut text = format!("\n{:<30}{:>9}{:>10}{:>11}{:>7}\n", "family", "devices", "reports", "readings", "lost");
+    for (family, tally) in families {
+        let [devices, reports, readings, lost] =
+            [tally.devices, tally.reports, tally.readings, tally.lost].map(grouped);
+        let _ = writeln!(text, "{family:<30}{devices:>9}{reports:>10}{readings:>11}{lost:>7}");
+    }
+    text.push('\n');
     text
 }
 

@@ -65,6 +65,13 @@ pub struct Station {
 const START_PATIENCE: Duration = Duration::from_secs(120);
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 const LOG_LINES_SHOWN: usize = 15;
+/// What concentrators carry, and who reads it.
+const RELAYS: &str = r#"relays = [
+  { protocol = "cjt188-le", adapter = "cjt188", profile = "gas" },
+  { protocol = "cjt188-be", adapter = "cjt188", profile = "gas_high_first" },
+  { protocol = "mbus", adapter = "en13757" },
+  { protocol = "szrq", adapter = "szrq" },
+]"#;
 
 impl Settings {
     /// One TCP listener, `meters`, for both bundled adapters, on free ports.
@@ -80,14 +87,20 @@ impl Settings {
         let both = r#""usp", { adapter = "qianwei_7xxx", profile = "supervised" }"#;
         let profiles = format!(
             "[profile.supervised]\nremote_open = \"open\"\n\n\
-             [profile.priced]\nremote_open = \"open\"\nprice = {}\nunknown_account = \"zero\"\n",
-            crate::terminal::fengxian::PRICE
+             [profile.priced]\nremote_open = \"open\"\nprice = {}\nunknown_account = \"zero\"\n\n\
+             [profile.gas]\ngas_volume = \"working\"\nsettlement_day = 1\n\n\
+             [profile.gas_high_first]\ngas_volume = \"working\"\ndi_order = \"be\"\ndi_order_write = \"be\"\n\n{}",
+            crate::terminal::fengxian::PRICE,
+            crate::estate::polls(&far_time_of_day())
         );
+        let mut meters = Listener::tcp("meters", both);
+        meters.more = RELAYS.into();
         let listeners = vec![
-            Listener::tcp("meters", both),
+            meters,
             Listener::udp("nb-iot", both),
             Listener::udp("szrq", r#""szrq""#),
             Listener::tcp("fengxian", r#"{ adapter = "fengxian", profile = "priced" }"#),
+            Listener::tcp("dtu", r#""modbus_corrector""#),
         ];
         Self { listeners, more: profiles, ..Self::usual() }
     }
@@ -232,8 +245,9 @@ impl Station {
 
     /// Where the meters of a mixed fleet connect.
     pub fn doors(&self) -> Result<Doors> {
-        let (udp, szrq, fengxian) = (self.door("nb-iot")?, self.door("szrq")?, self.door("fengxian")?);
-        Ok(Doors { tcp: self.door("meters")?, udp: Some(udp), szrq: Some(szrq), fengxian: Some(fengxian) })
+        let door = |name| self.door(name).map(Some);
+        let (udp, szrq, fengxian, dtu) = (door("nb-iot")?, door("szrq")?, door("fengxian")?, door("dtu")?);
+        Ok(Doors { tcp: self.door("meters")?, udp, szrq, fengxian, dtu })
     }
 
     /// `host:port` of the API and the page.
@@ -295,6 +309,12 @@ impl Whereabouts {
         };
         Ok(Self { http, listeners: listeners.iter().map(place).collect::<Result<_>>()? })
     }
+}
+
+/// A time of day whose last round nobody wants any more, so that rounds are held only when somebody wants one.
+fn far_time_of_day() -> String {
+    let now = jiff::Zoned::now().in_tz("Asia/Shanghai").unwrap_or_else(|_| jiff::Zoned::now());
+    format!("{:02}:{:02}", (now.hour() + 12) % 24, now.minute())
 }
 
 /// A program that cargo has put beside this one, or one directory above it, where tests live.

@@ -24,6 +24,9 @@ impl Reading {
 
     /// The digits that the API must show, to the last one.
     pub fn digits(&self) -> String {
+        if self.unit == "civil-second" {
+            return Civil(self.mantissa).to_string();
+        }
         let (sign, digits) = (if self.mantissa < 0 { "-" } else { "" }, self.mantissa.unsigned_abs().to_string());
         match self.exponent {
             0 => format!("{sign}{digits}"),
@@ -106,12 +109,16 @@ pub struct Met {
 pub struct Account {
     /// `realm/address`.
     pub device: String,
+    /// What it is counted with.
+    pub family: String,
     /// Must be there.
     pub acknowledged: Told,
     /// Sent, but the acknowledgement never came: may be there.
     pub uncertain: Told,
     /// Valve states that the station may show: the last one acknowledged and all that were told since.
     pub valves: Vec<&'static str>,
+    /// The first of them is the one acknowledged.
+    is_valve_sure: bool,
     pub reports: u64,
     pub repetitions: u64,
     pub lost_answers: u32,
@@ -126,8 +133,14 @@ pub struct Account {
 }
 
 impl Account {
+    /// Of a meter that speaks for itself.
     pub fn new(device: String) -> Self {
-        Self { device, ..Self::default() }
+        let family = format!("{} meters", device.split('/').next().unwrap_or_default());
+        Self { device, family, ..Self::default() }
+    }
+
+    pub fn of_family(device: String, family: &str) -> Self {
+        Self { device, family: family.to_owned(), ..Self::default() }
     }
 
     /// A frame has left.
@@ -143,7 +156,14 @@ impl Account {
     pub fn acknowledged(&mut self, meaning: &Meaning) {
         self.acknowledged.add(&meaning.readings, &meaning.events);
         if let Some(valve) = meaning.valve {
-            self.valves = vec![valve];
+            // What was told later stays uncertain; what was told before is over.
+            let told = usize::from(self.is_valve_sure);
+            let at = self.valves.iter().skip(told).position(|later| *later == valve);
+            match at {
+                Some(at) => drop(self.valves.drain(..told + at)),
+                None => self.valves = vec![valve],
+            }
+            self.is_valve_sure = true;
         }
         self.reports += u64::from(meaning.is_report);
     }
@@ -199,5 +219,10 @@ mod tests {
         assert_eq!(account.valves, ["open", "closed-forced"]);
         account.acknowledged(&says("closed-forced"));
         assert_eq!(account.valves, ["closed-forced"]);
+        // An order is carried out before the report about the state before it is acknowledged.
+        account.sent(&says("open"));
+        account.sent(&says("closed-temporary"));
+        account.acknowledged(&says("open"));
+        assert_eq!(account.valves, ["open", "closed-temporary"]);
     }
 }

@@ -23,12 +23,14 @@ pub struct Doors {
     pub szrq: Option<SocketAddr>,
     /// TCP, for 上海奉贤燃气.
     pub fengxian: Option<SocketAddr>,
+    /// TCP, for transparent DTUs of volume correctors.
+    pub dtu: Option<SocketAddr>,
 }
 
 impl Doors {
     /// One TCP door only.
     pub fn tcp(at: SocketAddr) -> Self {
-        Self { tcp: at, udp: None, szrq: None, fengxian: None }
+        Self { tcp: at, udp: None, szrq: None, fengxian: None, dtu: None }
     }
 
     pub fn offers(&self) -> Offers {

@@ -147,7 +147,7 @@ impl Terminal {
     }
 }
 
-fn reading(
+pub(crate) fn reading(
     at: Civil,
     quantity: &'static str,
     role: &'static str,

@@ -46,10 +46,7 @@ impl SzrqMeter {
         state.valve = u8::from(member.has_valve);
         state.imsi = format!("46000{:010}", member.number);
         // The month of the first day is over when somebody asks in the next one.
-        for month in months_before(Day(member.gauge.first().0 + 31), MONTHS_KEPT) {
-            let (year, number) = month;
-            meter.frozen.insert((year, number), member.gauge.frozen(day_of(month)) as i32);
-        }
+        keep_months(&mut meter, &member.gauge, Day(member.gauge.first().0 + 31));
         Self {
             schedule: member.schedule.clone(),
             meter,
@@ -58,6 +55,11 @@ impl SzrqMeter {
             gauge: member.gauge,
             flow: None,
         }
+    }
+
+    /// It has lived until then, so that it knows the months before.
+    pub fn has_lived_until(&mut self, day: Day) {
+        keep_months(&mut self.meter, &self.gauge, day);
     }
 
     /// 07.
@@ -208,6 +210,12 @@ impl SzrqMeter {
             5 => "fault",
             _ => "unknown",
         }
+    }
+}
+
+fn keep_months(meter: &mut Meter, gauge: &Gauge, before: Day) {
+    for month in months_before(before, MONTHS_KEPT) {
+        meter.frozen.insert(month, gauge.frozen(day_of(month)) as i32);
     }
 }
 
