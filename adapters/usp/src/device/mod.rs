@@ -60,6 +60,7 @@ pub struct Device {
     /// The image that the station has sent so far.
     pub image: Vec<u8>,
     answered: VecDeque<Answered>,
+    replied: VecDeque<((u16, u16, u16), Reply)>,
 }
 
 impl Deref for Device {
@@ -127,6 +128,7 @@ impl Device {
             carrier: Carrier::default(),
             image: Vec::new(),
             answered: VecDeque::new(),
+            replied: VecDeque::new(),
         }
     }
 
@@ -231,6 +233,10 @@ impl Device {
         if let Some((_, frames)) = self.answered.iter().find(|(known, _)| *known == command) {
             return Ok(Heard::Command { message: command.0, result: 0, frames: frames.clone() });
         }
+        // The station repeats a reply byte for byte; behind a command its counter is no longer the newest.
+        if let Some((_, reply)) = self.replied.iter().find(|(known, _)| *known == command) {
+            return Ok(Heard::Reply(*reply));
+        }
         let stuck = self.valve_stuck;
         let (terminal, mut bench) = self.parts();
         let mut heard = terminal.hear(clock, bytes, &mut bench).map_err(ignored)?;
@@ -251,6 +257,12 @@ impl Device {
         };
         if let Some(to) = self.terminal.take_clock() {
             self.drift_s += to - clock;
+        }
+        if let Heard::Reply(reply) = &heard {
+            self.replied.push_back((command, *reply));
+            if self.replied.len() > ANSWERED_MAX {
+                self.replied.pop_front();
+            }
         }
         if let Heard::Command { message, frames, .. } = &heard
             && Carrier::knows(*message)
