@@ -70,9 +70,9 @@ fn behind(carrier: &CarrierRow) -> String {
         text.push_str(" or more");
     }
     if carrier.unheard > 0 {
-        text.push_str(&format!(" · {} never heard", grouped(carrier.unheard)));
+        text += &[" · ", &grouped(carrier.unheard), " never heard"].concat();
     }
-    text.push_str(&format!(" · last heard {}", clock(carrier.last_seen_local.as_deref())));
+    text += &[" · last heard ", clock(carrier.last_seen_local.as_deref())].concat();
     text
 }
 
