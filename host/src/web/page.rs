@@ -382,7 +382,7 @@ mod tests {
             "usp/50001234567810",
             "1204.37</b> <span class=\"unit\">m³",
             "forced shut 强制关",
-            "concentrators 集中器",
+            "concentrators",
             "1\u{202f}204 cjt188, 6 mbus",
             "2 never heard",
             "battery low 主电欠压",

@@ -182,11 +182,13 @@ impl Calendar {
     }
 }
 
+#[allow(clippy::large_enum_variant)]
 enum Life {
     Concentrator(Carrier, SocketAddr),
     Corrector(Arc<Mutex<Corrector>>, Calendar, SocketAddr),
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn live(lives: Vec<Life>, stopped: watch::Receiver<bool>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
