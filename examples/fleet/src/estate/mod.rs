@@ -90,7 +90,7 @@ impl Estate {
         let mut lives = Vec::new();
         for number in 0..size.concentrators {
             let carrier = estate.concentrator(number, size.behind, seed, api, calendar, ends.0)?;
-            lives.push(Life::Concentrator(carrier, doors.tcp));
+            lives.push(Life::Concentrator(Box::new(carrier), doors.tcp));
         }
         for number in 0..size.correctors {
             let corrector = Corrector::new(number, mix(seed, 7_000 + number as u64), ends.0);
@@ -102,7 +102,7 @@ impl Estate {
             lives.push(Life::Corrector(corrector, calendar, door));
         }
         api.catch_up(Duration::from_secs(60))?;
-        estate.life = Some(std::thread::spawn(move || live(lives, stopped)));
+        estate.life = Some(std::thread::spawn(move || live(lives, &stopped)));
         Ok(estate)
     }
 
@@ -182,14 +182,12 @@ impl Calendar {
     }
 }
 
-#[allow(clippy::large_enum_variant)]
 enum Life {
-    Concentrator(Carrier, SocketAddr),
+    Concentrator(Box<Carrier>, SocketAddr),
     Corrector(Arc<Mutex<Corrector>>, Calendar, SocketAddr),
 }
 
-#[allow(clippy::needless_pass_by_value)]
-fn live(lives: Vec<Life>, stopped: watch::Receiver<bool>) -> Result<()> {
+fn live(lives: Vec<Life>, stopped: &watch::Receiver<bool>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut running = tokio::task::JoinSet::new();
@@ -199,7 +197,7 @@ fn live(lives: Vec<Life>, stopped: watch::Receiver<bool>) -> Result<()> {
                 match life {
                     Life::Concentrator(carrier, door) => carrier.live(door, stopped).await,
                     Life::Corrector(corrector, calendar, door) => {
-                        corrector::live(&corrector, calendar, door, stopped).await
+                        corrector::live(&corrector, calendar, door, stopped).await;
                     }
                 }
             });
