@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Null station and station take turns, so that whatever else the machine does meets both; the median round counts.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 9;
 const SESSIONS: u32 = 15_000;
 const SESSIONS_AT_ONCE: u32 = 512;
 const CONNECTIONS: u32 = 1_000;

@@ -59,9 +59,10 @@ impl Recent {
         state.last = last;
         state.bytes += batch.bytes;
         state.batches.push_back(Arc::new(batch));
-        state.trim();
+        let read = state.trim();
         drop(state);
         self.committed.notify_all();
+        drop(read);
     }
 
     pub fn join(&self, after: Seq) -> usize {
@@ -78,14 +79,21 @@ impl Recent {
     pub fn leave(&self, follower: usize) {
         let mut state = self.lock();
         state.followers[follower] = None;
-        state.trim();
+        let read = state.trim();
+        drop(state);
+        drop(read);
     }
 
     /// What follows `after`, at most so many entries (whole batches, at least one); waits for it at most that long.
     pub fn next(&self, follower: usize, after: Seq, entries_max: usize, wait: Duration) -> Next {
         let mut state = self.lock();
         state.followers[follower] = Some(after);
-        state.trim();
+        let read = state.trim();
+        if !read.is_empty() {
+            drop(state);
+            drop(read);
+            state = self.lock();
+        }
         if state.last <= after && !state.closed {
             let waited = self.committed.wait_timeout_while(state, wait, |s| s.last <= after && !s.closed);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -122,16 +130,20 @@ impl Recent {
 }
 
 impl State {
-    /// Drops what every follower has read, and the oldest while there is too much.
-    fn trim(&mut self) {
+    /// Gives away what every follower has read, and the oldest while there is too much, to be dropped without the lock: these
+    /// are thousands of pieces.
+    #[must_use]
+    fn trim(&mut self) -> Vec<Arc<Batch>> {
+        let mut read = Vec::new();
         let slowest = self.followers.iter().flatten().min().copied().unwrap_or(self.last);
         while let Some(oldest) = self.batches.front() {
-            let read = oldest.last().is_none_or(|last| last <= slowest);
-            if !read && self.bytes <= limits::RECENT_BYTES_MAX {
+            let is_read = oldest.last().is_none_or(|last| last <= slowest);
+            if !is_read && self.bytes <= limits::RECENT_BYTES_MAX {
                 break;
             }
             self.bytes -= oldest.bytes;
-            self.batches.pop_front();
+            read.extend(self.batches.pop_front());
         }
+        read
     }
 }

@@ -1,8 +1,9 @@
 //! The thread that folds: follows the journal, writes batches, and makes them durable about once a second.
 //!
-//! A batch takes whatever is there, up to `VIEW_BATCH_ENTRIES_MAX`; the pause after it grows with its size. So a
-//! quiet station shows an entry within milliseconds, and under load batches grow and an entry gets cheaper, because
-//! each page of a table is written once for many rows.
+//! Entries are folded as they come, while they are still warm, and written together. The patience of a batch grows with
+//! what it has, up to `VIEW_BATCH_ENTRIES_MAX`, and ends when nothing more comes or somebody waits for it. So a quiet
+//! station shows an entry within milliseconds, and under load batches grow and an entry gets cheaper, because each page
+//! of a table is written once for many rows.
 
 use super::fold::Fold;
 use super::store::{Result, Store, ViewError};
@@ -14,15 +15,17 @@ use crate::model::Seq;
 use redb::Durability;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Entries later than this after the last durable commit make the next one durable.
 const DURABLE_EVERY_MS: i64 = 1_000;
 /// After so long without entries what was folded is made durable.
 const IDLE: Duration = Duration::from_secs(1);
-/// The pause after a batch, and how many of its entries make a millisecond of it.
-const PAUSE_MAX_MS: u64 = 400;
-const ENTRIES_PER_PAUSE_MS: u64 = 20;
+/// How long a batch grows, and how many of its entries make a millisecond of that.
+const GROWS_MAX_MS: u64 = 400;
+const ENTRIES_PER_GROWN_MS: u64 = 20;
+/// When nothing has come for so long, a batch is written before its time.
+const QUIET: Duration = Duration::from_millis(25);
 
 /// Folds one batch after the other into the store.
 pub(super) struct Folding {
@@ -38,7 +41,7 @@ pub(super) struct Folding {
 
 /// What a step did.
 pub(super) enum Step {
-    Folded(u64),
+    Folded,
     Nothing,
     Closed,
 }
@@ -70,20 +73,35 @@ impl Folding {
         self.cursor
     }
 
-    /// Waits for entries, at most that long, and folds them.
-    pub fn step(&mut self, store: &Store, entries_max: usize, wait: Duration) -> Result<Step> {
-        let batches = match self.follower.next(entries_max, wait)? {
-            Portion::Entries(batches) => batches,
+    /// Waits for entries, at most that long, and folds them. `grows` tells how long a batch that has begun then, with so many
+    /// entries, waits for more; `None`: no longer.
+    pub fn step(
+        &mut self,
+        store: &Store,
+        entries_max: usize,
+        wait: Duration,
+        grows: impl Fn(Instant, usize) -> Option<Duration>,
+    ) -> Result<Step> {
+        let mut portion = match self.follower.next(entries_max, wait)? {
             Portion::Nothing => return Ok(Step::Nothing),
             Portion::Closed => return Ok(Step::Closed),
+            some => some,
         };
+        let begun = Instant::now();
         let snapshot = store.read()?;
         self.fold.begin(&snapshot)?;
         let (mut count, mut newest_ms) = (0, i64::MIN);
-        for (seq, entry) in batches.iter().flat_map(|batch| &batch.entries).filter(|(seq, _)| *seq > self.cursor) {
-            self.fold.entry(&snapshot, *seq, entry)?;
-            newest_ms = newest_ms.max(entry.at_ms);
-            count += 1;
+        while let Portion::Entries(batches) = portion {
+            for (seq, entry) in batches.iter().flat_map(|batch| &batch.entries).filter(|(seq, _)| *seq > self.cursor) {
+                self.fold.entry(&snapshot, *seq, entry)?;
+                newest_ms = newest_ms.max(entry.at_ms);
+                count += 1;
+            }
+            drop(batches);
+            portion = match grows(begun, count) {
+                Some(patience) if count < entries_max => self.follower.next(entries_max - count, patience)?,
+                _ => Portion::Nothing,
+            };
         }
         // An old snapshot keeps redb from using pages again.
         drop(snapshot);
@@ -96,7 +114,7 @@ impl Folding {
         if due {
             self.durable_ms = newest_ms;
         }
-        Ok(Step::Folded(count))
+        Ok(Step::Folded)
     }
 
     /// Makes durable what was folded.
@@ -113,7 +131,7 @@ impl Folding {
         let end = self.journal.last_seq();
         let first = self.journal.first_seq();
         while self.cursor < end {
-            self.step(store, limits::VIEW_BATCH_ENTRIES_MAX, Duration::ZERO)?;
+            self.step(store, limits::VIEW_BATCH_ENTRIES_MAX, Duration::ZERO, |_, _| None)?;
             progress(Progress {
                 entries: self.cursor.0 + 1 - first.0.min(self.cursor.0 + 1),
                 entries_total: end.0 + 1 - first.0,
@@ -162,10 +180,14 @@ pub(super) fn run(shared: &Arc<Shared>, mut folding: Folding) {
 
 /// One round; false: the journal or the views are closed and everything is folded.
 fn advance(shared: &Shared, folding: &mut Folding) -> Result<bool> {
-    match folding.step(&shared.store, limits::VIEW_BATCH_ENTRIES_MAX, IDLE)? {
-        Step::Folded(count) => {
+    let grows = |begun: Instant, entries: usize| {
+        let whole = Duration::from_millis((entries as u64 / ENTRIES_PER_GROWN_MS).min(GROWS_MAX_MS));
+        let left = whole.saturating_sub(begun.elapsed()).min(QUIET);
+        (!left.is_zero() && !shared.is_wanted()).then_some(left)
+    };
+    match folding.step(&shared.store, limits::VIEW_BATCH_ENTRIES_MAX, IDLE, grows)? {
+        Step::Folded => {
             shared.folded(folding.cursor());
-            shared.pause_unless_wanted(Duration::from_millis((count / ENTRIES_PER_PAUSE_MS).min(PAUSE_MAX_MS)));
             Ok(!shared.is_closed())
         }
         Step::Nothing => {

@@ -98,7 +98,7 @@ struct Shared {
 struct State {
     failing: Option<String>,
     closed: bool,
-    /// Those who wait for an entry: no pausing now.
+    /// Those who wait for an entry: no batch grows now.
     waiting: usize,
 }
 
@@ -454,10 +454,10 @@ impl Shared {
         !waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
-    /// Waits for more entries to come together, unless somebody waits for one of them.
-    fn pause_unless_wanted(&self, time: Duration) {
+    /// Somebody waits for an entry, or for the end.
+    fn is_wanted(&self) -> bool {
         let state = self.lock();
-        drop(self.changed.wait_timeout_while(state, time, |s| !s.closed && s.waiting == 0));
+        state.closed || state.waiting > 0
     }
 }
 
@@ -467,7 +467,6 @@ struct Wanted<'a>(&'a Shared);
 impl<'a> Wanted<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.lock().waiting += 1;
-        shared.changed.notify_all();
         Self(shared)
     }
 }
