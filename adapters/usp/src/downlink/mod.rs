@@ -100,10 +100,11 @@ pub fn answer(header: &Header, body: &[u8]) -> Result<Vec<Message>, FieldError> 
     let mut r = Reader::at(body, crate::frame::HEADER_BYTES);
     let result = r.u8("result")?;
     let kept = r;
+    let counts = result == names::result::OK || holds_behind_refusal(header.message, &kept);
     // The result byte alone is a general acknowledge; behind a refusal the rest may be anything, and is kept.
     let rest = match rest(header, &mut r) {
         _ if kept.is_empty() => Rest::default(),
-        Ok(rest) if r.is_empty() => rest,
+        Ok(rest) if r.is_empty() && counts => rest,
         Ok(_) if result == names::result::OK => return Err(r.finish("answer").err().unwrap_or(surplus(&kept))),
         Err(error) if result == names::result::OK => return Err(error),
         _ => Rest::from(AnswerBody::Raw({ kept }.rest().to_vec())),
@@ -121,6 +122,18 @@ pub fn answer(header: &Header, body: &[u8]) -> Result<Vec<Message>, FieldError> 
     let mut messages = vec![answer.into()];
     messages.extend(rest.relayed);
     Ok(messages)
+}
+
+/// Whether the rest of an answer means something although the result is not 00. A terminal that refuses to read may fill its
+/// answer up with zeros, which look like readings and balances and are none. A valve order is another matter: 08 and 0C tell
+/// how the valve stands now; and a relay that heard nothing tells of whom. Zeros alone tell nothing there either: they would
+/// say that no valve is fitted.
+fn holds_behind_refusal(message: u16, rest: &Reader<'_>) -> bool {
+    match message {
+        message::VALVE => { *rest }.rest().iter().any(|b| *b != 0),
+        message::RELAY | message::TRANSPARENT => true,
+        _ => false,
+    }
 }
 
 fn rest(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
