@@ -14,7 +14,7 @@ use polymeter_sdk::{Answer, AnswerBody, Outcome, Quantity, Register, Report, Rep
 pub struct Answered<'a> {
     pub answer: Answer,
     pub surplus: &'a [u8],
-    /// Total of all purchases, when the account was read.
+    /// Total of all purchases, when the account was read and has one.
     pub purchased: Option<u32>,
 }
 
@@ -43,20 +43,25 @@ pub fn parse<'a>(
         return Ok(answered);
     }
     match command {
+        // What a meter that failed fills its answer up with is no reading, no account and no parameter.
+        _ if said != 0 => answered.answer.body = AnswerBody::Raw(rest.to_vec()),
         code::READ_ACCOUNT => match account(rest, options) {
+            Ok((_, report)) if report.registers.is_empty() => {
+                answered.answer.body = AnswerBody::Raw(rest.to_vec());
+            }
             Ok((purchased, report)) => {
-                answered.purchased = Some(purchased);
+                answered.purchased = purchased;
                 answered.answer.body = AnswerBody::Report(report);
                 answered.surplus = rest.get(14..).unwrap_or_default();
             }
             Err(_) => answered.answer.body = AnswerBody::Raw(rest.to_vec()),
         },
         code::CORRECTOR_RECHARGE => match corrector::recharged(body, options) {
-            Ok(report) => {
+            Ok(report) if !report.registers.is_empty() => {
                 answered.answer.body = AnswerBody::Report(report);
                 answered.surplus = body.get(20..).unwrap_or_default();
             }
-            Err(_) => answered.answer.body = AnswerBody::Raw(rest.to_vec()),
+            _ => answered.answer.body = AnswerBody::Raw(rest.to_vec()),
         },
         _ => match parameters::parse(command, rest, options) {
             Some((list, surplus)) => {
@@ -82,18 +87,27 @@ fn is_nothing(rest: &[u8]) -> bool {
     matches!(rest, [] | [0, 0])
 }
 
-/// The account as 7025 writes it: total of purchases, balance, price.
-fn account(body: &[u8], options: &Options) -> Result<(u32, Report), FieldError> {
+/// The account as 7025 writes it: total of purchases, balance, price. All ones are no number: nobody has bought for 42 million.
+/// An overdraft of one hundredth looks the same, so the balance is absent only where both others are.
+fn account(body: &[u8], options: &Options) -> Result<(Option<u32>, Report), FieldError> {
     let scales = &options.scales;
+    let present = |value: u32| (value != u32::MAX).then_some(value);
     let mut r = Reader::at(body, 2);
-    let purchased = r.u32_le("total purchased")?;
+    let purchased = present(r.u32_le("total purchased")?);
     let balance = r.i32_le("balance")?;
-    let price = r.u32_le("unit price")?;
+    let price = present(r.u32_le("unit price")?);
     r.u16_le("reserved")?;
-    let registers = vec![
-        Register::cumulative(Quantity::PurchasedMoney, Unit::Yuan, i64::from(purchased), scales.purchased).with_code(2),
-        Register::new(Quantity::Balance, Unit::Yuan, i64::from(balance), -2).with_code(6),
-        Register::new(Quantity::Price, Unit::YuanPerCubicMetre, i64::from(price), scales.price).with_code(10),
-    ];
+    let mut registers = Vec::with_capacity(3);
+    if let Some(total) = purchased {
+        let total = Register::cumulative(Quantity::PurchasedMoney, Unit::Yuan, i64::from(total), scales.purchased);
+        registers.push(total.with_code(2));
+    }
+    if balance != -1 || purchased.is_some() || price.is_some() {
+        registers.push(Register::new(Quantity::Balance, Unit::Yuan, i64::from(balance), -2).with_code(6));
+    }
+    if let Some(price) = price {
+        let price = Register::new(Quantity::Price, Unit::YuanPerCubicMetre, i64::from(price), scales.price);
+        registers.push(price.with_code(10));
+    }
     Ok((purchased, Report::new(ReportCause::OnDemand).with_registers(registers)))
 }

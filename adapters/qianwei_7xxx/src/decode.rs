@@ -51,7 +51,7 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
             decoded.reply = acknowledge(options, context, &opened)?;
         }
         command if code::is_answered(command) => {
-            answered(options, &opened, &session, &mut memory, &mut decoded.messages)?;
+            answered(options, &opened, &mut session, &mut memory, &mut decoded.messages)?;
         }
         // How 10E2 and codes that nobody has written down are acknowledged is not known; silence harms nothing.
         command => decoded.messages.push(Message::unknown(format!("{command:04X}"), &opened.body)),
@@ -147,7 +147,7 @@ fn corrector_report(
 fn answered(
     options: &Options,
     opened: &Opened,
-    session: &Session,
+    session: &mut Session,
     memory: &mut Memory,
     messages: &mut Vec<Message>,
 ) -> Result<(), FieldError> {
@@ -158,12 +158,17 @@ fn answered(
         _ => header.frame_id,
     };
     let answered = answer::parse(header.command, correlation(header.command, frame_id), &opened.body, options)?;
-    if header.command == code::SET_KEY && (sent, sent_id) == (code::SET_KEY, frame_id) {
-        // The answer still came under the old key; every later frame uses the new one.
-        memory.settle_key(answered.answer.raw_code == 0);
-    }
-    if answered.purchased.is_some() {
-        memory.note_purchased(answered.purchased);
+    // What is learned from an answer is learned from the first to the command in hand. A late repetition of an older one would
+    // put back a total that a recharge has made stale, and the next 7025 would write it into the meter.
+    if (sent, sent_id) == (header.command, frame_id) {
+        session.close_command();
+        if header.command == code::SET_KEY {
+            // The answer still came under the old key; every later frame uses the new one.
+            memory.settle_key(answered.answer.raw_code == 0);
+        }
+        if answered.purchased.is_some() {
+            memory.note_purchased(answered.purchased);
+        }
     }
     messages.push(answered.answer.into());
     keep_surplus(header.command, Some(answered.surplus), messages);

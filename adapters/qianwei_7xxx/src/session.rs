@@ -54,7 +54,7 @@ impl Session {
         self.put(1, version.to_le_bytes());
     }
 
-    /// Code and frameId of the command sent last; none since the session began: 0.
+    /// Code and frameId of the command in hand; 0 when none was sent in this session or the last one is answered.
     pub fn sent(&self) -> (u16, i32) {
         let b = &self.bytes;
         (u16::from_le_bytes([b[3], b[4]]), i32::from_le_bytes([b[5], b[6], b[7], b[8]]))
@@ -63,6 +63,11 @@ impl Session {
     pub fn send(&mut self, command: u16, frame_id: i32) {
         self.put(3, command.to_le_bytes());
         self.put(5, frame_id.to_le_bytes());
+    }
+
+    /// The command in hand is answered: whatever still comes for it is a repetition.
+    pub fn close_command(&mut self) {
+        self.send(0, 0);
     }
 
     /// Notes a report; true if this session has seen it before.
@@ -144,7 +149,10 @@ mod tests {
         assert_eq!((s.protocol_version(), s.sent()), (1, (0, 0)));
         s.hear_version(3);
         s.send(0x7024, -2);
-        let s = session(s.into_state().expect("it changed"));
+        let mut s = session(s.into_state().expect("it changed"));
         assert_eq!((s.protocol_version(), s.sent()), (3, (0x7024, -2)));
+        s.close_command();
+        let s = session(s.into_state().expect("it changed"));
+        assert_eq!((s.protocol_version(), s.sent()), (3, (0, 0)));
     }
 }

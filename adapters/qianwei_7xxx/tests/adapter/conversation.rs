@@ -1,6 +1,6 @@
 //! Whole conversations: the adapter against the meter's side of the protocol, session after session.
 
-use super::station::{READ_AT, Together, station_of};
+use super::station::{READ_AT, Station, Together, station_of};
 use polymeter_sdk::{
     AnswerBody, BalanceLevel, BalanceSync, Command, FaultKind, KeyChange, KeyCipher, Message, Outcome, Parameter,
     ParameterValue, ReadScope, Recharge, Valve, ValveOrder, ValveState,
@@ -181,6 +181,49 @@ fn the_balance_is_set_only_when_the_total_of_purchases_is_known() {
     let recharge = Recharge { order_id: 2, purchase_count: 2, amount: 1, volume: 0, purchased_total: 5001 };
     station.ask(&mut meter, &Command::Recharge(recharge));
     assert_eq!(station.say(&sync).expect_err("the total has changed since").kind, FaultKind::Unsupported);
+}
+
+#[test]
+fn only_the_answer_to_the_read_in_hand_tells_the_total_of_purchases() {
+    let mut meter = Meter::plain(PLAIN);
+    let mut station = station_of(&meter, "", &[]);
+    let level = BalanceLevel::Normal;
+    let sync = BalanceSync { balance: 4200, price: 20_300, level, settled_total: 0, settled_at: READ_AT };
+    let sync = Command::SyncBalance(sync);
+    let read = Command::Read(ReadScope::Account);
+    let unknown = |station: &mut Station, why: &str| {
+        assert_eq!(station.say(&sync).expect_err(why).kind, FaultKind::Unsupported, "{why}");
+    };
+
+    let answer_of = |meter: &mut Meter, frame: &[u8]| match meter.receive(frame) {
+        Ok(Heard::Commanded { answer, .. }) => answer,
+        other => panic!("the meter takes the read, not {other:?}"),
+    };
+    for total in [0, u32::MAX] {
+        let sent = station.say(&read).expect("a read");
+        let code = u16::from(total == 0);
+        let words = [code.to_le_bytes().to_vec(), total.to_le_bytes().repeat(3), vec![0, 0]].concat();
+        let id = i32::from_le_bytes(*sent.correlation.first_chunk().expect("a frameId"));
+        let answer = meter.clone().with_frame_id(id).uplink(0x7043, &words, false);
+        station.hear(&answer).expect("an answer without an account");
+        unknown(&mut station, "a refusal and all ones have told no total");
+    }
+
+    meter.state.purchased_total = 5000;
+    let sent = station.say(&read).expect("a read");
+    let old = answer_of(&mut meter, &sent.frames[0]);
+    station.hear(&old).expect("the account");
+    let recharge = Recharge { order_id: 1, purchase_count: 1, amount: 5000, volume: 0, purchased_total: 10_000 };
+    assert_eq!(station.ask(&mut meter, &Command::Recharge(recharge)).outcome, Outcome::Done);
+    station.hear(&old).expect("the same answer, late");
+    unknown(&mut station, "the meter has bought more since");
+    let sent = station.say(&read).expect("a read");
+    station.hear(&old).expect("once more, while another read is under way");
+    unknown(&mut station, "it does not answer that read");
+    let new = answer_of(&mut meter, &sent.frames[0]);
+    station.hear(&new).expect("the account");
+    assert_eq!(station.ask(&mut meter, &sync).outcome, Outcome::Done);
+    assert_eq!(meter.state.purchased_total, 10_000);
 }
 
 #[test]
