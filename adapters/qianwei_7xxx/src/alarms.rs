@@ -6,6 +6,8 @@
 use crate::options::Batteries;
 use polymeter_sdk::{Civil, Event, Initiator, Message, ValveState, ValveStatus};
 
+/// No bit says so: the total is all ones.
+pub const READING_ABSENT: &str = "reading-absent";
 /// Remote open carried out 远程开阀.
 pub const REMOTE_OPEN: u32 = 1 << 12;
 /// Remote normal close carried out 远程普通关阀.

@@ -1,5 +1,5 @@
 //! 10E1, the report of a flow corrector, and 1013, its recharge. Units and decimals of the group are not public: what the
-//! profile gives no scale for is reported as the raw number.
+//! profile gives no scale for is reported as the raw number. A field of all ones is absent and gives no register.
 //!
 //! ```text
 //!   0 packets left u16, 0000 | 4 type u16 | 6 read time BCD6 | 12 previous day CC YY MM DD
@@ -18,6 +18,10 @@ use polymeter_sdk::bytes::{FieldError, Problem, Reader};
 use polymeter_sdk::{Civil, Fault, Quality, Quantity, Recharge, Register, Report, ReportCause, Role, Unit, bcd, civil};
 
 pub const REPORT_BYTES: usize = 152;
+const ABSENT_U16: u16 = u16::MAX;
+const ABSENT_U32: u32 = u32::MAX;
+/// A corrector counts both; one without the other is a total missed.
+const CURRENT_TOTALS: [Quantity; 2] = [Quantity::WorkingVolume, Quantity::StandardVolume];
 
 /// A report and what else its frame says.
 pub struct CorrectorReading {
@@ -48,16 +52,21 @@ pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldE
         _ => ReportCause::Other,
     };
     let [_billing_kind, payment, valve] = r.array("billing, payment, valve")?;
-    out.now(&mut r)?;
+    let totals = out.now(&mut r)?;
     out.account(&mut r)?;
     let hardware = version(r.array("hardware")?);
     let firmware = version(r.array("firmware")?);
     let status = [r.u32_le("work status 1")?, r.u32_le("work status 2")?].map(u64::from);
     out.supply_and_radio(&mut r)?;
-    out.put(Quantity::Dimensionless, Unit::None, i64::from(packets), 0).role = Role::Other;
+    if packets != ABSENT_U16 {
+        out.put(Quantity::Dimensionless, Unit::None, i64::from(packets), 0).role = Role::Other;
+    }
     let mut report = Report::new(cause).with_registers(out.registers);
     report.at = at;
     report.valve = Some(alarms::valve(valve, 0));
+    if totals < CURRENT_TOTALS.len() {
+        report.alarms.push(alarms::READING_ABSENT.into());
+    }
     report.raw_status = status[1] << 32 | status[0];
     Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0 })
 }
@@ -128,19 +137,49 @@ impl Values<'_> {
     }
 
     /// In the unit when the profile gives its power of ten, else the raw number.
-    fn scaled(&mut self, quantity: Quantity, unit: Unit, exponent: Option<i8>, raw: u32, code: usize) -> &mut Register {
+    fn scaled(&mut self, quantity: Quantity, unit: Unit, exponent: Option<i8>, raw: i64, code: usize) -> &mut Register {
         let (unit, exponent) = exponent.map_or((Unit::Other, 0), |e| (unit, e));
-        let register = self.put(quantity, unit, i64::from(raw), exponent);
+        let register = self.put(quantity, unit, raw, exponent);
         register.code = code as u32;
         register
     }
 
-    /// An integer and its decimals as one number. Decimals with more digits than the profile says cannot be added: then the
-    /// integer stands alone, marked as estimated.
-    fn split(&mut self, r: &mut Reader, quantity: Quantity, unit: Unit) -> Result<&mut Register, FieldError> {
+    /// The next field, unless it is absent.
+    fn long(
+        &mut self,
+        r: &mut Reader,
+        quantity: Quantity,
+        unit: Unit,
+        exponent: Option<i8>,
+    ) -> Result<Option<&mut Register>, FieldError> {
         let code = r.offset();
-        let whole = i64::from(r.u32_le("integer part")?);
+        let raw = r.u32_le("32-bit value")?;
+        Ok((raw != ABSENT_U32).then(|| self.scaled(quantity, unit, exponent, i64::from(raw), code)))
+    }
+
+    /// The same for a field of half the width.
+    fn short(
+        &mut self,
+        r: &mut Reader,
+        quantity: Quantity,
+        unit: Unit,
+        exponent: Option<i8>,
+    ) -> Result<Option<&mut Register>, FieldError> {
+        let code = r.offset();
+        let raw = r.u16_le("16-bit value")?;
+        Ok((raw != ABSENT_U16).then(|| self.scaled(quantity, unit, exponent, i64::from(raw), code)))
+    }
+
+    /// An integer and its decimals as one number, unless the integer is absent. Decimals with more digits than the profile says
+    /// cannot be added: then the integer stands alone, marked as estimated.
+    fn split(&mut self, r: &mut Reader, quantity: Quantity, unit: Unit) -> Result<Option<&mut Register>, FieldError> {
+        let code = r.offset();
+        let whole = r.u32_le("integer part")?;
         let decimals = i64::from(r.u32_le("decimals")?);
+        if whole == ABSENT_U32 {
+            return Ok(None);
+        }
+        let whole = i64::from(whole);
         let power = 10_i64.pow(u32::from(self.scales.decimals));
         let fits = decimals < power;
         let (mantissa, exponent) =
@@ -148,25 +187,24 @@ impl Values<'_> {
         let register = self.put(quantity, unit, mantissa, exponent);
         register.quality = if fits { Quality::Good } else { Quality::Estimated };
         register.code = code as u32;
-        Ok(register)
+        Ok(Some(register))
     }
 
     fn previous_day(&mut self, r: &mut Reader) -> Result<(), FieldError> {
         let day = day(r.array("previous day")?)?;
-        let scales = self.scales;
-        let (pressure, temperature) = (scales.pressure, scales.temperature);
-        let frozen = |register: &mut Register, role| {
-            register.role = role;
-            register.at = day;
-            register.storage = 1;
+        let s = self.scales;
+        let frozen = |register: Option<&mut Register>, role| {
+            if let Some(register) = register {
+                register.role = role;
+                register.at = day;
+                register.storage = 1;
+            }
         };
         for role in [Role::Maximum, Role::Minimum] {
-            let (code, raw) = (r.offset(), r.u32_le("previous day's pressure")?);
-            frozen(self.scaled(Quantity::Pressure, Unit::Pascal, pressure, raw, code), role);
+            frozen(self.long(r, Quantity::Pressure, Unit::Pascal, s.pressure)?, role);
         }
         for role in [Role::Maximum, Role::Minimum] {
-            let (code, raw) = (r.offset(), u32::from(r.u16_le("previous day's temperature")?));
-            frozen(self.scaled(Quantity::Temperature, Unit::DegreeCelsius, temperature, raw, code), role);
+            frozen(self.short(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?, role);
         }
         for quantity in [Quantity::WorkingVolume, Quantity::StandardVolume] {
             frozen(self.split(r, quantity, Unit::CubicMetre)?, Role::Frozen);
@@ -174,28 +212,34 @@ impl Values<'_> {
         Ok(())
     }
 
-    fn now(&mut self, r: &mut Reader) -> Result<(), FieldError> {
-        for quantity in [Quantity::WorkingVolume, Quantity::StandardVolume] {
-            self.split(r, quantity, Unit::CubicMetre)?.role = Role::Cumulative;
+    /// How many of the current totals there are.
+    fn now(&mut self, r: &mut Reader) -> Result<usize, FieldError> {
+        let mut totals = 0;
+        for quantity in CURRENT_TOTALS {
+            if let Some(total) = self.split(r, quantity, Unit::CubicMetre)? {
+                total.role = Role::Cumulative;
+                totals += 1;
+            }
         }
         let [algorithm, _] = r.array("correction algorithm")?;
         let setting = self.put(Quantity::Identity, Unit::None, i64::from(algorithm), 0);
         (setting.role, setting.code) = (Role::SetPoint, 64);
         let s = self.scales;
-        let raw = u32::from(r.u16_le("temperature")?);
-        self.scaled(Quantity::Temperature, Unit::DegreeCelsius, s.temperature, raw, 66);
-        self.scaled(Quantity::Pressure, Unit::Pascal, s.pressure, r.u32_le("pressure")?, 68);
-        self.scaled(Quantity::WorkingFlow, Unit::CubicMetrePerHour, s.flow, r.u32_le("working flow")?, 72);
-        self.scaled(Quantity::StandardFlow, Unit::CubicMetrePerHour, s.flow, r.u32_le("standard flow")?, 76);
+        self.short(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?;
+        self.long(r, Quantity::Pressure, Unit::Pascal, s.pressure)?;
+        self.long(r, Quantity::WorkingFlow, Unit::CubicMetrePerHour, s.flow)?;
+        self.long(r, Quantity::StandardFlow, Unit::CubicMetrePerHour, s.flow)?;
         // Channel 1 is the second of a kind: the factor at standard conditions, and below the base station's identity.
-        for (quantity, channel, code) in [
-            (Quantity::CompressibilityFactor, 0, 80),
-            (Quantity::CompressibilityFactor, 1, 84),
-            (Quantity::CorrectionFactor, 0, 88),
+        for (quantity, channel) in [
+            (Quantity::CompressibilityFactor, 0),
+            (Quantity::CompressibilityFactor, 1),
+            (Quantity::CorrectionFactor, 0),
         ] {
-            self.scaled(quantity, Unit::None, s.factor, r.u32_le("factor")?, code).channel = channel;
+            if let Some(factor) = self.long(r, quantity, Unit::None, s.factor)? {
+                factor.channel = channel;
+            }
         }
-        Ok(())
+        Ok(totals)
     }
 
     fn account(&mut self, r: &mut Reader) -> Result<(), FieldError> {
@@ -206,27 +250,29 @@ impl Values<'_> {
 
     fn supply_and_radio(&mut self, r: &mut Reader) -> Result<(), FieldError> {
         let s = self.scales;
-        for (quantity, unit, exponent, code) in [
-            (Quantity::BatteryVoltage, Unit::Volt, s.battery, 124),
-            (Quantity::BackupBatteryVoltage, Unit::Volt, s.battery, 126),
-            (Quantity::ReportCount, Unit::None, Some(0), 128),
+        for (quantity, unit, exponent) in [
+            (Quantity::BatteryVoltage, Unit::Volt, s.battery),
+            (Quantity::BackupBatteryVoltage, Unit::Volt, s.battery),
+            (Quantity::ReportCount, Unit::None, Some(0)),
         ] {
-            self.scaled(quantity, unit, exponent, u32::from(r.u16_le("supply")?), code);
+            self.short(r, quantity, unit, exponent)?;
         }
-        for (quantity, unit, code) in
-            [(Quantity::SignalRsrp, Unit::DecibelMilliwatt, 130), (Quantity::SignalSnr, Unit::Decibel, 132)]
-        {
-            let raw = r.u16_le("signal")?;
+        for (quantity, unit) in [(Quantity::SignalRsrp, Unit::DecibelMilliwatt), (Quantity::SignalSnr, Unit::Decibel)] {
             // With a scale it is a level and has a sign; without one it is just what was sent.
-            let value = if s.signal.is_some() { i64::from(raw.cast_signed()) } else { i64::from(raw) };
-            self.scaled(quantity, unit, s.signal, 0, code).mantissa = value;
+            if let Some(level) = self.short(r, quantity, unit, s.signal)?
+                && s.signal.is_some()
+            {
+                level.mantissa = i64::from((level.mantissa as u16).cast_signed());
+            }
         }
-        self.scaled(Quantity::PhysicalCell, Unit::None, Some(0), u32::from(r.u16_le("PCI")?), 134);
-        self.scaled(Quantity::Identity, Unit::None, Some(0), r.u32_le("base station")?, 136).channel = 1;
-        self.scaled(Quantity::ChannelNumber, Unit::None, Some(0), u32::from(r.u16_le("EARFCN")?), 140);
+        self.short(r, Quantity::PhysicalCell, Unit::None, Some(0))?;
+        if let Some(station) = self.long(r, Quantity::Identity, Unit::None, Some(0))? {
+            station.channel = 1;
+        }
+        self.short(r, Quantity::ChannelNumber, Unit::None, Some(0))?;
         let [failure, ecl] = r.array("network failure, ECL")?;
-        self.scaled(Quantity::Other, Unit::None, Some(0), u32::from(failure), 142);
-        self.scaled(Quantity::SignalEcl, Unit::None, Some(0), u32::from(ecl), 143);
+        self.scaled(Quantity::Other, Unit::None, Some(0), i64::from(failure), 142);
+        self.scaled(Quantity::SignalEcl, Unit::None, Some(0), i64::from(ecl), 143);
         let cell = reading::cell(r.array("cell id")?);
         self.put(Quantity::Identity, Unit::None, cell, 0).code = 144;
         r.u16_le("padding")?;
@@ -234,13 +280,13 @@ impl Values<'_> {
     }
 }
 
-/// Century, year, month, day in BCD; all zero is unset.
+/// Century, year, month, day in BCD; all zero is unset, and so is all ones, beside the values of no day.
 fn day(packed: [u8; 4]) -> Result<Option<Civil>, FieldError> {
     let [century, year, month, day] = packed.map(bcd::byte);
     let date = || civil::date(u16::from(century?) * 100 + u16::from(year?), month?, day?);
     match date() {
         Some(at) => Ok(Some(at)),
-        None if packed == [0; 4] => Ok(None),
+        None if packed == [0; 4] || packed == [0xFF; 4] => Ok(None),
         None => Err(FieldError { field: "previous day", offset: 12, problem: Problem::NotBcd }),
     }
 }
