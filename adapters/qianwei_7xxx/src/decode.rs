@@ -98,10 +98,10 @@ fn report(
     messages: &mut Vec<Message>,
 ) -> Result<ReportKey, FieldError> {
     let (header, body) = (&opened.frame.header, &*opened.body);
-    let (parsed, known, content) = if header.command == code::REPORT {
-        (reading::single(body, options)?, reading::SINGLE_BYTES, 0)
+    let (parsed, known) = if header.command == code::REPORT {
+        (reading::single(body, options)?, reading::SINGLE_BYTES)
     } else {
-        (reading::packed(body, options)?, reading::PACKED_BYTES, crc16_modbus(body))
+        (reading::packed(body, options)?, reading::PACKED_BYTES)
     };
     let Reading { mut report, read_time, meter_type, firmware, alarm_bits, prepaid } = parsed;
     if memory.identify(identity::of(header, meter_type, &firmware)) {
@@ -116,7 +116,7 @@ fn report(
     let before = memory.occurred(alarms::occurrence_bits(alarm_bits));
     messages.extend(alarms::occurrences(alarm_bits, before, at));
     keep_surplus(header.command, body.get(known..), messages);
-    Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content })
+    Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: crc16_modbus(body) })
 }
 
 /// 10E1.
@@ -140,7 +140,7 @@ fn corrector_report(
     report.more_follows = header.has_more && options.has_more == HasMore::Trust;
     messages.push(report.into());
     keep_surplus(header.command, body.get(corrector::REPORT_BYTES..), messages);
-    Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: 0 })
+    Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: crc16_modbus(body) })
 }
 
 /// An answer to a command, and what follows from it for keys and account.

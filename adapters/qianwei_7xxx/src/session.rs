@@ -13,8 +13,8 @@ const SEEN_BYTES: usize = 14;
 /// A meter has one report under way; more are remembered for those that empty a backlog.
 const SEEN_MAX: usize = 16;
 
-/// What makes two reports the same one: code, frameId and read time. Parts of a packed report share all three, so there a
-/// check sum of the body is added; 0 elsewhere.
+/// What makes two reports the same one: code, frameId, read time, and a check sum of the body. Parts of a packed report share the
+/// first three, and so do any reports of a meter whose clock is unset and whose frameId stands still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReportKey {
     pub command: u16,
