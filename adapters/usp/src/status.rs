@@ -118,7 +118,8 @@ impl Status {
 // EV: code 1, T6, value u32; a list is a count and so many of them.
 const EVENT_BYTES: usize = 11;
 
-/// Appends the list's events, which must end the body.
+/// Appends the list's events, which must end the body. Events whose time does not exist are told without one and are kept as
+/// bytes too, in one piece: nobody's total is lost over when a cover was opened.
 pub fn read_events(r: &mut Reader<'_>, least: usize, out: &mut Vec<Message>) -> Result<(), FieldError> {
     let offset = r.offset();
     let count = usize::from(r.u8("event count")?);
@@ -126,15 +127,28 @@ pub fn read_events(r: &mut Reader<'_>, least: usize, out: &mut Vec<Message>) -> 
         return Err(FieldError::invalid("event count", offset, count as i64));
     }
     out.reserve(count);
+    let mut timeless = Vec::new();
     for _ in 0..count {
-        out.push(event(r)?.into());
+        let raw: [u8; EVENT_BYTES] = r.array("event")?;
+        let (event, is_timed) = event(raw)?;
+        if !is_timed {
+            timeless.extend_from_slice(&raw);
+        }
+        out.push(event.into());
+    }
+    if !timeless.is_empty() {
+        out.push(Message::unknown("events at no time", &timeless));
     }
     Ok(())
 }
 
-fn event(r: &mut Reader<'_>) -> Result<Event, FieldError> {
+/// An event, and whether its time can be told or is unset.
+fn event(bytes: [u8; EVENT_BYTES]) -> Result<(Event, bool), FieldError> {
+    let mut r = Reader::new(&bytes);
     let raw = r.u8("event code")?;
-    let at = clock(r, "event time")?;
+    let at = clock(&mut r, "event time");
+    let is_timed = at.is_ok();
+    let at = at.unwrap_or_default();
     let value = r.u32_le("event value")?;
     let cleared = (0x80..=0x9F).contains(&raw);
     let code = match raw {
@@ -154,5 +168,5 @@ fn event(r: &mut Reader<'_>) -> Result<Event, FieldError> {
         0x40 | 0x43 | 0x44 => Some(i64::from(value)),
         _ => (value != 0).then_some(i64::from(value)),
     };
-    Ok(Event { subject: None, code, cleared, at, value, raw_code: u32::from(raw) })
+    Ok((Event { subject: None, code, cleared, at, value, raw_code: u32::from(raw) }, is_timed))
 }
