@@ -1,6 +1,7 @@
 //! The status block SB that most reports carry, and the event list EV behind it (USP/1 §C).
 
 use crate::fields::{clock, present_i16, present_i32, present_u16, present_u32};
+use crate::frame::Terminal;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{Civil, Event, Message, Quantity, Register, Report, ReportCause, Unit, ValveStatus};
@@ -112,6 +113,15 @@ impl Status {
         put(self.pressure.map(i64::from), Quantity::Pressure, Unit::Pascal, 2);
         put(self.flow.map(i64::from), Quantity::StandardFlow, Unit::CubicMetrePerHour, -3);
         put(self.balance.map(i64::from), Quantity::Balance, Unit::Yuan, -2);
+    }
+}
+
+/// A meter whose report holds no total at all, of now or of 00:00, has none to tell. Concentrators and DTUs never have one.
+pub fn note_absence(terminal: Terminal, report: &mut Report) {
+    let total = |quantity| matches!(quantity, Quantity::WorkingVolume | Quantity::StandardVolume);
+    let told = report.registers.iter().any(|r| total(r.quantity)) || report.series.iter().any(|s| total(s.quantity));
+    if terminal == Terminal::Meter && !told {
+        report.alarms.push("reading-absent".into());
     }
 }
 

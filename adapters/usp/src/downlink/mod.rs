@@ -143,7 +143,7 @@ fn rest(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
         message::SET_KEY => key::answer(r),
         message::SET_PARAMETERS => parameters::set_answer(r),
         message::READ_PARAMETERS => parameters::read_answer(r),
-        message::READ_NOW => read::now_answer(r),
+        message::READ_NOW => read::now_answer(header, r),
         message::READ_FROZEN => read::frozen_answer(r),
         message::VALVE => valve::answer(r),
         message::RECHARGE => account::recharge_answer(r),

@@ -2,7 +2,7 @@
 
 use super::{Order, Rest};
 use crate::fields::{clock_bytes, present_u32};
-use crate::frame::message;
+use crate::frame::{Header, message};
 use crate::status::{self, Status};
 use crate::uplink::history;
 use polymeter_sdk::bytes::{FieldError, Reader};
@@ -22,14 +22,16 @@ pub fn now(scope: ReadScope) -> Order {
 }
 
 /// SB, standard total u32.
-pub fn now_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
+pub fn now_answer(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     let status = Status::read(r)?;
     let mut registers = Vec::with_capacity(status::REGISTERS_MAX + 1);
     status.registers(&mut registers);
     if let Some(total) = present_u32(r.u32_le("standard total")?) {
         registers.push(Register::cumulative(Quantity::StandardVolume, Unit::CubicMetre, i64::from(total), -2));
     }
-    Ok(AnswerBody::Report(status.report(ReportCause::OnDemand, registers, false)).into())
+    let mut report = status.report(ReportCause::OnDemand, registers, false);
+    status::note_absence(header.terminal, &mut report);
+    Ok(AnswerBody::Report(report).into())
 }
 
 // 4022:

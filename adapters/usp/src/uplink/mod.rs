@@ -10,6 +10,7 @@ mod transparent;
 
 use crate::fields::date;
 use crate::frame::{Header, flags, message};
+use crate::status;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{Message, civil};
 
@@ -19,7 +20,7 @@ pub const BODY_AT: usize = crate::frame::HEADER_BYTES;
 /// A body's meaning. `None`: this protocol has no such message.
 pub fn read(header: &Header, body: &[u8]) -> Result<Option<Vec<Message>>, FieldError> {
     let more = header.flags & flags::MORE != 0;
-    Ok(Some(match header.message {
+    let mut messages = match header.message {
         message::REGISTRATION => registration::read(header, body)?.0,
         message::HEARTBEAT => heartbeat::read(body)?,
         message::DAILY => daily::read(body, more)?,
@@ -28,7 +29,13 @@ pub fn read(header: &Header, body: &[u8]) -> Result<Option<Vec<Message>>, FieldE
         message::SUB_METERS => sub_meters::read(body, more)?,
         message::TRANSPARENT => transparent::read(body)?,
         _ => return Ok(None),
-    }))
+    };
+    if matches!(header.message, message::DAILY | message::HISTORY | message::ABNORMAL)
+        && let Some(Message::Report(report)) = messages.first_mut()
+    {
+        status::note_absence(header.terminal, report);
+    }
+    Ok(Some(messages))
 }
 
 /// Day (since 1970) of the newest reading of a 3043 or 3046.

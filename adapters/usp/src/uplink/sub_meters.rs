@@ -30,6 +30,8 @@ fn entry(r: &mut Reader<'_>, more: bool) -> Result<Report, FieldError> {
     let status = r.u16_le("sub-meter status")?;
     let quality_at = r.offset();
     let (quality, alarm) = match r.u8("quality")? {
+        // It was reached, and has nothing to tell. What nobody answered, or nobody could read, does not say that of it.
+        0 | 1 if total.is_none() => (Quality::Good, Some("reading-absent")),
         0 => (Quality::Good, None),
         1 => (Quality::Stale, None),
         2 => (Quality::Stale, Some("no-answer-behind")),
