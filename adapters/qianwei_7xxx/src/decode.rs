@@ -103,7 +103,7 @@ fn report(
     } else {
         (reading::packed(body, options)?, reading::PACKED_BYTES)
     };
-    let Reading { mut report, read_time, meter_type, firmware, alarm_bits, prepaid } = parsed;
+    let Reading { mut report, read_time, meter_type, firmware, alarm_bits, prepaid, odd_settlement } = parsed;
     if memory.identify(identity::of(header, meter_type, &firmware)) {
         let mut registration = registration(opened, prepaid, report.valve.as_ref().map(|v| v.state));
         registration.model = reading::type_name(meter_type).into();
@@ -115,6 +115,9 @@ fn report(
     messages.push(report.into());
     let before = memory.occurred(alarms::occurrence_bits(alarm_bits));
     messages.extend(alarms::occurrences(alarm_bits, before, at));
+    if let Some(packed) = odd_settlement {
+        messages.push(Message::unknown("settlement time", &packed));
+    }
     keep_surplus(header.command, body.get(known..), messages);
     Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: crc16_modbus(body) })
 }

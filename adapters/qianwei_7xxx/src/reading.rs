@@ -32,6 +32,8 @@ pub struct Reading {
     pub firmware: [u8; 4],
     pub alarm_bits: u32,
     pub prepaid: bool,
+    /// A settlement time that does not exist, as sent.
+    pub odd_settlement: Option<[u8; 6]>,
 }
 
 /// 7021.
@@ -55,7 +57,8 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         meter_type,
         firmware: state.firmware,
         alarm_bits: state.alarms,
-        prepaid: state.prepaid,
+        prepaid: state.account.prepaid,
+        odd_settlement: state.account.odd_settlement,
     })
 }
 
@@ -79,7 +82,8 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         meter_type,
         firmware: state.firmware,
         alarm_bits: state.alarms,
-        prepaid: state.prepaid,
+        prepaid: state.account.prepaid,
+        odd_settlement: state.account.odd_settlement,
     })
 }
 
@@ -139,21 +143,27 @@ struct State {
     alarms: u32,
     reserved_alarms: u32,
     firmware: [u8; 4],
+    account: Account,
+}
+
+/// What the account tells besides its registers.
+struct Account {
     prepaid: bool,
+    odd_settlement: Option<[u8; 6]>,
 }
 
 impl State {
     fn read(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Self, FieldError> {
         let valve = r.u8("valve state")?;
         read_totals(r, out, options)?;
-        let prepaid = read_account(r, out, options)?;
+        let account = read_account(r, out, options)?;
         let alarms = r.u32_le("alarm bits")?;
         let reserved_alarms = r.u32_le("reserved alarm bits")?;
         read_batteries(r, out, options)?;
         read_radio(r, out, options)?;
         let firmware = r.array("firmware")?;
         r.u16_le("reserved")?;
-        Ok(Self { valve, alarms, reserved_alarms, firmware, prepaid })
+        Ok(Self { valve, alarms, reserved_alarms, firmware, account })
     }
 
     fn report(&self, cause: ReportCause, at: Option<Civil>, registers: Vec<Register>, options: &Options) -> Report {
@@ -191,21 +201,30 @@ fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Re
     Ok(())
 }
 
-/// Balance, last settled reading and its time; zeros where the centre bills. True when they mean something.
-fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<bool, FieldError> {
+/// Balance, last settled reading and its time; zeros where the centre bills. Prepaid when they mean something. A settlement at no
+/// time, or at one that does not exist, is no reason to lose the present totals.
+fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Account, FieldError> {
     let offset = r.offset();
     let balance = r.i32_le("balance")?;
-    let settled = r.u32_le("settled reading")?;
-    let settled_at = clock("settlement time", offset + 8, r.array("settlement time")?)?;
+    let settled = Some(r.u32_le("settled reading")?).filter(|settled| *settled != ABSENT_U32);
+    let packed = r.array("settlement time")?;
+    let (settled_at, odd_settlement) = match clock("settlement time", offset + 8, packed) {
+        Ok(at) => (at, None),
+        Err(_) if packed == [0xFF; 6] => (None, None),
+        Err(_) => (None, Some(packed)),
+    };
+    // An overdraft of one hundredth has the same bytes as nothing at all; here nothing else is told either.
+    let is_absent = balance == -1 && settled.is_none() && packed == [0xFF; 6];
     let billed = match options.billing {
-        Billing::Auto => balance != 0 || settled != 0 || settled_at.is_some(),
+        _ if is_absent => false,
+        Billing::Auto => balance != 0 || settled.is_some_and(|settled| settled != 0) || settled_at.is_some(),
         Billing::Meter => true,
         Billing::Centre => false,
     };
     if billed {
         let offset = offset as u32;
         out.push(Register::new(Quantity::Balance, Unit::Yuan, i64::from(balance), -2).with_code(offset));
-        if settled != ABSENT_U32 {
+        if let Some(settled) = settled {
             // Which of the two totals was settled is not said.
             let mut settled = Register::new(Quantity::Volume, Unit::CubicMetre, i64::from(settled), -1)
                 .with_role(Role::Frozen)
@@ -215,7 +234,7 @@ fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> R
             out.push(settled);
         }
     }
-    Ok(billed)
+    Ok(Account { prepaid: billed, odd_settlement })
 }
 
 fn read_batteries(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
