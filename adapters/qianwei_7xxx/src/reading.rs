@@ -144,6 +144,7 @@ struct State {
     reserved_alarms: u32,
     firmware: [u8; 4],
     account: Account,
+    has_total: bool,
 }
 
 /// What the account tells besides its registers.
@@ -155,7 +156,7 @@ struct Account {
 impl State {
     fn read(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Self, FieldError> {
         let valve = r.u8("valve state")?;
-        read_totals(r, out, options)?;
+        let has_total = read_totals(r, out, options)?;
         let account = read_account(r, out, options)?;
         let alarms = r.u32_le("alarm bits")?;
         let reserved_alarms = r.u32_le("reserved alarm bits")?;
@@ -163,7 +164,7 @@ impl State {
         read_radio(r, out, options)?;
         let firmware = r.array("firmware")?;
         r.u16_le("reserved")?;
-        Ok(Self { valve, alarms, reserved_alarms, firmware, account })
+        Ok(Self { valve, alarms, reserved_alarms, firmware, account, has_total })
     }
 
     fn report(&self, cause: ReportCause, at: Option<Civil>, registers: Vec<Register>, options: &Options) -> Report {
@@ -171,12 +172,16 @@ impl State {
         report.at = at;
         report.valve = Some(alarms::valve(self.valve, self.alarms));
         report.alarms = alarms::codes(self.alarms, options.batteries);
+        if !self.has_total {
+            report.alarms.push(alarms::READING_ABSENT.into());
+        }
         report.raw_status = u64::from(self.reserved_alarms) << 32 | u64::from(self.alarms);
         report
     }
 }
 
-fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
+/// True when one of the two totals is there; many meters count only one.
+fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<bool, FieldError> {
     let s = &options.scales;
     let offset = r.offset() as u32;
     let working = r.u32_le("working total")?;
@@ -198,7 +203,7 @@ fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Re
     }
     put(out, temperature, Quantity::Temperature, Unit::DegreeCelsius, s.temperature, offset + 12);
     put(out, pressure, Quantity::Pressure, Unit::Pascal, s.pressure, offset + 14);
-    Ok(())
+    Ok(working != ABSENT_U32 || standard != ABSENT_U32)
 }
 
 /// Balance, last settled reading and its time; zeros where the centre bills. Prepaid when they mean something. A settlement at no
