@@ -1,8 +1,8 @@
 //! AES-128-ECB over the body, as the 新圣 deployment uses it: which key, which padding, and how a key is told from a wrong one.
 //!
-//! The scheme has no integrity check. A key is taken for the right one when the plaintext it gives is plausible: padding
-//! consistent, dates that exist, enumerations in range. Keys are tried in this order: the one the device spoke last, one
-//! sent to it and not yet confirmed, the one before, the profile's slot, and the maker's default.
+//! The scheme has no integrity check. A key is taken for the right one when the plaintext it gives is plausible: dates that
+//! exist, enumerations in range, and padding consistent where these do not decide. Keys are tried in this order: the one the
+//! device spoke last, one sent to it and not yet confirmed, the one before, the profile's slot, and the maker's default.
 
 use crate::memory::{KeyPlace, Memory};
 use crate::options::{DefaultKey, Options, Padding};
@@ -145,24 +145,34 @@ const fn key_problem(error: KeyError) -> &'static str {
 }
 
 /// Cuts the padding off; false when it is not as the profile says.
+///
+/// Reports of the family's own size are cut there whatever fills them up, since no source says which bytes a meter writes: their
+/// type, dates and enumerations tell a wrong key well enough. Short answers have little else to go by, so theirs has to fit.
 fn unpad(plain: &mut Vec<u8>, padding: Padding, command: u16) -> bool {
     let known = code::uplink_body_bytes(command).filter(|n| (n / BLOCK + 1) * BLOCK == plain.len());
+    let report = known.filter(|_| matches!(command, code::REPORT | code::PACKED | code::CORRECTOR_REPORT));
+    let cut_report = |plain: &mut Vec<u8>| {
+        plain.truncate(report.unwrap_or(plain.len()));
+        report.is_some()
+    };
     match padding {
         Padding::Pkcs7 => {
             let Some(fill) = plain.last().map(|last| usize::from(*last)).filter(|fill| (1..=BLOCK).contains(fill))
             else {
-                return false;
+                return cut_report(plain);
             };
             let body = plain.len() - fill;
-            let consistent = plain[body..].iter().all(|b| usize::from(*b) == fill);
-            plain.truncate(body);
-            consistent
+            if plain[body..].iter().all(|b| usize::from(*b) == fill) {
+                plain.truncate(body);
+                return true;
+            }
+            cut_report(plain)
         }
         Padding::Zero => {
             let body = known.unwrap_or(plain.len() - 1);
             let consistent = plain[body..].iter().all(|b| *b == 0);
             plain.truncate(known.unwrap_or(plain.len()));
-            consistent
+            consistent || report.is_some()
         }
         Padding::Ignored => {
             plain.truncate(known.unwrap_or(plain.len()));
@@ -230,5 +240,15 @@ mod tests {
         check(Padding::Zero, &with(12), code::VALVE, None);
         check(Padding::Zero, &with(0), code::READ_HOURS, Some(16));
         check(Padding::Ignored, &with(0xA5), code::VALVE, Some(4));
+        // 73 bytes, filled up as PKCS#7, zeros, ones, ISO/IEC 7816-4 and X9.23 do it.
+        let report = |tail: [u8; 7]| [&[0xA5; 73][..], &tail].concat();
+        for tail in [[7; 7], [0; 7], [0xFF; 7], [0x80, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 7], [9, 9, 9, 9, 9, 9, 8]]
+        {
+            for padding in [Padding::Pkcs7, Padding::Zero, Padding::Ignored] {
+                check(padding, &report(tail), code::REPORT, Some(73));
+            }
+            check(Padding::Pkcs7, &report(tail), code::READ_HOURS, (tail == [7; 7]).then_some(73));
+        }
+        check(Padding::Pkcs7, &[0xA5; 96], code::REPORT, None);
     }
 }

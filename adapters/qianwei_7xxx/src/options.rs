@@ -98,13 +98,13 @@ pub enum DefaultKey {
     Never,
 }
 
-/// How plaintext is filled up to whole blocks.
+/// How plaintext is filled up to whole blocks: written so, and looked for in answers. Reports are cut at their size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Padding {
     Pkcs7,
     Zero,
-    /// Written as PKCS#7, never looked at: a report is judged by its fields alone.
+    /// Written as PKCS#7, never looked at.
     Ignored,
 }
 
