@@ -2,11 +2,14 @@
 
 use crate::model::Civil;
 use jiff::tz::TimeZone;
+use std::time::Instant;
 
 /// The station's clock and the zone its fleet lives in.
 #[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
+    /// A moment, and what the machine's clock showed then.
+    origin: (Instant, i64),
 }
 
 impl Clock {
@@ -14,17 +17,27 @@ impl Clock {
     pub fn new(zone: &str) -> Result<Self, String> {
         let zone = TimeZone::get(zone)
             .map_err(|_| format!("`{zone}` is no time zone; write an IANA name such as Asia/Shanghai"))?;
-        Ok(Self { zone })
+        Ok(Self::in_zone(zone))
     }
 
     /// In this machine's zone, for tools that run without a station.
     pub fn system() -> Self {
-        Self { zone: TimeZone::system() }
+        Self::in_zone(TimeZone::system())
+    }
+
+    fn in_zone(zone: TimeZone) -> Self {
+        Self { zone, origin: (Instant::now(), jiff::Timestamp::now().as_millisecond()) }
     }
 
     /// UTC, milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         jiff::Timestamp::now().as_millisecond()
+    }
+
+    /// Milliseconds that neither jump nor go back when somebody sets the machine's clock; for waiting, not for writing down.
+    pub fn steady_ms(&self) -> i64 {
+        let (began, at_ms) = self.origin;
+        at_ms + began.elapsed().as_millis() as i64
     }
 
     /// What the wall clock of the fleet's zone shows at that moment.

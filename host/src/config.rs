@@ -3,10 +3,12 @@
 //! Every refusal names the line and says what to write instead. Nothing here opens a socket or a file but the
 //! configuration itself.
 
+mod binds;
 mod broker;
 mod carrier;
 mod polls;
 mod relays;
+mod speaks;
 
 pub use carrier::Carrier;
 pub use polls::{Poll, Schedule, What};
@@ -125,9 +127,9 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawStation {
     name: Spanned<String>,
-    data: PathBuf,
+    data: Spanned<PathBuf>,
     zone: Spanned<String>,
-    adapters: Option<PathBuf>,
+    adapters: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +141,7 @@ struct RawListener {
     tls: Option<Spanned<carrier::RawTls>>,
     coap: Option<Spanned<carrier::RawCoap>>,
     mqtt: Option<Spanned<broker::RawMqtt>>,
-    adapters: Spanned<Vec<Spanned<RawSpeaks>>>,
+    adapters: Spanned<Vec<Spanned<speaks::RawSpeaks>>>,
     #[serde(default)]
     unknown: Unknown,
     connections_max: Option<Spanned<usize>>,
@@ -147,13 +149,6 @@ struct RawListener {
     #[serde(default)]
     relays: Vec<Spanned<relays::RawCarries>>,
     lines_at_once: Option<Spanned<usize>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawSpeaks {
-    Name(String),
-    WithProfile { adapter: String, profile: String },
 }
 
 #[derive(Deserialize, Default)]
@@ -204,8 +199,11 @@ impl Config {
         if !is_name(&name) {
             return Err(at.refuse(&raw.station.name, "a name has 1 to 32 letters, digits, `-` or `_`"));
         }
-        let data = base.join(&raw.station.data);
-        let adapters = raw.station.adapters.as_ref().map_or_else(|| data.join("adapters"), |dir| base.join(dir));
+        let data = at.directory(&raw.station.data, base, "data")?;
+        let adapters = match &raw.station.adapters {
+            Some(dir) => at.directory(dir, base, "adapters")?,
+            None => data.join("adapters"),
+        };
         let mut profiles = BTreeMap::new();
         for (name, table) in &raw.profile {
             let json = serde_json::to_string(table.get_ref()).map_err(|e| at.refuse(table, &e.to_string()))?;
@@ -230,6 +228,7 @@ impl Config {
             },
             page: raw.http.page,
         };
+        binds::check(&at, &raw.listener.iter().zip(&listeners).collect::<Vec<_>>(), (&raw.http, &http))?;
         let retention_days = match &raw.journal.retention_days {
             Some(days) if !(1..=36_500).contains(days.get_ref()) => {
                 return Err(at.refuse(days, "retention_days is between 1 and 36500"));
@@ -281,23 +280,7 @@ fn resolve_listener(
     if !is_name(&name) {
         return Err(at.refuse(&raw.name, "a name has 1 to 32 letters, digits, `-` or `_`"));
     }
-    if raw.adapters.get_ref().is_empty() {
-        return Err(at.refuse(&raw.adapters, "name at least one adapter that this listener may speak"));
-    }
-    let adapters = raw
-        .adapters
-        .get_ref()
-        .iter()
-        .map(|speaks| match speaks.get_ref() {
-            RawSpeaks::Name(adapter) => {
-                Ok(Speaks { adapter: adapter.clone(), profile: String::new(), options: "{}".into() })
-            }
-            RawSpeaks::WithProfile { adapter, profile } => match profiles.get(profile) {
-                Some(json) => Ok(Speaks { adapter: adapter.clone(), profile: profile.clone(), options: json.clone() }),
-                None => Err(at.refuse(speaks, &format!("no [profile.{profile}] in this file; add it or name another"))),
-            },
-        })
-        .collect::<Result<_, _>>()?;
+    let adapters = speaks::resolve(at, &raw.adapters, profiles)?;
     let connections_max = match &raw.connections_max {
         Some(max) if !(1..=1_000_000).contains(max.get_ref()) => {
             return Err(at.refuse(max, "connections_max is between 1 and 1000000; each needs one open file"));
@@ -340,6 +323,14 @@ impl Place<'_> {
             self.refuse(value, &format!("`{}` is no address; write ip:port, such as 0.0.0.0:7001", value.get_ref()))
         })
     }
+
+    /// An empty path would be the directory of the file itself: nobody means that.
+    fn directory(&self, value: &Spanned<PathBuf>, base: &Path, key: &str) -> Result<PathBuf, ConfigError> {
+        if value.get_ref().as_os_str().is_empty() {
+            return Err(self.refuse(value, &format!("{key} is empty; name a directory, such as {key} = \"{key}\"")));
+        }
+        Ok(base.join(value.get_ref()))
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -348,9 +339,15 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 /// toml's own message is good; the line comes first so that every error of this file reads alike.
 fn explain(error: &toml::de::Error, text: &str) -> String {
+    let mut what = error.message().to_string();
+    // A word without quotes is taken for whatever begins with its first letter: `north` for a float, `tcp` for a boolean.
+    let unquoted = ["string values must be quoted", "invalid float", "invalid boolean", "invalid date-time"];
+    if unquoted.iter().any(|begin| what.starts_with(begin)) || what.ends_with("expected a string") {
+        what.push_str("; text stands in quotes, such as name = \"north\"");
+    }
     match error.span() {
-        Some(span) => format!("line {}: {}", line_of(text, span.start), error.message()),
-        None => error.message().to_string(),
+        Some(span) => format!("line {}: {what}", line_of(text, span.start)),
+        None => what,
     }
 }
 
@@ -468,10 +465,80 @@ address_from = "topic"
                 "[[polls]]\nname = \"p\"\nread = \"current\"\n[profile.xinsheng]",
                 "line 12: say when",
             ),
+            ("data = \"data\"", "data = \"\"", "line 3: data is empty; name a directory"),
+            ("data = \"data\"", "data = \"data\"\nadapters = \"\"", "line 4: adapters is empty; name a directory"),
+            ("name = \"north\"", "name = north", "line 2: invalid float, expected `nan`; text stands in quotes"),
+            ("\"tcp\"", "tcp", "line 8: invalid boolean, expected `true`; text stands in quotes"),
+            ("data = \"data\"", "data = data", "line 3: string values must be quoted, expected literal string; text"),
+            ("name = \"north\"", "name = true", "line 2: invalid type: boolean `true`, expected a string; text stands"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();
             assert!(error.contains(says), "{to}: got {error:?}, wanted {says:?}");
         }
+    }
+
+    #[test]
+    fn refusals_of_adapters_name_line_and_remedy() {
+        let relays = "relays = [{ protocol = \"mbus\", adapter = \"En 13757\" }]\ntransport =";
+        let poll = "[[polls]]\nname = \"p\"\nread = \"current\"\nat = \"02:30\"\nadapter = \"Usp\"\n[profile.xinsheng]";
+        for (from, to, says) in [
+            (
+                "profile = \"xinsheng\" }",
+                "profile = \"xinsheng\", colour = \"y\" }",
+                "line 10: unknown field `colour`, expected `adapter` or `profile`",
+            ),
+            (
+                "profile = \"xinsheng\"",
+                "profil = \"xinsheng\"",
+                "line 10: unknown field `profil`, expected `adapter` or",
+            ),
+            (", profile = \"xinsheng\" }", " }", "line 10: missing field `profile`"),
+            ("\"usp\",", "5,", "line 10: invalid type: integer `5`, expected the name of an adapter, or { adapter ="),
+            ("\"usp\",", "\"usp\", \"usp\",", "line 10: `usp` is named twice on this listener"),
+            ("\"usp\",", "\"qianwei_7xxx\",", "line 10: `qianwei_7xxx` is named twice on this listener"),
+            ("\"usp\",", "\"Usp X/..\",", "line 10: `Usp X/..` is no adapter's name; one has 1 to 64 lower-case"),
+            ("\"usp\",", "\"\",", "line 10: `` is no adapter's name"),
+            ("\"qianwei_7xxx\"", "\"../x\"", "line 10: `../x` is no adapter's name"),
+            ("transport =", relays, "line 8: `En 13757` is no adapter's name"),
+            ("[profile.xinsheng]", poll, "line 16: `Usp` is no adapter's name"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();
+            assert!(error.contains(says), "{to}: got {error:?}, wanted {says:?}");
+        }
+    }
+
+    /// A listener of that transport and address more, and what else the file says.
+    fn beside(transport: &str, bind: &str, more: &str) -> Result<Config, ConfigError> {
+        let second = format!(
+            "[[listener]]\nname = \"b\"\ntransport = \"{transport}\"\nbind = \"{bind}\"\nadapters = [\"usp\"]\n"
+        );
+        Config::parse(&GOOD.replacen("[profile", &format!("{second}{more}[profile"), 1), Path::new(""))
+    }
+
+    #[test]
+    fn an_address_is_bound_once() {
+        let http = "[http]\nbind = \"127.0.0.1:7001\"\n";
+        let https = "[http]\nbind = \"[::1]:80\"\ntls = { bind = \"[::1]:80\", certificate = \"c\", key = \"k\" }\n";
+        for (transport, bind, more, says) in [
+            (
+                "tcp",
+                "127.0.0.1:7001",
+                "",
+                "line 15: listener `b` and listener `nb` both bind 127.0.0.1:7001; give each",
+            ),
+            ("udp", "127.0.0.1:7001", http, "line 18: [http] and listener `nb` both bind 127.0.0.1:7001; give each"),
+            ("tcp", "127.0.0.1:8080", "", "line 15: [http] and listener `b` both bind 127.0.0.1:8080 ([http] listens"),
+            ("udp", "127.0.0.1:1", https, "line 19: [http.tls] and [http] both bind [::1]:80; give each"),
+        ] {
+            let error = beside(transport, bind, more).expect_err(says).to_string();
+            assert!(error.contains(says), "{transport} {bind}: got {error:?}, wanted {says:?}");
+        }
+        for (transport, bind) in [("udp", "127.0.0.1:7001"), ("coap", "127.0.0.1:8080"), ("tcp", "127.0.0.2:7001")] {
+            assert!(beside(transport, bind, "").is_ok(), "{transport} {bind}");
+        }
+        let any = beside("tcp", "127.0.0.1:0", "[http]\nbind = \"127.0.0.1:0\"\n");
+        assert!(any.is_ok(), "every port 0 is another");
     }
 }

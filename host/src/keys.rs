@@ -5,7 +5,7 @@
 
 use crate::adapter::KeyStore;
 use crate::model::{DeviceKey, HexBytes};
-use crate::views::Views;
+use crate::views::{KeyRow, ViewError, Views};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use rustc_hash::FxHashSet;
@@ -36,6 +36,18 @@ pub enum VaultError {
         "{FILE} has {0} bytes instead of {MASTER_BYTES}; restore it from your backup: without it no device key can be opened"
     )]
     Damaged(usize),
+    #[error(
+        "{FILE} is missing, and {0} device keys are sealed under it; restore it from your backup: without it no device \
+         key can be opened. If it is lost for good, `polymeter key set --data` makes a new one, and every key is set anew"
+    )]
+    Missing(usize),
+    #[error(
+        "{FILE} is not the one that the {0} device keys were sealed under; restore it from your backup: without it no \
+         device key can be opened"
+    )]
+    Other(usize),
+    #[error(transparent)]
+    Views(#[from] ViewError),
     #[error("no randomness from the operating system: {0}")]
     Random(getrandom::Error),
     #[error("sealing failed")]
@@ -63,11 +75,35 @@ impl Seal {
         let sealed = self.0.encrypt(&nonce.into(), payload).map_err(|_| VaultError::Seal)?;
         Ok(HexBytes([nonce.as_slice(), &sealed].concat()))
     }
+
+    /// `None`: sealed under another master key, or for another device or slot.
+    fn unseal(&self, row: &KeyRow) -> Option<[u8; 16]> {
+        let (nonce, text) = row.sealed.0.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let aad = place(&row.device, &row.slot);
+        let opened = self.0.decrypt(&nonce.into(), Payload { msg: text, aad: aad.as_bytes() });
+        opened.ok()?.try_into().ok()
+    }
 }
 
 impl Vault {
+    /// Makes a master key only where no key was ever sealed under one: beside a new one all of those would be dead.
     pub fn open(data: &Path, views: Views) -> Result<Self, VaultError> {
-        Ok(Self { seal: Seal::open(data)?, views, defaults_seen: Mutex::default() })
+        let sealed = views.keys()?;
+        if !sealed.is_empty() && !data.join(FILE).try_exists()? {
+            return Err(VaultError::Missing(sealed.len()));
+        }
+        let seal = Seal::open(data)?;
+        let dead: Vec<&KeyRow> = sealed.iter().filter(|row| seal.unseal(row).is_none()).collect();
+        if let Some(first) = dead.first() {
+            if dead.len() == sealed.len() {
+                return Err(VaultError::Other(sealed.len()));
+            }
+            // Some were set anew since the master key was lost: those must go on to work.
+            let (dead, of, device, slot) = (dead.len(), sealed.len(), &first.device, &first.slot);
+            tracing::error!(dead, of, device, slot, "sealed under another {FILE}: restore it, or set these keys anew");
+        }
+        Ok(Self { seal, views, defaults_seen: Mutex::default() })
     }
 
     /// As `Seal::seal`.
@@ -86,21 +122,18 @@ impl Vault {
     }
 
     fn unseal(&self, device: &str, slot: &str) -> Option<[u8; 16]> {
-        let sealed = match self.views.key(device, slot) {
-            Ok(row) => row?.sealed,
+        let row = match self.views.key(device, slot) {
+            Ok(row) => row?,
             Err(error) => {
                 tracing::error!(device, slot, %error, "a key cannot be looked up");
                 return None;
             }
         };
-        let (nonce, text) = sealed.0.split_at_checked(NONCE_BYTES)?;
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
-        let aad = place(device, slot);
-        let opened = self.seal.0.decrypt(&nonce.into(), Payload { msg: text, aad: aad.as_bytes() });
-        if opened.is_err() {
+        let opened = self.seal.unseal(&row);
+        if opened.is_none() {
             tracing::error!(device, slot, "a sealed key does not open: {FILE} is not the one it was sealed under");
         }
-        opened.ok()?.try_into().ok()
+        opened
     }
 }
 
@@ -150,4 +183,95 @@ fn make_master_key(path: &Path) -> Result<[u8; MASTER_BYTES], VaultError> {
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::journal::{Entry, Fact, Identity, Journal, Options};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// The parts of a station that keys need, in a directory that goes with its test.
+    struct Station {
+        dir: PathBuf,
+        journal: Journal,
+        views: Views,
+    }
+
+    impl Station {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("polymeter-keys-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&dir);
+            let identity = Identity { station: "north".into(), epoch: 1 };
+            let journal = Journal::open(&dir, &Options { identity, now_ms: 0 }).expect("opens");
+            let views = Views::open(&dir, &journal, &Clock::new("UTC").expect("zone")).expect("opens");
+            Self { dir, journal, views }
+        }
+
+        fn vault(&self) -> Result<Vault, VaultError> {
+            Vault::open(&self.dir, self.views.clone())
+        }
+
+        fn refusal(&self) -> String {
+            self.vault().expect_err("refused").to_string()
+        }
+
+        /// As `polymeter key set` on a station that is not running, and then its start.
+        fn set_key(&self, device: &str, key: [u8; 16]) {
+            let sealed = Seal::open(&self.dir).and_then(|seal| seal.seal(device, "main", &key)).expect("seals");
+            let fact =
+                Fact::KeySet { device: device.into(), slot: "main".into(), sealed: Some(sealed), by: "anna".into() };
+            let seq = self.journal.append_blocking(Entry { at_ms: 0, fact }).expect("appends");
+            assert!(self.views.wait_caught_up(seq, Duration::from_secs(20)));
+        }
+    }
+
+    impl Drop for Station {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    fn device(address: &str) -> DeviceKey {
+        DeviceKey::new("usp", address).expect("a device")
+    }
+
+    #[test]
+    fn a_lost_master_key_is_not_replaced() {
+        let station = Station::new("lost");
+        let file = station.dir.join(FILE);
+        station.vault().expect("nothing is sealed yet");
+        let first = std::fs::read(&file).expect("was made");
+        std::fs::remove_file(&file).expect("there");
+        station.vault().expect("nothing is sealed yet");
+        assert_ne!(std::fs::read(&file).expect("was made"), first);
+        station.set_key("usp/1", [1; 16]);
+        assert_eq!(station.vault().expect("opens").key(&device("1"), "main"), Some([1; 16]));
+
+        let good = std::fs::read(&file).expect("there");
+        std::fs::remove_file(&file).expect("there");
+        let missing = station.refusal();
+        assert!(missing.contains("is missing, and 1 device keys") && missing.contains("from your backup"), "{missing}");
+        assert!(!file.exists(), "none was made");
+        std::fs::write(&file, [7; MASTER_BYTES]).expect("writes");
+        let other = station.refusal();
+        assert!(other.contains("is not the one") && other.contains("from your backup"), "{other}");
+        std::fs::write(&file, &good[..20]).expect("writes");
+        assert!(station.refusal().contains("has 20 bytes instead of 32"));
+
+        std::fs::write(&file, good).expect("writes");
+        assert_eq!(station.vault().expect("restored").key(&device("1"), "main"), Some([1; 16]));
+    }
+
+    #[test]
+    fn keys_set_anew_after_a_loss_work() {
+        let station = Station::new("anew");
+        station.set_key("usp/1", [1; 16]);
+        std::fs::remove_file(station.dir.join(FILE)).expect("there");
+        station.set_key("usp/2", [2; 16]);
+        let vault = station.vault().expect("one of them opens");
+        assert_eq!((vault.key(&device("1"), "main"), vault.key(&device("2"), "main")), (None, Some([2; 16])));
+    }
 }

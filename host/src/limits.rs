@@ -150,6 +150,8 @@ pub const ARCHIVE_WAIT_MAX: Duration = Duration::from_secs(900);
 
 /// Commands waiting for one device.
 pub const COMMANDS_PENDING_MAX: usize = 64;
+/// The same with those that nobody has confirmed.
+pub const COMMANDS_UNFINISHED_MAX: usize = 1_024;
 /// Sendings of one command, the first included.
 pub const COMMAND_ATTEMPTS_MAX: u8 = 3;
 /// Longest life of a command.

@@ -171,7 +171,7 @@ impl From<LifecycleError> for ApiError {
     fn from(error: LifecycleError) -> Self {
         use LifecycleError as E;
         let code = match &error {
-            E::FileName(_) | E::Ambiguous(_) | E::NoReason | E::ProfileName(_) | E::NoSuchModel => Code::BadRequest,
+            E::FileName(_) | E::Ambiguous(..) | E::NoReason | E::ProfileName(_) | E::NoSuchModel => Code::BadRequest,
             E::Unfit(_) => Code::AdapterRejected,
             E::Untrusted(_) | E::TrustFile(_) => Code::AdapterUntrusted,
             E::Downgrade { .. } => Code::AdapterDowngrade,

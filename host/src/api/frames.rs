@@ -2,11 +2,12 @@
 
 use super::auth::Viewer;
 use super::commands::in_words;
-use super::devices::AdapterName;
+use super::devices::{AdapterName, unknown};
 use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
+use super::readings::of_known;
 use super::requests::{Device, Query};
 use crate::journal::{Fact, Found, FrameFact, FrameOutcome, PollStep, ProfileScope, ProfileStep, Stored};
 use crate::model::{Message, Seq, json};
@@ -111,8 +112,9 @@ pub async fn of_device(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<FrameRow>>> {
     let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
+    let device = key.clone();
     let found = look(&services, move |s| {
-        let seqs = s.views.frames(&key, before, limit)?;
+        let seqs = s.views.frames(&device, before, limit)?;
         let next = seqs.last().filter(|_| seqs.len() == limit).map(|seq| seq.0.to_string());
         let reader = s.journal.reader();
         let mut items = Vec::with_capacity(seqs.len());
@@ -123,9 +125,9 @@ pub async fn of_device(
                 items.push(FrameRow::of(seq.0, entry.at_ms, frame));
             }
         }
-        Ok(Paged { items, next })
+        of_known(s, &device, Paged { items, next })
     });
-    Ok(Json(found.await?))
+    found.await?.map(Json).ok_or_else(|| unknown(&key))
 }
 
 impl FrameRow {

@@ -114,7 +114,9 @@ pub async fn hold(
 fn find<'a>(services: &'a Services, name: &str) -> ApiResult<&'a config::Poll> {
     services.polls.iter().find(|poll| poll.name == name).ok_or_else(|| {
         let names: Vec<_> = services.polls.iter().map(|poll| poll.name.as_str()).collect();
-        let why = format!("the configuration has no poll `{}`; there are: {}", name.escape_debug(), names.join(", "));
+        let there_are =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        let why = format!("the configuration has no poll `{}`; {there_are}", name.escape_debug());
         ApiError::new(Code::NotFound, why)
     })
 }

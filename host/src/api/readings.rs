@@ -1,6 +1,7 @@
 //! What a device measured and reported: values and events.
 
 use super::auth::Viewer;
+use super::devices::unknown;
 use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::{self, instant};
@@ -104,11 +105,13 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<ReadingRow>>> {
     let (filter, limit) = (span.resolve()?, page.limit()?);
+    let device = key.clone();
     let found = look(&services, move |s| {
-        let page = s.views.readings(&key, &filter, page.after(), limit)?;
-        Ok(Paged { items: reading_rows(s, &key, page.rows)?, next: page.next })
+        let page = s.views.readings(&device, &filter, page.after(), limit)?;
+        let page = Paged { items: reading_rows(s, &device, page.rows)?, next: page.next };
+        of_known(s, &device, page)
     });
-    Ok(Json(found.await?))
+    found.await?.map(Json).ok_or_else(|| unknown(&key))
 }
 
 /// Events that a device reported, by its clock, oldest first
@@ -123,8 +126,12 @@ pub async fn events(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<EventRow>>> {
     let (span, limit) = (span.resolve()?, page.limit()?);
-    let found = look(&services, move |s| s.views.events(&key, (span.from, span.to), page.after(), limit)).await?;
-    Ok(Json(Paged::of(found, EventRow::from)))
+    let device = key.clone();
+    let found = look(&services, move |s| {
+        let page = s.views.events(&device, (span.from, span.to), page.after(), limit)?;
+        of_known(s, &device, Paged::of(page, EventRow::from))
+    });
+    found.await?.map(Json).ok_or_else(|| unknown(&key))
 }
 
 /// The newest events of the whole fleet, newest first
@@ -149,6 +156,17 @@ impl Span {
             with_superseded: self.superseded,
         })
     }
+}
+
+/// What a device told. `None`: nothing, and neither the views nor the registry know it, so that a slip of the pen does not
+/// look like a silent device.
+pub(super) fn of_known<T>(
+    services: &Services,
+    device: &DeviceKey,
+    page: Paged<T>,
+) -> Result<Option<Paged<T>>, ViewError> {
+    let known = !page.items.is_empty() || services.known(device)?.is_some();
+    Ok(known.then_some(page))
 }
 
 /// Readings, each with its origin.

@@ -50,6 +50,10 @@ pub struct Health {
     /// MQTT brokers by listener; left out where there are none. The station works without them, so they say nothing of `status`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BrokerHealth>,
+    /// Listeners of which no adapter serves, so that every frame there is only kept; left out where there are none. They say
+    /// nothing of `status` either.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub idle_listeners: Vec<String>,
 }
 
 /// How it stands with an MQTT broker.
@@ -155,7 +159,8 @@ fn health_of(services: &Services) -> Health {
     let status = if journal.is_none() && views.is_none() { "ok" } else { "failing" };
     let brokers = services.metrics.brokers().into_iter();
     let brokers = brokers.map(|(listener, b)| BrokerHealth { listener, subscribed: b.subscribed, why: b.why });
-    Health { status, journal, views, brokers: brokers.collect() }
+    let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
+    Health { status, journal, views, brokers: brokers.collect(), idle_listeners: idle.collect() }
 }
 
 /// Counters and gauges for Prometheus

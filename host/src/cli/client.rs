@@ -33,6 +33,15 @@ pub struct Access {
     pub output: super::output::Output,
 }
 
+/// What the station does not do, in its own words, which say what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// As in the table of the API's description; what is branched on.
+    pub code: String,
+    message: String,
+}
+
 /// A connection to one station.
 pub struct Client {
     agent: Agent,
@@ -157,16 +166,18 @@ impl Client {
         })
     }
 
-    /// The API's own words, which say what to do.
     fn refused(&self, status: StatusCode, answer: Option<&Value>) -> anyhow::Error {
-        match answer.and_then(|a| a.pointer("/error/message")).and_then(Value::as_str) {
+        let word = |pointer: &str| answer.and_then(|a| a.pointer(pointer)).and_then(Value::as_str);
+        match word("/error/message") {
             Some(_) if status == StatusCode::UNAUTHORIZED && self.token.is_none() => {
                 anyhow!(
                     "this needs a token: set POLYMETER_TOKEN, or make the first one with \
                          `polymeter token create NAME --role admin --config FILE` while the station is stopped"
                 )
             }
-            Some(message) => anyhow!("{message}"),
+            Some(message) => {
+                Refused { code: word("/error/code").unwrap_or_default().into(), message: message.into() }.into()
+            }
             None => anyhow!("{} answers {status} but not like a station; check --url", self.base),
         }
     }

@@ -76,7 +76,7 @@ pub struct Send {
 const COMMANDS: Columns<'_> = &[
     ("ID", "/id"),
     ("DEVICE", "/device"),
-    ("COMMAND", "/name"),
+    ("COMMAND", "/asked"),
     ("STATE", "/state"),
     ("OUTCOME", "/outcome"),
     ("BY", "/by"),
@@ -114,7 +114,7 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
             query.extend(device.map(|device| ("device", device)));
             query.extend(open.then(|| ("open", "true".to_owned())));
             query.extend(state.map(|state| ("state", state.name().to_owned())));
-            output.listing(COMMANDS, client.rows("commands", &query, limit.rows_max()))
+            output.listing_of(COMMANDS, client.rows("commands", &query, limit.rows_max()), in_words)
         }
         CommandCommand::Show { id } => show(output, &client.get(&format!("commands/{id}"))?),
         CommandCommand::Cancel { id } => {
@@ -143,6 +143,15 @@ fn run_send(client: &Client, output: Output, send: &Send) -> Result<()> {
         None => output.done(&format!("command {id} waits for {}", send.device), &answer),
         Some(seconds) => follow(client, output, id, Duration::from_secs(seconds)),
     }
+}
+
+/// Adds to a row which order it is: one that opens a valve must not look like one that closes it.
+fn in_words(mut row: Value) -> Value {
+    const DETAILS: [&str; 3] = ["/command/valve/order", "/command/read/scope", "/command/read-history/interval"];
+    let word = |pointer: &str| row.pointer(pointer).and_then(Value::as_str);
+    let words: Vec<_> = ["/name"].into_iter().chain(DETAILS).filter_map(word).collect();
+    row["asked"] = words.join(" ").into();
+    row
 }
 
 impl Send {
@@ -274,6 +283,20 @@ mod tests {
         let expected = [("working-volume", "", "1.5"), ("flow", "a", "1"), ("flow", "b", "2")];
         assert_eq!(told, expected.map(|(q, a, v)| (q.into(), a.into(), v.into())));
         assert_eq!(report, json!({"cause": "on-demand"}));
+    }
+
+    #[test]
+    fn a_listing_tells_orders_apart() {
+        for (command, expected) in [
+            (r#"{"valve":{"order":"permit-open"}}"#, "valve permit-open"),
+            (r#"{"valve":{"order":"close-forced","reason":"gas-leak"}}"#, "valve close-forced"),
+            (r#"{"read":{"scope":"account"}}"#, "read account"),
+            (r#"{"set-clock":{"to":null}}"#, "set-clock"),
+        ] {
+            let command: Value = serde_json::from_str(command).expect("JSON");
+            let name = command.as_object().and_then(|c| c.keys().next()).expect("a name").clone();
+            assert_eq!(in_words(json!({"name": name, "command": command}))["asked"], expected);
+        }
     }
 
     #[test]

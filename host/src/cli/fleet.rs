@@ -1,6 +1,6 @@
 //! `polymeter fleet`: what concentrators think of the fleet, against what the registry says.
 
-use super::client::{Access, Client, escape};
+use super::client::{Access, Client, Refused, device_path, escape};
 use super::output::{Columns, Output, line, note};
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Codes of the API: the archive is being read already; no such device is shown.
+const UNDER_WAY: &str = "name-taken";
+const UNKNOWN: &str = "unknown-device";
 
 #[derive(Subcommand, Debug)]
 pub enum FleetCommand {
     /// Compare a concentrator's archive with the registry
     ///
-    /// Reads the archive in full, page by page, once the concentrator is on line. Exit code 1 when anything differs.
+    /// Reads the archive in full, page by page, once the concentrator is on line; a comparison that is under way already is
+    /// followed. Exit code 1 when anything differs.
     Diff {
         /// realm/address, such as usp/50009900000001
         concentrator: String,
@@ -44,7 +48,7 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
     let output = access.output;
     match command {
         FleetCommand::Diff { concentrator } => {
-            let found = compare(&client, &concentrator)?;
+            let found = compare(&client, output, &concentrator)?;
             show(output, &found)?;
             if differences(&found) > 0 {
                 bail!("the archive of {concentrator} is not as the registry; see `polymeter fleet sync --help`");
@@ -52,7 +56,7 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
             Ok(())
         }
         FleetCommand::Sync { concentrator, remove } => {
-            let found = compare(&client, &concentrator)?;
+            let found = compare(&client, output, &concentrator)?;
             if !output.json {
                 show(output, &found)?;
             }
@@ -68,23 +72,51 @@ fn path(concentrator: &str) -> Result<String> {
     Ok(format!("archives/{}/{}", escape(key.realm()), escape(key.address())))
 }
 
-/// Follows a comparison to its end.
-fn compare(client: &Client, concentrator: &str) -> Result<Value> {
+/// Follows a comparison to its end, also one that somebody began before.
+fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value> {
     let path = path(concentrator)?;
-    client.post(&path, &json!({}))?;
-    let mut told = 0;
+    match client.post(&path, &json!({})) {
+        Ok(_) => {}
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNDER_WAY) => {}
+        Err(error) => return Err(error),
+    }
+    let (mut told, mut said) = (0, output.json);
     loop {
+        // Also at first: the station is just writing the command down.
+        std::thread::sleep(ASK_EVERY);
         let found = client.get(&path)?;
         let entries = found.get("archived").and_then(Value::as_u64).unwrap_or_default();
         match found.get("state").and_then(Value::as_str) {
             Some("done") => return Ok(found),
             Some("failed") => bail!("{}", found.get("why").and_then(Value::as_str).unwrap_or("it failed")),
+            _ if entries == 0 && !said => said = tell_waiting(client, concentrator)?,
             _ if entries > told => note(&format!("{entries} entries read")),
             _ => {}
         }
         told = told.max(entries);
-        std::thread::sleep(ASK_EVERY);
     }
+}
+
+/// Says what a comparison waits for, and in which command; false: nothing is known of that yet.
+fn tell_waiting(client: &Client, concentrator: &str) -> Result<bool> {
+    let query = [("device", concentrator.to_owned()), ("open", "true".to_owned())];
+    for command in client.rows("commands", &query, usize::MAX) {
+        let command = command?;
+        if command["name"] != "archive-list" {
+            continue;
+        }
+        // One that is only in the registry has never been heard, and so is away.
+        let online = match client.get(&device_path(concentrator)?) {
+            Ok(device) => device["online"] == true,
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNKNOWN) => false,
+            Err(error) => return Err(error),
+        };
+        if !online {
+            note(&format!("waits for {concentrator} to come on line; command {}", command["id"]));
+        }
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 fn list<'a>(found: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {

@@ -2,7 +2,8 @@
 
 use super::client::Access;
 use super::offline::{Place, bar};
-use super::output::{Columns, Limit, Output, cell, line};
+use super::output::{Columns, Output, cell, line};
+use crate::limits::PAGE_ROWS_DEFAULT;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -19,11 +20,14 @@ pub enum JournalCommand {
     },
     /// Entries of a running station
     Tail {
-        /// First entry; default: the last 20
+        /// First entry; left out: the last ones
         #[arg(long, value_name = "SEQ")]
         from: Option<u64>,
-        #[command(flatten)]
-        limit: Limit,
+        /// Entries at most; 0: all there are. Left out: the last 20, or 100 where --from says the first
+        ///
+        /// With --follow: how many of the last to begin with; of no effect beside --from.
+        #[arg(long, value_name = "ROWS")]
+        limit: Option<usize>,
         /// Go on as entries are written
         #[arg(long)]
         follow: bool,
@@ -43,7 +47,16 @@ const VERIFIED: Columns<'_> = &[
     ("unreadable", "/unreadable_count"),
     ("tip", "/tip"),
 ];
-const LAST_SHOWN: u64 = 20;
+/// Of a broken chain: how far one got. Where it ends nobody knows.
+const BROKEN: Columns<'_> = &[
+    ("sound", "/sound"),
+    ("entries", "/entries"),
+    ("first", "/first"),
+    ("commits", "/commits"),
+    ("bytes", "/bytes"),
+    ("unreadable", "/unreadable_count"),
+];
+const LAST_SHOWN: usize = 20;
 
 pub fn run(access: &Access, command: JournalCommand) -> Result<()> {
     match command {
@@ -74,24 +87,37 @@ fn verify(output: Output, place: &Place) -> Result<()> {
         "unreadable_count": report.unreadable_count,
         "broken": report.broken.as_ref().map(ToString::to_string),
     });
-    output.object(VERIFIED, &about)?;
-    match report.broken {
-        Some(broken) => bail!("{broken}; restore the file from a backup, entries before it are sound"),
-        None => Ok(()),
-    }
+    let Some(broken) = report.broken else { return output.object(VERIFIED, &about) };
+    output.object(BROKEN, &in_words(about, output))?;
+    bail!("{broken}; restore the file from a backup, entries before it are sound")
 }
 
-fn tail(access: &Access, from: Option<u64>, limit: Limit, follow: bool) -> Result<()> {
+/// In a listing for people, `false` is left blank.
+fn in_words(mut about: Value, output: Output) -> Value {
+    if !output.json {
+        about["sound"] = "no".into();
+    }
+    about
+}
+
+fn tail(access: &Access, from: Option<u64>, limit: Option<usize>, follow: bool) -> Result<()> {
     let client = access.remote.connect()?;
+    let rows_max = match limit {
+        Some(0) => usize::MAX,
+        Some(rows) => rows,
+        None if from.is_some() => PAGE_ROWS_DEFAULT,
+        None => LAST_SHOWN,
+    };
     let mut after = if let Some(seq) = from {
         seq.saturating_sub(1)
     } else {
         let status = client.get("journal")?;
-        status.get("last_seq").and_then(Value::as_u64).unwrap_or_default().saturating_sub(LAST_SHOWN)
+        status.get("last_seq").and_then(Value::as_u64).unwrap_or_default().saturating_sub(rows_max as u64)
     };
     if !follow {
-        let rows = client.rows("journal/entries", &[], limit.rows_max()).after(after.to_string());
-        return access.output.listing(ENTRIES, rows);
+        let rows = client.rows("journal/entries", &[], rows_max).after(after.to_string());
+        // The last ones are all that was asked for, although the next are being written.
+        return if from.is_some() { access.output.listing(ENTRIES, rows) } else { access.output.rows(ENTRIES, rows) };
     }
     loop {
         let before = after;

@@ -19,7 +19,7 @@ pub enum KeyCommand {
     /// Set a device's key, read as hex from standard input
     ///
     /// Through the API of a running station, or, with --config or --data, into the journal of a stopped one.
-    ///   polymeter key set qianwei/1234567890 main < key.hex
+    ///   polymeter key set usp/50001234567810 1 < key.hex
     #[command(verbatim_doc_comment)]
     Set {
         /// realm/address, or realm/* for all devices of a realm that have no key of their own

@@ -40,7 +40,7 @@ pub enum MeterCommand {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Events that a device reported, newest first
+    /// Events that a device reported, by its clock, oldest first
     Events {
         device: String,
         #[command(flatten)]
@@ -142,7 +142,7 @@ const FRAMES: Columns<'_> = &[
     ("RAW", "/raw"),
 ];
 const EVENTS: Columns<'_> =
-    &[("SEQ", "/seq"), ("RECEIVED", "/received"), ("AT", "/at"), ("CODE", "/code"), ("CLEARED", "/cleared")];
+    &[("FRAME", "/frame"), ("RECEIVED", "/received"), ("AT", "/at"), ("CODE", "/code"), ("CLEARED", "/cleared")];
 
 pub fn run(access: &Access, command: MeterCommand) -> Result<()> {
     let client = access.remote.connect()?;

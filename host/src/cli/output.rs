@@ -38,8 +38,13 @@ pub type Columns<'a> = &'a [(&'a str, &'a str)];
 
 impl Output {
     /// A listing that comes page by page.
-    pub fn listing(self, columns: Columns<'_>, mut rows: Rows<'_>) -> Result<()> {
-        self.rows(columns, rows.by_ref())?;
+    pub fn listing(self, columns: Columns<'_>, rows: Rows<'_>) -> Result<()> {
+        self.listing_of(columns, rows, |row| row)
+    }
+
+    /// The same, with rows put into words for people; JSON stays as the station gave it.
+    pub fn listing_of(self, columns: Columns<'_>, mut rows: Rows<'_>, in_words: fn(Value) -> Value) -> Result<()> {
+        self.rows(columns, rows.by_ref().map(|row| row.map(|row| if self.json { row } else { in_words(row) })))?;
         if rows.more() && !self.json {
             note("There are more rows: see --limit.");
         }

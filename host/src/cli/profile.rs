@@ -22,7 +22,7 @@ pub enum ProfileCommand {
     },
     /// Give a profile another version; its devices are spoken to with it from the next frame on
     ///
-    ///   polymeter profile set xinsheng --adapter qianwei_7xxx --options '{"encryption":"aes"}'
+    ///   polymeter profile set xinsheng --adapter qianwei_7xxx --options '{"cipher":"aes128"}'
     ///   polymeter profile set xinsheng --adapter qianwei_7xxx --file xinsheng.json
     #[command(verbatim_doc_comment)]
     Set {
@@ -202,7 +202,7 @@ impl Options {
             (None, None) => String::new(),
         };
         let options: Value = serde_json::from_str(&text).context("the options are no JSON")?;
-        ensure!(options.is_object(), "options are a JSON object, such as {{\"encryption\":\"aes\"}}");
+        ensure!(options.is_object(), "options are a JSON object, such as {{\"cipher\":\"aes128\"}}");
         Ok(options)
     }
 }

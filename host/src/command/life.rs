@@ -44,6 +44,8 @@ pub enum State {
     Over,
 }
 
+const MAY_BE_DONE: &str = "it may or may not have been executed. The device's next report decides";
+
 impl Live {
     /// A command before its `Requested` step is durable.
     pub fn new(id: u64, device: DeviceKey, command: Command, expires_ms: i64) -> Self {
@@ -129,9 +131,24 @@ impl Live {
             return CommandStep::Unconfirmed { why };
         }
         if self.attempts >= self.manner.attempts_max {
-            return CommandStep::Failed { why: format!("no answer to {} attempts", self.attempts) };
+            let why = format!("no answer to {} attempts", self.attempts);
+            return if self.command.is_consequential() {
+                CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}") }
+            } else {
+                CommandStep::Failed { why }
+            };
         }
         CommandStep::TimedOut { attempt: self.attempts }
+    }
+
+    /// The step that ends waiting for another attempt. What has left once without an answer may have been executed, and neither
+    /// time nor people can take that back.
+    pub fn no_more(&self, never_sent: CommandStep, why: &str) -> CommandStep {
+        if self.attempts > 0 && self.command.is_consequential() {
+            CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}") }
+        } else {
+            never_sent
+        }
     }
 
     /// What a valve state reported after the order says about an unconfirmed order. `None`: nothing yet.

@@ -242,14 +242,16 @@ impl Desk {
     }
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
-    pub fn answered(&self, device: &DeviceKey, answer: &Answer) -> Option<CommandFact> {
+    /// It counts only in the session that has sent the command: another one may be of a time before.
+    pub fn answered(&self, device: &DeviceKey, answer: &Answer, session: u64) -> Option<CommandFact> {
         if answer.more_follows || answer.correlation.0.is_empty() {
             return None;
         }
         let inner = self.lock();
-        let live = inner.of(device).iter().find(
-            |c| matches!(&c.state, State::InFlight { correlation, .. } if *correlation == answer.correlation.0),
-        )?;
+        let live = inner.of(device).iter().find(|c| {
+            matches!(&c.state, State::InFlight { correlation, session: s, .. }
+                if *s == session && *correlation == answer.correlation.0)
+        })?;
         let step = CommandStep::Answered {
             outcome: answer.outcome,
             reason: answer.reason.clone(),
@@ -267,6 +269,14 @@ impl Desk {
             .filter(|c| matches!(c.state, State::InFlight { session: s, .. } if session == 0 || s == session))
             .map(|c| CommandFact { id: c.id, device: device.clone(), step: c.give_up() })
             .collect()
+    }
+
+    /// What becomes of commands in flight in sessions that are not alive any more.
+    pub fn orphaned(&self, alive: impl Fn(u64) -> bool) -> Vec<CommandFact> {
+        let inner = self.lock();
+        let orphan = |c: &&Live| matches!(c.state, State::InFlight { session, .. } if !c.taken && !alive(session));
+        let all = inner.by_device.values().flatten().filter(orphan);
+        all.map(|c| CommandFact { id: c.id, device: c.device.clone(), step: c.give_up() }).collect()
     }
 
     /// A carrier was too busy to carry a command in flight, which has thus not reached its device: it is tried again, if that was
@@ -287,11 +297,12 @@ impl Desk {
     pub fn weighed(&self, device: &DeviceKey, valve: &ValveStatus, frame: u64) -> Vec<CommandFact> {
         let inner = self.lock();
         let orders: Vec<&Live> = inner.of(device).iter().filter(|c| matches!(c.command, Command::Valve(_))).collect();
-        let Some(newest) = orders.last() else { return Vec::new() };
+        // What has never left has moved nothing, and makes no older order obsolete.
+        let Some(newest) = orders.iter().rev().find(|c| c.attempts > 0) else { return Vec::new() };
         let facts = orders.iter().filter_map(|c| {
             let step = if c.id == newest.id {
                 c.weigh(valve, frame)?
-            } else if c.state == State::Unconfirmed {
+            } else if c.state == State::Unconfirmed && c.id < newest.id {
                 // The state now follows from the newer order and says nothing about this one.
                 c.overtaken(newest.id)
             } else {
@@ -308,18 +319,21 @@ impl Desk {
         let all = inner.by_device.values_mut().flatten().filter(|c| c.is_free() && c.is_expired(now_ms));
         let expire = |c: &mut Live| {
             c.taken = true;
-            CommandFact { id: c.id, device: c.device.clone(), step: CommandStep::Expired }
+            let step = c.no_more(CommandStep::Expired, "its time is over, after it was sent without an answer");
+            CommandFact { id: c.id, device: c.device.clone(), step }
         };
         all.map(expire).collect()
     }
 
-    /// Takes a command that has not been sent, to be cancelled. One that a session is about to send is not free any more.
+    /// Takes a command that waits, to be cancelled. One that has been sent before is not sent again, and is unconfirmed. One that a session is about to send is not free any more.
     pub fn cancel(&self, id: u64, by: &str) -> Result<CommandFact, Refusal> {
         let mut inner = self.lock();
         match inner.find(id) {
             Some(live) if live.is_free() => {
                 live.taken = true;
-                Ok(CommandFact { id, device: live.device.clone(), step: CommandStep::Cancelled { by: by.into() } })
+                let why = format!("not sent again, by order of {by}, after it was sent without an answer");
+                let step = live.no_more(CommandStep::Cancelled { by: by.into() }, &why);
+                Ok(CommandFact { id, device: live.device.clone(), step })
             }
             _ => Err(Refusal::NotWaiting(id)),
         }
@@ -400,7 +414,9 @@ impl Inner {
 
     fn check_room(&self, order: &Order) -> Result<(), Refusal> {
         let waiting = self.of(&order.device);
-        if waiting.len() >= limits::COMMANDS_PENDING_MAX {
+        // Unconfirmed orders wait for nothing but a report, and a new one is a way to bring that about.
+        let pending = waiting.iter().filter(|c| c.state != State::Unconfirmed).count();
+        if pending >= limits::COMMANDS_PENDING_MAX || waiting.len() >= limits::COMMANDS_UNFINISHED_MAX {
             return Err(Refusal::QueueFull { pending: waiting.len() });
         }
         // An unconfirmed order does not stand in the way: an emergency must not wait for the next report.
@@ -481,9 +497,9 @@ mod tests {
             body: AnswerBody::None,
             more_follows: false,
         };
-        assert_eq!(desk.answered(&device, &answer), None);
+        assert_eq!(desk.answered(&device, &answer, 1), None);
         answer.correlation = HexBytes(vec![1, 2]);
-        let fact = desk.answered(&device, &answer).expect("found");
+        let fact = desk.answered(&device, &answer, 1).expect("found");
         desk.apply(&fact);
         assert_eq!(desk.unfinished(), 0);
     }

@@ -1,6 +1,6 @@
 //! Polls: what the station asks of which devices, and when. Times are those of the fleet's wall clock.
 
-use super::{ConfigError, Place, is_name};
+use super::{ConfigError, Place, is_name, speaks};
 use crate::command::Manner;
 use crate::limits::{POLL_GAP_MAX, POLL_RETRY_MAX, POLLS_MAX};
 use crate::model::{Civil, Command, DeviceKey, DeviceKind, Interval, ReadScope};
@@ -64,7 +64,7 @@ pub(super) struct RawPoll {
     parent: Option<DeviceKey>,
     district: Option<String>,
     kind: Option<DeviceKind>,
-    adapter: Option<String>,
+    adapter: Option<Spanned<String>>,
     model: Option<String>,
     #[serde(default)]
     gap_ms: u64,
@@ -130,12 +130,15 @@ fn resolve_one(at: &Place<'_>, spanned: &Spanned<RawPoll>) -> Result<Poll, Confi
         Some(minutes) => Duration::from_secs(60 * u64::from(minutes)),
         None => schedule.period(),
     };
+    if let Some(adapter) = &raw.adapter {
+        speaks::check_name(at, adapter, adapter.get_ref())?;
+    }
     let devices = RegistryFilter {
         prefix: raw.prefix.clone().unwrap_or_default(),
         parent: raw.parent.clone(),
         district: raw.district.clone(),
         kind: raw.kind,
-        adapter: raw.adapter.clone(),
+        adapter: raw.adapter.as_ref().map(|adapter| adapter.get_ref().clone()),
         model: raw.model.clone(),
     };
     Ok(Poll { name, what, devices, schedule, gap, attempts, retry_after, deadline })

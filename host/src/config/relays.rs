@@ -1,6 +1,6 @@
 //! What a listener's carriers carry: which adapter reads which protocol, for devices of which the registry does not say it.
 
-use super::{ConfigError, Place, Speaks};
+use super::{ConfigError, Place, Speaks, speaks};
 use crate::limits::RELAY_TIMEOUT_S;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub(super) fn resolve(
         if protocol.is_empty() {
             return Err(at.refuse(spanned, "name the protocol that is carried, a code such as cjt188-le or mbus"));
         }
+        speaks::check_name(at, spanned, adapter)?;
         if *timeout_s == Some(0) {
             return Err(at.refuse(spanned, "timeout_s is between 1 and 255"));
         }

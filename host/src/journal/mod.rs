@@ -41,6 +41,7 @@ pub use reader::{Follower, Portion, Reader, Stored};
 pub use recent::Batch;
 pub use retention::Dropped;
 pub use segment::StoreError;
+pub(crate) use segment::is_damaged;
 pub use segments::DayEntries;
 pub use storage::DirectoryError;
 pub use verify::{Broken, Verified, VerifyProgress};
@@ -111,8 +112,9 @@ struct Open {
 impl Journal {
     /// Opens or makes the journal in `dir`, for this process alone.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        let storage: Arc<dyn Storage> = Arc::new(Directory::open(&dir.join("journal"))?);
-        Self::with_storage(&storage, options)
+        let path = dir.join("journal");
+        let storage: Arc<dyn Storage> = Arc::new(Directory::open(&path)?);
+        Self::over(&storage, &path, options)
     }
 
     /// Opens the journal that lies in `dir`, whosever it is; `None`: there is none yet. For work on a stopped station's
@@ -123,15 +125,21 @@ impl Journal {
             return Ok(None);
         }
         let storage: Arc<dyn Storage> = Arc::new(Directory::open(&path)?);
-        let Some(last) = Segments::list(storage.clone())?.last() else { return Ok(None) };
+        let Some(last) = Segments::list(storage.clone(), &path)?.last() else { return Ok(None) };
         let (head, _) = last.open_writing(&*storage)?;
         // Its file is closed before it is opened again for good.
         drop(last);
-        Self::with_storage(&storage, &Options { identity: head.identity, now_ms }).map(Some)
+        Self::over(&storage, &path, &Options { identity: head.identity, now_ms }).map(Some)
     }
 
+    #[cfg(test)]
     pub(crate) fn with_storage(storage: &Arc<dyn Storage>, options: &Options) -> Result<Self, OpenError> {
-        let segments = Segments::list(storage.clone())?;
+        Self::over(storage, Path::new(""), options)
+    }
+
+    /// `dir` is what messages call the storage.
+    fn over(storage: &Arc<dyn Storage>, dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        let segments = Segments::list(storage.clone(), dir)?;
         let (identity, tip, bytes) = if let Some(last) = segments.last() {
             let (head, tip) = last.open_writing(&**storage)?;
             let wanted = options.identity.station.clone();

@@ -42,6 +42,13 @@ impl Journal {
         all.get(dropped).map_or(Seq(1), |segment| segment.name.first)
     }
 
+    /// The first of the newest so many days that have entries, if there are as many.
+    pub fn newest_days(&self, days: usize) -> Option<Day> {
+        let mut all: Vec<Day> = self.0.shared.segments.all().iter().map(|segment| segment.name.day).collect();
+        all.dedup();
+        days.checked_sub(1).and_then(|back| all.iter().rev().nth(back).copied())
+    }
+
     /// The UTC day of a moment, as `drop_before` counts.
     pub fn day_of(at_ms: i64) -> Day {
         format::day_of(at_ms)

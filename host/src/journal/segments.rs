@@ -7,11 +7,14 @@ use super::storage::Storage;
 use crate::limits;
 use crate::model::{Day, Seq};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(super) struct Segments {
     pub storage: Arc<dyn Storage>,
+    /// What `storage` is called in messages.
+    dir: PathBuf,
     /// Never empty once the journal is open; only the last one is written.
     list: RwLock<Vec<Arc<Segment>>>,
     ticks: AtomicU64,
@@ -30,13 +33,13 @@ pub struct DayEntries {
 
 impl Segments {
     /// Lists what lies in the directory. Files of other names are left alone.
-    pub fn list(storage: Arc<dyn Storage>) -> Result<Self, StoreError> {
+    pub fn list(storage: Arc<dyn Storage>, dir: &Path) -> Result<Self, StoreError> {
         let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
         let mut names: Vec<_> = files.iter().filter_map(|(file, _)| SegmentName::parse(file)).collect();
         names.sort_unstable();
         let last = names.last().copied();
-        let list = names.into_iter().map(|n| Arc::new(Segment::closed(n, Some(n) != last))).collect();
-        Ok(Self { storage, list: RwLock::new(list), ticks: AtomicU64::new(1) })
+        let list = names.into_iter().map(|n| Arc::new(Segment::closed(dir, n, Some(n) != last))).collect();
+        Ok(Self { storage, dir: dir.to_owned(), list: RwLock::new(list), ticks: AtomicU64::new(1) })
     }
 
     pub fn all(&self) -> Vec<Arc<Segment>> {
@@ -56,14 +59,14 @@ impl Segments {
         if let Some(last) = self.last() {
             last.seal()?;
         }
-        let segment = Arc::new(Segment::create(&*self.storage, head)?);
+        let segment = Arc::new(Segment::create(&*self.storage, &self.dir, head)?);
         self.list.write().unwrap_or_else(PoisonError::into_inner).push(segment.clone());
         Ok(segment)
     }
 
     /// The segment to write after a failure: the last there is, also one that a failed roll has left behind.
     pub fn reopen_last(&self) -> Result<Arc<Segment>, StoreError> {
-        let listed = Self::list(self.storage.clone())?.last();
+        let listed = Self::list(self.storage.clone(), &self.dir)?.last();
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(newer) = listed.filter(|l| list.last().is_none_or(|have| have.name < l.name)) {
             list.push(newer);

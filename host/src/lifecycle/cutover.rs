@@ -92,7 +92,9 @@ impl Lifecycle {
                 (None, Some(draining)) => self.serve(draining, "its successor never began", STATION)?,
                 // The station stopped before the standby had taken over.
                 (None, None) => {
-                    if let Some(bad) = last.filter(|row| row.state == AdapterState::Quarantined) {
+                    if let Some(bad) = last.filter(|row| row.state == AdapterState::Quarantined)
+                        && !self.trust_again(bad)?
+                    {
                         self.take_over(bad)?;
                     }
                 }
@@ -104,8 +106,18 @@ impl Lifecycle {
     fn resume_active(&self, row: &AdapterRow) -> Result<()> {
         match self.prepare(row) {
             Ok(adapter) => drop(self.catalog.put_in_service(&adapter)),
-            Err(error @ LifecycleError::Journal(_)) => return Err(error),
+            // What is wrong there lies in the station's own files: to be corrected, and no verdict on the adapter.
+            Err(
+                error @ (LifecycleError::Journal(_) | LifecycleError::TrustFile(_) | LifecycleError::Profile { .. }),
+            ) => return Err(error),
+            // It serves again once it is trusted again.
+            Err(LifecycleError::Untrusted(why)) => {
+                tracing::error!(adapter = %label(row), %why, "does not serve: it is not trusted");
+                self.enter(row, AdapterState::Quarantined, &format!("{DISTRUSTED}{why}"), STATION)?;
+                self.take_over(row)?;
+            }
             Err(error) => {
+                tracing::error!(adapter = %label(row), %error, "cannot serve any more");
                 self.enter(row, AdapterState::Rejected, &error.to_string(), STATION)?;
                 self.take_over(row)?;
             }
@@ -126,12 +138,28 @@ impl Lifecycle {
     pub(super) fn review(&self) {
         for row in self.rows().iter().filter(|row| row.is_active()) {
             match self.vouched(row) {
-                Err(LifecycleError::Untrusted(why)) => self.condemn(&row.digest, &format!("no longer trusted: {why}")),
+                Err(LifecycleError::Untrusted(why)) => self.condemn(&row.digest, &format!("{DISTRUSTED}{why}")),
                 Err(error) => tracing::warn!(adapter = %label(row), %error, "goes on serving"),
                 Ok(_) => {}
             }
         }
+        let rows = self.rows();
+        let distrusted = rows.iter().filter(|row| row.state == AdapterState::Quarantined && is_distrusted(row));
+        for row in distrusted.filter(|row| self.catalog.active(&row.name).is_none()) {
+            if let Err(error) = self.trust_again(row) {
+                tracing::warn!(adapter = %label(row), %error, "does not serve again");
+            }
+        }
         self.changed.notify_one();
+    }
+
+    /// What was taken out of service only because it was not trusted serves again once it is; tells whether it does.
+    fn trust_again(&self, row: &AdapterRow) -> Result<bool> {
+        if !is_distrusted(row) || self.vouched(row).is_err() {
+            return Ok(false);
+        }
+        self.serve(row, "trusted again", STATION)?;
+        Ok(true)
     }
 
     /// Marks a version for quarantine; `carry_out` does it.
@@ -322,6 +350,13 @@ impl Lifecycle {
         self.judge(&bytes, &Catalog::inspect(&bytes)?, true)?;
         Ok(bytes)
     }
+}
+
+/// Why a version is in quarantine that nobody trusts any more; its code has done nothing.
+const DISTRUSTED: &str = "not trusted: ";
+
+fn is_distrusted(row: &AdapterRow) -> bool {
+    row.why.starts_with(DISTRUSTED)
 }
 
 /// What a shadow is when it hears nothing any more.

@@ -140,8 +140,8 @@ pub enum LifecycleError {
     ProfilesFull,
     #[error("there is no adapter `{0}` here; `polymeter adapter list --all` shows all there are")]
     Unknown(String),
-    #[error("`{0}` can mean more than one version; name it as NAME@VERSION or by more digits of its digest")]
-    Ambiguous(String),
+    #[error("`{0}` can mean more than one version; name one by its digest: {1}")]
+    Ambiguous(String, String),
     #[error("{0} is {1}; install it again")]
     NotInstalled(String, &'static str),
     #[error("{0} serves; activate another version first, or retire it with --even-active")]
@@ -240,7 +240,13 @@ impl Lifecycle {
     /// The newest version of that name that may be put into service.
     pub fn newest(&self, name: &str) -> Result<AdapterRow> {
         let installed = self.rows().into_iter().filter(|row| row.name == name && row.state.is_installed());
-        installed.max_by(order).ok_or_else(|| LifecycleError::Unknown(name.escape_debug().to_string()))
+        installed.max_by(order).ok_or_else(|| {
+            let any = self.rows().into_iter().filter(|row| row.name == name).max_by_key(|row| row.since_ms);
+            match any {
+                Some(row) => LifecycleError::NotInstalled(label(&row), row.state.name()),
+                None => LifecycleError::Unknown(name.escape_debug().to_string()),
+            }
+        })
     }
 
     /// Waits until there is something for `chores`.
@@ -359,7 +365,12 @@ fn is_digest(row: &AdapterRow, text: &str) -> bool {
 fn one(mut rows: Vec<AdapterRow>, wanted: &str) -> Result<AdapterRow> {
     match (rows.pop(), rows.is_empty()) {
         (Some(row), true) => Ok(row),
-        (Some(_), false) => Err(LifecycleError::Ambiguous(wanted.escape_debug().to_string())),
+        (Some(last), false) => {
+            rows.push(last);
+            let each =
+                rows.iter().map(|row| format!("{}@{} ({})", row.name, &row.digest.to_string()[..12], row.state.name()));
+            Err(LifecycleError::Ambiguous(wanted.escape_debug().to_string(), each.collect::<Vec<_>>().join(", ")))
+        }
         (None, _) => Err(LifecycleError::Unknown(wanted.escape_debug().to_string())),
     }
 }

@@ -86,11 +86,12 @@ pub(super) struct Present {
 
 /// Serves one peer until its session ends, and says why it did.
 pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: String, bell: Arc<Doorbell>) -> Closing {
-    let now_ms = services.clock.now_ms();
+    let now_ms = services.clock.steady_ms();
     let machine = Machine::new(now_ms, door.command_wait);
     let alarm = Alarm::new(machine.deadline_ms(), now_ms);
     let id = SessionId(services.next_session());
     services.metrics.session_opened();
+    services.alive().insert(id.0);
     let mut conversation = Box::new(Conversation {
         services,
         door,
@@ -115,6 +116,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
     });
     let closing = conversation.run().await;
     conversation.end(closing).await;
+    conversation.services.alive().remove(&id.0);
     closing
 }
 
@@ -136,7 +138,7 @@ impl Conversation {
                 Woken::Ring(Ring::Command) => self.on_command_waiting().await,
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
-                Woken::Alarm if self.services.clock.now_ms() < self.machine.deadline_ms() => continue,
+                Woken::Alarm if self.services.clock.steady_ms() < self.machine.deadline_ms() => continue,
                 Woken::Alarm => self.feed(Input::Tick).await,
             };
             let done = match done {
@@ -154,12 +156,13 @@ impl Conversation {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES {
             self.buffer = Vec::new();
         }
-        self.alarm.set(self.machine.deadline_ms(), self.services.clock.now_ms());
+        self.alarm.set(self.machine.deadline_ms(), self.services.clock.steady_ms());
+        // Bell and alarm first: a peer that never stops talking must not keep them from being heard.
         tokio::select! {
             biased;
-            received = self.link.receive(&mut self.buffer) => Woken::Received(received),
             ring = self.bell.wait() => Woken::Ring(ring),
             () = &mut self.alarm.sleep => Woken::Alarm,
+            received = self.link.receive(&mut self.buffer) => Woken::Received(received),
         }
     }
 
@@ -218,7 +221,7 @@ impl Conversation {
     pub(super) async fn feed(&mut self, input: Input) -> Result<(), Closing> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            let actions = self.machine.step(&input, self.services.clock.now_ms());
+            let actions = self.machine.step(&input, self.services.clock.steady_ms());
             for action in actions {
                 match action {
                     Action::SendNext => inputs.push_back(self.send_next().await?),

@@ -14,6 +14,9 @@ impl Conversation {
     pub(super) async fn send_next(&mut self) -> Result<Input, Closing> {
         // The reply that announced the command goes first.
         self.flush().await?;
+        if self.bell.is_passed_over() {
+            return Err(Closing::TakenOver);
+        }
         if let Some(adapter) = self.sticky.and_then(|at| self.services.catalog.active(&self.door.adapters[at].adapter))
         {
             self.adopt_version(&adapter);

@@ -18,6 +18,9 @@ use std::time::Duration;
 impl Conversation {
     /// The numbered story of a frame.
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
+        if self.bell.is_passed_over() {
+            return Err(Closing::TakenOver);
+        }
         // 1. What does it say, and who says it?
         self.adopt_version(&with.adapter);
         self.attune(&with.adapter)?;
@@ -153,7 +156,16 @@ impl Conversation {
             let steps = self.give_up_behind(true);
             self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
         }
-        self.present = None;
+        if self.in_hand.take().is_some()
+            && let Some(present) = &self.present
+        {
+            // Nobody is left to answer for the one who spoke here before.
+            let steps = self.services.desk.given_up(&present.device, self.id.0);
+            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+        }
+        if self.present.take().is_some() {
+            self.machine.another_device(self.services.clock.steady_ms());
+        }
         self.behind = (kind != DeviceKind::Meter).then(Box::default);
         self.state.clear();
         self.speaking.another_device();
@@ -189,7 +201,7 @@ impl Conversation {
             Message::Answer(answer) if !decoded.duplicate => Some(answer),
             _ => None,
         });
-        answers.filter_map(|answer| self.services.desk.answered(&present.device, answer)).collect()
+        answers.filter_map(|answer| self.services.desk.answered(&present.device, answer, self.id.0)).collect()
     }
 
     pub(super) fn frame_facts(&self, with: &Chosen, decoded: &Decoded) -> FrameFacts {

@@ -147,6 +147,13 @@ impl Machine {
         }
     }
 
+    /// Another device speaks on this connection: what the one before said and was asked does not count for it.
+    pub fn another_device(&mut self, now_ms: i64) {
+        let (faults, sending) = (self.faults, self.sending);
+        let command_wait = Duration::from_millis(self.command_wait_ms.max(0) as u64);
+        *self = Self { faults, sending, spoke: true, ..Self::new(now_ms, command_wait) };
+    }
+
     /// When `Tick` is due.
     pub fn deadline_ms(&self) -> i64 {
         self.deadline().0

@@ -38,9 +38,10 @@ use crate::records::weigh::Weighed;
 use crate::review::Review;
 use crate::views::{ViewError, Views};
 use registry::Registry;
+use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What every session works with.
@@ -65,6 +66,8 @@ pub struct Services {
     pub archives: Comparisons,
     pub metrics: Metrics,
     pub next_session: AtomicU64,
+    /// Sessions that run.
+    pub running: Mutex<FxHashSet<u64>>,
 }
 
 /// A listener as its sessions see it.
@@ -111,6 +114,20 @@ impl Services {
             span = Some((span.map_or(seq, |(first, _)| first), seq));
         }
         span.ok_or_else(|| "nothing to keep".into())
+    }
+
+    /// The numbers of the sessions that run.
+    pub(crate) fn alive(&self) -> MutexGuard<'_, FxHashSet<u64>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commands in flight whose session ended while the journal could not be written: nobody waits for their answers.
+    pub async fn give_up_orphans(&self) -> Result<(), String> {
+        let steps = {
+            let alive = self.alive();
+            self.desk.orphaned(|session| alive.contains(&session))
+        };
+        self.commit_steps(steps).await
     }
 
     /// Makes steps of commands durable and lets the desk know.
@@ -167,6 +184,11 @@ impl Services {
     /// The carriers in front of a device.
     pub fn way_to(&self, device: &DeviceKey) -> Result<Way, ViewError> {
         relay::way_to(&self.views.registry()?, device)
+    }
+
+    /// Whether any adapter of that listener is in service.
+    pub fn is_served(&self, door: &Door) -> bool {
+        door.adapters.iter().any(|speaks| self.catalog.active(&speaks.adapter).is_some())
     }
 
     /// Tells the sessions that can reach a device that a command waits.

@@ -5,7 +5,7 @@
 
 use crate::model::{DeviceKey, Digest, Seq, SessionId};
 use rustc_hash::FxHashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -20,6 +20,8 @@ pub struct Doorbell {
     rings: AtomicU8,
     rung: Notify,
     gone: Notify,
+    /// It did not leave in time, and another session has its device now.
+    passed_over: AtomicBool,
 }
 
 /// Why the bell rang; the most urgent first.
@@ -43,6 +45,11 @@ impl Doorbell {
             }
             self.rung.notified().await;
         }
+    }
+
+    /// Whether another session has taken the device without waiting any longer: this one must neither hear nor say any more.
+    pub fn is_passed_over(&self) -> bool {
+        self.passed_over.load(Ordering::Acquire)
     }
 
     /// Ends the session because the station stops.
@@ -115,7 +122,10 @@ impl Registry {
                 match inner.present.get(device) {
                     Some(older) if tokio::time::Instant::now() < deadline => older.bell.clone(),
                     _ => {
-                        inner.present.insert(device.clone(), Present { session, bell: bell.clone() });
+                        let place = Present { session, bell: bell.clone() };
+                        if let Some(late) = inner.present.insert(device.clone(), place) {
+                            late.bell.passed_over.store(true, Ordering::Release);
+                        }
                         break;
                     }
                 }
@@ -207,6 +217,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let stuck = registry.claim(&device(), SessionId(1), &Arc::default(), PATIENCE).await;
         let place = registry.claim(&device(), SessionId(2), &Arc::default(), Duration::from_millis(1)).await;
+        assert!(stuck.bell.is_passed_over() && !place.bell.is_passed_over());
         drop(stuck);
         assert!(registry.is_online(&device()), "the late leaver does not take the newer one's place away");
         drop(place);

@@ -93,6 +93,9 @@ async fn sweep(services: Arc<Services>) {
     if let Err(error) = services.commit_steps(expired).await {
         tracing::warn!(%error, "expired commands could not be written down; they do not leave either way");
     }
+    if let Err(error) = services.give_up_orphans().await {
+        tracing::warn!(%error, "commands of sessions that have ended could not be given back yet");
+    }
     for (device, way) in services.desk.due_again(services.clock.now_ms()) {
         services.ring(&device, &way);
     }
@@ -115,7 +118,9 @@ fn drop_blocking(services: &Services, first_kept: Day, now_ms: i64) -> anyhow::R
 
 async fn drop_old_days(services: Arc<Services>, retention_days: u32) {
     let now_ms = services.clock.now_ms();
-    let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32);
+    // So many days with entries are kept whatever the machine's clock says: a clock that is years ahead must not cost the journal.
+    let Some(newest) = services.journal.newest_days(retention_days as usize) else { return };
+    let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32).min(newest);
     let dropped = tokio::task::spawn_blocking(move || drop_blocking(&services, first_kept, now_ms)).await;
     match dropped {
         Ok(Ok(dropped)) if dropped.segments == 0 => {}

@@ -34,8 +34,8 @@ use doors::Doors;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -58,6 +58,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let station = Station::start(config).await?;
     for (name, address) in station.addresses() {
         tracing::info!(listener = %name, %address, "accepting devices");
+    }
+    for door in station.services.doors.iter().filter(|door| !station.services.is_served(door)) {
+        let wanted: Vec<&str> = door.adapters.iter().map(|speaks| speaks.adapter.as_str()).collect();
+        let wanted = wanted.join(", ");
+        tracing::warn!(listener = %door.name, wanted, "none of its adapters serves: frames are kept, and answered by nobody");
     }
     tracing::info!(address = %station.http(), "API and status page");
     if let Some(address) = station.https {
@@ -183,7 +188,10 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         Ok(live.behind(way).asked(round, manner))
     });
     let unfinished = unfinished.collect::<Result<_, _>>()?;
-    let desk = Desk::new(unfinished, views.next_command_id()?);
+    // Numbers go on where they were. A number that nobody remembers was followed by the entries that the journal still has:
+    // each cost at least one entry, so none of them is beyond the first that is kept.
+    let next_id = views.next_command_id()?.max(journal.reader().first_seq().0);
+    let desk = Desk::new(unfinished, next_id);
     let records = Records::new(journal.clone(), views.clone(), config.clock.clone());
     let services = Services {
         clock: config.clock.clone(),
@@ -204,6 +212,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         wishes: Wishes::default(),
         archives: Comparisons::default(),
         metrics: Metrics::default(),
+        running: Mutex::default(),
     };
     services.lifecycle.resume()?;
     services.lifecycle.follow_dropins().context("the adapter directory cannot be read")?;

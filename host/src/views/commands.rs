@@ -259,6 +259,10 @@ impl CommandRow {
             self.steps.remove(limits::COMMAND_STEPS_MAX / 2);
         }
         self.steps.push(StepRow { seq, at_ms, step: step.name().to_owned() });
+        // What is over stays so: a step that was decided before that and came after it is no more than part of the story.
+        if self.state.is_final() && !self.may_be_judged {
+            return;
+        }
         let first_settled = matches!(step, CommandStep::Settled { .. }) && self.settled.is_none();
         self.may_be_judged = first_settled && matches!(self.command, Some(Command::Valve(_)));
         let (state, why) = match step {

@@ -85,7 +85,7 @@ impl Folding {
         let mut portion = match self.follower.next(entries_max, wait)? {
             Portion::Nothing => return Ok(Step::Nothing),
             Portion::Closed => return Ok(Step::Closed),
-            some => some,
+            portion @ Portion::Entries(_) => portion,
         };
         let begun = Instant::now();
         let snapshot = store.read()?;

@@ -5,6 +5,7 @@
 //! commit follows at least every second of entries. It saves redb's allocator state (`set_quick_repair`), so that a
 //! restart after a crash need not walk the whole file, however large the fleet.
 
+use crate::journal::is_damaged;
 use crate::model::Seq;
 use redb::{
     Builder, Database, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, Value,
@@ -12,6 +13,7 @@ use redb::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -23,6 +25,8 @@ const FORMAT: &str = "format";
 const FORMAT_NOW: u64 = 7;
 /// Page cache.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
+/// What a damaged `views.redb` is called from then on, for those who want to know what happened to it.
+const DAMAGED: &str = "redb.damaged";
 
 /// Why a view cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +43,10 @@ pub enum ViewError {
 
 impl ViewError {
     pub(super) fn store(e: impl Into<redb::Error>) -> Self {
-        Self::Store(e.into().to_string())
+        let error = e.into();
+        // Only what lasts: a disk that is full or gone is not mended by a rebuild.
+        let remedy = if is_damaged(&error) { "; stop the station and run `polymeter views rebuild`" } else { "" };
+        Self::Store(format!("{error}{remedy}"))
     }
 }
 
@@ -52,29 +59,38 @@ pub(super) struct Store {
 }
 
 impl Store {
+    /// Opens or makes the file. A damaged one is put aside and made anew: the journal has all that was in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let store = Self { path: path.to_owned(), db: RwLock::new(None) };
-        store.reopen()?;
-        Ok(store)
+        // redb stops at some damages instead of telling them.
+        let why = match catch_unwind(|| look(path)) {
+            Ok(Ok((db, format))) => return Self::of(path, db, format),
+            Ok(Err(error)) if is_damaged(&error) => error.to_string(),
+            Ok(Err(error)) => return Err(ViewError::store(error)),
+            Err(_) => "opening it stopped unexpectedly".into(),
+        };
+        let aside = path.with_extension(DAMAGED);
+        std::fs::rename(path, &aside).map_err(|e| {
+            let (path, aside) = (path.display(), aside.display());
+            ViewError::Store(format!("`{path}` is damaged ({why}) and cannot be renamed to `{aside}`: {e}; remove it"))
+        })?;
+        let (file, aside) = (path.display(), aside.display());
+        tracing::warn!(%file, %aside, why, "the views are damaged: put aside, and folded from the journal again");
+        let (db, format) = look(path).map_err(ViewError::store)?;
+        Self::of(path, db, format)
     }
 
-    /// Opens the file (again). One of another layout is replaced by an empty one.
+    fn of(path: &Path, db: Database, format: Option<u64>) -> Result<Self> {
+        let db = with_tables(path, db, format)?;
+        Ok(Self { path: path.to_owned(), db: RwLock::new(Some(db)) })
+    }
+
+    /// Opens the file again. A damaged one stays: of a station that runs, nobody may ask views that begin anew, and what the
+    /// journal drops meanwhile would not be told again.
     pub fn reopen(&self) -> Result<()> {
         let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
-        let mut db = create(&self.path)?;
-        if format(&db)?.is_some_and(|found| found != FORMAT_NOW) {
-            drop(db);
-            std::fs::remove_file(&self.path).map_err(|e| ViewError::Store(e.to_string()))?;
-            db = create(&self.path)?;
-        }
-        if format(&db)?.is_none() {
-            let txn = db.begin_write().map_err(ViewError::store)?;
-            txn.open_table(META).map_err(ViewError::store)?.insert(FORMAT, FORMAT_NOW).map_err(ViewError::store)?;
-            super::fold::create_tables(&txn)?;
-            txn.commit().map_err(ViewError::store)?;
-        }
-        *slot = Some(db);
+        let (db, format) = look(&self.path).map_err(ViewError::store)?;
+        *slot = Some(with_tables(&self.path, db, format)?);
         Ok(())
     }
 
@@ -107,16 +123,31 @@ impl Store {
     }
 }
 
-fn create(path: &Path) -> Result<Database> {
-    Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(ViewError::store)
+/// Opens or makes the file and reads its layout; `None`: it has none yet.
+fn look(path: &Path) -> std::result::Result<(Database, Option<u64>), redb::Error> {
+    let db = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+    let format = match db.begin_read()?.open_table(META) {
+        Ok(table) => table.get(FORMAT)?.map(|v| v.value()),
+        Err(redb::TableError::TableDoesNotExist(_)) => None,
+        Err(e) => return Err(e.into()),
+    };
+    Ok((db, format))
 }
 
-fn format(db: &Database) -> Result<Option<u64>> {
-    match db.begin_read().map_err(ViewError::store)?.open_table(META) {
-        Ok(table) => Ok(table.get(FORMAT).map_err(ViewError::store)?.map(|v| v.value())),
-        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(e) => Err(ViewError::store(e)),
+/// A file of another layout is replaced by an empty one; a new one gets its tables.
+fn with_tables(path: &Path, mut db: Database, mut format: Option<u64>) -> Result<Database> {
+    if format.is_some_and(|found| found != FORMAT_NOW) {
+        drop(db);
+        std::fs::remove_file(path).map_err(|e| ViewError::Store(e.to_string()))?;
+        (db, format) = look(path).map_err(ViewError::store)?;
     }
+    if format.is_none() {
+        let txn = db.begin_write().map_err(ViewError::store)?;
+        txn.open_table(META).map_err(ViewError::store)?.insert(FORMAT, FORMAT_NOW).map_err(ViewError::store)?;
+        super::fold::create_tables(&txn)?;
+        txn.commit().map_err(ViewError::store)?;
+    }
+    Ok(db)
 }
 
 /// All views at one moment.
@@ -143,4 +174,93 @@ pub(super) fn pack<T: Serialize>(view: &'static str, row: &T) -> Result<Vec<u8>>
 
 pub(super) fn unpack<T: DeserializeOwned>(view: &'static str, bytes: &[u8]) -> Result<T> {
     postcard::from_bytes(bytes).map_err(|_| ViewError::Damaged { view })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::ErrorKind;
+
+    /// A directory of its own for each test, to be removed at its end.
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("polymeter-store-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("makes it");
+        dir
+    }
+
+    fn folded_to(path: &Path, seq: Seq) {
+        let store = Store::open(path).expect("opens");
+        store.write(seq, Durability::Immediate, |_| Ok(())).expect("writes");
+        store.close();
+    }
+
+    fn cursor(store: &Store) -> Seq {
+        store.read().and_then(|snapshot| snapshot.cursor()).expect("reads")
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_made_anew() {
+        let dir = scratch("damaged");
+        let path = dir.join("views.redb");
+        folded_to(&path, Seq(7));
+        let whole = fs::read(&path).expect("there");
+        let garbage = b"no views at all ".repeat(1_000);
+        for damaged in [&whole[..whole.len() / 2], &whole[..100], &garbage] {
+            fs::write(&path, damaged).expect("writes");
+            let store = Store::open(&path).expect("opens");
+            assert_eq!(cursor(&store), Seq(0), "{} bytes", damaged.len());
+            store.close();
+            let aside = fs::metadata(dir.join("views.redb.damaged")).expect("kept");
+            assert_eq!(aside.len(), damaged.len() as u64);
+            folded_to(&path, Seq(9));
+            assert_eq!(cursor(&Store::open(&path).expect("opens")), Seq(9), "the new one is kept");
+        }
+        let _ = fs::remove_dir_all(dir);
+    }
+
+    #[test]
+    fn what_is_not_damaged_stays() {
+        let dir = scratch("sound");
+        let path = dir.join("views.redb");
+        folded_to(&path, Seq(7));
+        let held = Store::open(&path).expect("opens");
+        let refused = Store::open(&path).err().expect("somebody has it").to_string();
+        assert!(refused.contains("already open") && !refused.contains("rebuild"), "{refused}");
+        assert_eq!(cursor(&held), Seq(7));
+        held.close();
+        let no_file = dir.join("directory.redb");
+        fs::create_dir(&no_file).expect("makes it");
+        assert!(Store::open(&no_file).is_err() && no_file.is_dir());
+        assert_eq!(fs::read_dir(&dir).expect("lists").count(), 2, "nothing was put aside");
+        let _ = fs::remove_dir_all(dir);
+    }
+
+    #[test]
+    fn a_running_station_keeps_its_damaged_file() {
+        let dir = scratch("running");
+        let path = dir.join("views.redb");
+        let store = Store::open(&path).expect("opens");
+        store.close();
+        fs::write(&path, b"no views at all ".repeat(1_000)).expect("writes");
+        let refused = store.reopen().expect_err("damaged").to_string();
+        assert!(refused.ends_with("; stop the station and run `polymeter views rebuild`"), "{refused}");
+        assert!(!dir.join("views.redb.damaged").exists());
+        let _ = fs::remove_dir_all(dir);
+    }
+
+    #[test]
+    fn only_damage_calls_for_a_rebuild() {
+        for (error, lasts) in [
+            (ViewError::store(redb::TableError::TableIsMultimap("devices".into())), true),
+            (ViewError::store(redb::StorageError::Corrupted("a page".into())), true),
+            (ViewError::store(redb::StorageError::Io(ErrorKind::StorageFull.into())), false),
+            (ViewError::store(redb::StorageError::Io(ErrorKind::PermissionDenied.into())), false),
+            (ViewError::store(redb::StorageError::PreviousIo), false),
+        ] {
+            let text = error.to_string();
+            assert_eq!(text.contains("run `polymeter views rebuild`"), lasts, "{text}");
+        }
+    }
 }

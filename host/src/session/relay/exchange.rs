@@ -4,7 +4,7 @@
 use super::inward::{Ear, Heard, Told};
 use super::outward::{Leaving, sent_unanswered};
 use super::{Behind, Remembered};
-use crate::adapter::Decoded;
+use crate::adapter::{Admission, Decoded};
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
 use crate::limits::CARRIER_BUSY_PAUSE;
 use crate::model::{AnswerBody, Message, Outcome};
@@ -41,7 +41,7 @@ impl Conversation {
             self.in_hand = None;
             self.feed(Input::CommandAnswered).await?;
         } else if let Some(at_ms) = waits.filter(|_| has) {
-            let within = Duration::from_millis((at_ms - self.services.clock.now_ms()).max(1) as u64);
+            let within = Duration::from_millis((at_ms - self.services.clock.steady_ms()).max(1) as u64);
             self.feed(Input::CommandSent { answer_within: Some(within) }).await?;
         } else if had {
             self.feed(Input::CommandAnswered).await?;
@@ -131,7 +131,9 @@ impl Conversation {
         };
         let now = self.services.clock.civil(self.services.clock.now_ms());
         let Behind { subs, errands, .. } = behind;
-        let mut ear = Ear::new(&self.services, &self.door, subs, errands, now);
+        let mut ear = Ear::new(&self.services, &self.door, subs, errands, now, self.id.0);
+        // What a carrier brings that nobody has let in is kept aside with its own words, and decides nothing.
+        ear.past = self.present.as_ref().is_none_or(|present| present.admission != Admission::Welcome);
         match ear.hear(&carrier, messages, 0) {
             Ok(parts) => Ok((parts, ear.heard)),
             Err(error) => {
@@ -160,10 +162,12 @@ impl Conversation {
 
     /// What becomes of a question after what a frame told of it.
     fn proceed(&mut self, behind: &mut Behind, id: u64, told: Told, leaving: &mut Leaving) -> Vec<CommandFact> {
-        let now_ms = self.services.clock.now_ms();
+        let now_ms = self.services.clock.steady_ms();
         let Some(errand) = behind.errands.iter_mut().find(|errand| errand.id == id) else { return Vec::new() };
         let (device, session) = (errand.device.clone(), self.id.0);
         let waits = !errand.correlation.is_empty();
+        // Only of the first frame does "not carried" mean that the device has heard nothing.
+        let unheard = errand.legs == 1;
         if told.answered {
             behind.end(id, now_ms);
             return Vec::new();
@@ -189,14 +193,18 @@ impl Conversation {
             (None, Some((Outcome::Busy, reason, raw_code))) => {
                 let channel = behind.errands.iter().find(|errand| errand.id == id).and_then(|errand| errand.channel);
                 behind.resting.push((channel, now_ms + CARRIER_BUSY_PAUSE.as_millis() as i64));
-                self.services.desk.turned_away(id, &reason, raw_code).into_iter().collect()
+                if unheard {
+                    self.services.desk.turned_away(id, &reason, raw_code).into_iter().collect()
+                } else {
+                    self.services.desk.given_up(&device, session)
+                }
             }
             // The carrier did not even try: nothing was executed.
             (
                 None,
                 Some((outcome @ (Outcome::Refused | Outcome::Unsupported | Outcome::Expired), reason, raw_code)),
-            ) => step(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }),
-            // It tried, and nothing came back that answers.
+            ) if unheard => step(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }),
+            // It tried, or the device has heard an earlier frame, and nothing came back that answers.
             (None, Some(_)) => self.services.desk.given_up(&device, session),
         };
         behind.end(id, now_ms);

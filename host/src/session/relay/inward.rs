@@ -20,8 +20,10 @@ pub(super) struct Ear<'a> {
     pub subs: &'a mut Subs,
     pub errands: &'a [Errand],
     pub now: Civil,
-    /// A frame of the past: it answers nobody.
+    /// A frame of the past, or of a carrier that nobody has let in: it answers nobody.
     pub past: bool,
+    /// The session that asks.
+    session: u64,
     pub heard: Heard,
     room_bytes: usize,
     room_parts: usize,
@@ -89,16 +91,23 @@ pub fn read_again(
     now: Civil,
 ) -> Result<Vec<Part>, ViewError> {
     let mut subs = Subs::default();
-    let mut ear = Ear::new(services, door, &mut subs, &[], now);
+    let mut ear = Ear::new(services, door, &mut subs, &[], now, 0);
     ear.past = true;
     ear.hear(carrier, messages, 0)
 }
 
 impl<'a> Ear<'a> {
-    pub fn new(services: &'a Services, door: &'a Door, subs: &'a mut Subs, errands: &'a [Errand], now: Civil) -> Self {
+    pub fn new(
+        services: &'a Services,
+        door: &'a Door,
+        subs: &'a mut Subs,
+        errands: &'a [Errand],
+        now: Civil,
+        session: u64,
+    ) -> Self {
         let (heard, past) = (Heard::default(), false);
         let (room_bytes, room_parts) = (limits::PARTS_BYTES_MAX, limits::PARTS_OF_FRAME_MAX);
-        Self { services, door, subs, errands, now, past, heard, room_bytes, room_parts }
+        Self { services, door, subs, errands, now, past, session, heard, room_bytes, room_parts }
     }
 
     /// Takes what `carrier` brings; `level` counts the carriers before it.
@@ -294,7 +303,7 @@ impl<'a> Ear<'a> {
             _ => None,
         });
         for answer in answers.filter(|_| admission == Some(Admission::Welcome)) {
-            let step = self.services.desk.answered(device, answer);
+            let step = self.services.desk.answered(device, answer, self.session);
             if let Some(errand) = asked {
                 let told = self.told(errand.id);
                 told.answered |= step.as_ref().is_some_and(|step| step.id == errand.id);
@@ -373,7 +382,8 @@ pub(super) fn load<'s>(
     (adapter, options): (&Adapter, &str),
 ) -> Result<&'s mut Sub, ViewError> {
     let mut shown_by = None;
-    if subs.get(device).is_none() {
+    let met = subs.get(device).is_none();
+    if met {
         let row = services.views.standing(device)?;
         let known = match (&row, door.unknown) {
             (Some(row), Unknown::Refuse) => row.adopted,
@@ -388,11 +398,16 @@ pub(super) fn load<'s>(
         shown_by = row.as_ref().and_then(|row| row.adapter);
         subs.keep(device, Sub::new(row.map(|row| row.memory.0).unwrap_or_default(), admission));
     }
-    let newer = services.registry.remembered(device);
+    let remembered = match services.registry.remembered(device) {
+        Some((newer, by)) => Some((newer.to_vec(), by)),
+        None if met => None,
+        // The device may have been asked through another carrier meanwhile, or its memory forgotten: what the views show counts.
+        None => services.views.standing(device)?.map(|row| (row.memory.0, row.adapter)),
+    };
     let sub = subs.get(device).ok_or(ViewError::Damaged { view: "devices" })?;
     let mut left_by = shown_by.or(sub.state_of.map(|(digest, _)| digest));
-    if let Some((newer, by)) = newer.filter(|_| !sub.ahead && !sub.taken_over) {
-        sub.memory = newer.to_vec();
+    if let Some((newer, by)) = remembered.filter(|_| !sub.ahead && !sub.taken_over) {
+        sub.memory = newer;
         left_by = by.or(left_by);
     }
     let now = (adapter.digest, adapter.manifest.state_version);

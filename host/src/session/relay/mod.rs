@@ -44,6 +44,7 @@ pub(super) struct Errand {
     pub correlation: Vec<u8>,
     /// Frames for the device that follow once it has answered.
     pub rest: VecDeque<Vec<u8>>,
+    /// By the steady clock, as all times of a session.
     pub answer_by_ms: i64,
     /// Frames that have left.
     pub legs: u32,

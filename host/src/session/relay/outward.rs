@@ -4,7 +4,7 @@
 use super::inward::load;
 use super::route::{Lost, Route, along};
 use super::{Behind, Envelope, Errand, Remembered, Subs};
-use crate::adapter::{Adapter, Context, Direction, Encoded, Fault, Transport};
+use crate::adapter::{Adapter, Admission, Context, Direction, Encoded, Fault, Transport};
 use crate::command::Carried;
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind};
 use crate::limits;
@@ -45,7 +45,7 @@ impl Conversation {
         self.behind = Some(behind);
         asked?;
         self.flush().await?;
-        let until = |at_ms: i64| Duration::from_millis((at_ms - self.services.clock.now_ms()).max(1) as u64);
+        let until = |at_ms: i64| Duration::from_millis((at_ms - self.services.clock.steady_ms()).max(1) as u64);
         Ok(waits.map_or(Input::NothingSent, |at_ms| Input::CommandSent { answer_within: Some(until(at_ms)) }))
     }
 
@@ -83,9 +83,11 @@ impl Conversation {
     /// A question for each free line, as far as there are any.
     pub(super) fn ask(&mut self, behind: &mut Behind, leaving: &mut Leaving) {
         let services = self.services.clone();
-        let Some(carrier) = self.present.as_ref().map(|p| p.device.clone()) else { return };
+        let Some(present) = self.present.as_ref().filter(|p| p.admission == Admission::Welcome) else { return };
+        let carrier = present.device.clone();
         let now_ms = services.clock.now_ms();
-        behind.resting.retain(|(_, until)| *until > now_ms);
+        let rested_ms = services.clock.steady_ms();
+        behind.resting.retain(|(_, until)| *until > rested_ms);
         // The carrier's own commands go first, once the lines are quiet.
         if services.desk.pending(&carrier, now_ms) > 0 {
             return;
@@ -134,8 +136,7 @@ impl Conversation {
             return Ok(());
         };
         let wrapped = self.wrap(&mut behind.subs, &mut hops, first, leaving).map_err(Lost::Why)?;
-        let now_ms = self.services.clock.now_ms();
-        let answer_by_ms = now_ms + wrapped.within.as_millis() as i64;
+        let within_ms = wrapped.within.as_millis() as i64;
         let step = CommandStep::Sent {
             attempt: outgoing.attempt,
             session: self.id.0,
@@ -143,7 +144,7 @@ impl Conversation {
             repeatable: encoded.repeatable && wrapped.repeatable,
             frames: encoded.frames.iter().cloned().map(HexBytes).collect(),
             memory: encoded.memory.clone().map(HexBytes),
-            answer_by_ms,
+            answer_by_ms: self.services.clock.now_ms() + within_ms,
             through: Some(carrier.clone()),
         };
         leaving.steps.push(CommandFact { id: outgoing.id, device: device.clone(), step });
@@ -157,7 +158,7 @@ impl Conversation {
             hops,
             correlation,
             rest,
-            answer_by_ms,
+            answer_by_ms: self.services.clock.steady_ms() + within_ms,
             legs: 1,
             gap_ms,
         });
@@ -182,7 +183,7 @@ impl Conversation {
         errand.hops = hops;
         let wrapped = wrapped?;
         errand.legs += 1;
-        errand.answer_by_ms = self.services.clock.now_ms() + wrapped.within.as_millis() as i64;
+        errand.answer_by_ms = self.services.clock.steady_ms() + wrapped.within.as_millis() as i64;
         leaving.bytes.extend(wrapped.frames.concat());
         Ok(())
     }
@@ -284,7 +285,7 @@ impl Conversation {
     /// Questions whose time is over, or all of them: the desk knows whether to try again.
     pub(in crate::session) fn give_up_behind(&mut self, all: bool) -> Vec<CommandFact> {
         let Some(behind) = &mut self.behind else { return Vec::new() };
-        let now_ms = self.services.clock.now_ms();
+        let now_ms = self.services.clock.steady_ms();
         let over: Vec<u64> =
             behind.errands.iter().filter(|e| all || e.answer_by_ms <= now_ms).map(|errand| errand.id).collect();
         let ended = over.into_iter().filter_map(|id| behind.end(id, now_ms));
