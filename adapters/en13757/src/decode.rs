@@ -126,9 +126,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn records(self, telegram: &Telegram<'_>, data: &[u8]) -> Result<Decoded, Fault> {
+    fn records(mut self, telegram: &Telegram<'_>, data: &[u8]) -> Result<Decoded, Fault> {
         let medium = telegram.identity.map_or(0, |i| i.medium);
-        let mut collected = report::collect(data, 0, medium, self.options)?;
+        let sender = telegram.identity.map(|identity| self.named(identity));
+        // Of another device that speaks up in the session nothing is remembered.
+        let marks = if self.is_other(sender.as_ref()) { report::Marks::default() } else { self.memory.marks };
+        let mut collected = report::collect(data, 0, medium, marks, self.options)?;
+        self.memory.marks = collected.marks;
         if let Some(access) = telegram.access {
             collected.registers.push(access_number(access));
         }
@@ -146,7 +150,6 @@ impl<'a> Exchange<'a> {
             more_follows: collected.more_follows,
             ..Report::new(self.cause).with_registers(collected.registers)
         };
-        let sender = telegram.identity.map(|identity| self.named(identity));
         let registration = telegram.identity.map(|identity| registration(identity, telegram.encrypted));
         Ok(self.finish(sender, registration, report, collected.unknown))
     }
@@ -154,6 +157,11 @@ impl<'a> Exchange<'a> {
     /// The device as the station knows it.
     fn device(&self) -> Option<&'a str> {
         self.context.device.as_ref().map(|d| d.address.as_str())
+    }
+
+    /// The memory is that of the device which the session is with, not of another that speaks up in it.
+    fn is_other(&self, sender: Option<&Sender>) -> bool {
+        self.device().is_some_and(|device| sender.is_some_and(|s| s.address != device))
     }
 
     fn named(&self, identity: Identity) -> Sender {
@@ -190,8 +198,7 @@ impl<'a> Exchange<'a> {
     ) -> Decoded {
         let mut decoded = Decoded::empty();
         decoded.messages.reserve(unknown.len() + 2);
-        // The memory is that of the device which the session is with, not of another that speaks up in it.
-        let is_other = self.device().is_some_and(|device| sender.as_ref().is_some_and(|s| s.address != device));
+        let is_other = self.is_other(sender.as_ref());
         if !self.memory.is_met || is_other {
             decoded.messages.extend(registration.map(Message::from));
         }

@@ -21,8 +21,11 @@ pub struct Collected {
     pub more_follows: bool,
     /// A present total is there by name, but without a value.
     pub is_total_absent: bool,
+    /// What the device has shown of its marks, these records included.
+    pub marks: Marks,
     moments: Vec<Stamp>,
-    has_standard: bool,
+    /// Registers that are standard ones although their records name no conditions.
+    unmarked: Vec<usize>,
 }
 
 /// When the values of a storage number are of.
@@ -35,12 +38,52 @@ struct Stamp {
     is_clock: bool,
 }
 
+/// What a converter has shown of how it marks values at base conditions (VIFE 3E), as it is remembered of the device: its
+/// values may come in several telegrams, and not all of them have a mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks(pub u8);
+
+impl Marks {
+    const VOLUME: u8 = 1;
+    const FLOW: u8 = 2;
+    /// A telegram came of which more follow.
+    const UNDER_WAY: u8 = 4;
+    /// The last of several telegrams came: what has no mark until then will have none.
+    const HEARD_OUT: u8 = 8;
+
+    const fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    /// A mark tells about its own quantity only.
+    fn add(&mut self, quantity: Quantity) {
+        self.0 |= match quantity {
+            Quantity::Volume => Self::VOLUME,
+            Quantity::VolumeFlow => Self::FLOW,
+            _ => 0,
+        };
+    }
+
+    /// A telegram has been read to its end.
+    fn hear(&mut self, more_follows: bool) {
+        if self.has(Self::HEARD_OUT) {
+            return;
+        }
+        if more_follows {
+            self.0 |= Self::UNDER_WAY;
+        } else if self.has(Self::UNDER_WAY) {
+            self.0 = self.0 & !Self::UNDER_WAY | Self::HEARD_OUT;
+        }
+    }
+}
+
 /// Bytes of the shortest record that carries a value, for a guess of how many there are.
 const USUAL_RECORD_BYTES: usize = 5;
 
-/// Reads all records. `base` is where they start in the telegram, for the texts of faults.
-pub fn collect(data: &[u8], base: usize, medium: u8, options: &Options) -> Result<Collected, Fault> {
-    let mut collected = Collected::default();
+/// Reads all records. `base` is where they start in the telegram, for the texts of faults; `marks` is what the device has shown
+/// before.
+pub fn collect(data: &[u8], base: usize, medium: u8, marks: Marks, options: &Options) -> Result<Collected, Fault> {
+    let mut collected = Collected { marks, ..Collected::default() };
     collected.registers.reserve(data.len() / USUAL_RECORD_BYTES + 2);
     let mut r = Reader::at(data, base);
     loop {
@@ -91,8 +134,11 @@ impl Collected {
         if combined.opaque {
             return self.keep("profile", record);
         }
+        let is_marked = combined.conditions != Conditions::Unsaid;
+        if combined.conditions == Conditions::Standard {
+            self.marks.add(combined.meaning.quantity);
+        }
         combined.meaning.quantity = conditioned(&combined, medium, options);
-        self.has_standard |= combined.conditions == Conditions::Standard;
         let mut register = Register {
             quantity: combined.meaning.quantity,
             unit: combined.meaning.unit,
@@ -131,6 +177,9 @@ impl Collected {
         };
         (register.mantissa, register.exponent) = (mantissa, exponent);
         self.add_unit_text(record, &register);
+        if !is_marked && matches!(register.quantity, Quantity::StandardVolume | Quantity::StandardFlow) {
+            self.unmarked.push(self.registers.len());
+        }
         self.registers.push(register);
     }
 
@@ -198,8 +247,11 @@ impl Collected {
 
     /// What can only be said when all records are known.
     fn finish(&mut self, medium: u8, options: &Options) {
-        if self.has_standard && medium == medium::GAS_CONVERTER && options.plain_volume == PlainVolume::ByMedium {
-            self.plain_is_working();
+        if medium == medium::GAS_CONVERTER && options.plain_volume == PlainVolume::ByMedium {
+            self.settle_unmarked();
+            self.marks.hear(self.more_follows);
+        } else {
+            self.marks = Marks::default();
         }
         if self.moments.is_empty() {
             return;
@@ -214,23 +266,25 @@ impl Collected {
         }
     }
 
-    /// A converter that marks its standard volumes means working ones without a mark.
-    fn plain_is_working(&mut self) {
-        for register in &mut self.registers {
-            let marked = [register.code >> 16 & 0xFF, register.code >> 24].contains(&u32::from(STANDARD));
-            if !marked {
-                register.quantity = match register.quantity {
-                    Quantity::StandardVolume => Quantity::WorkingVolume,
-                    Quantity::StandardFlow => Quantity::WorkingFlow,
-                    other => other,
-                };
+    /// A converter that marks its standard volumes means working ones without a mark, and so with its flows. As long as a telegram
+    /// still to come may bring its first mark, one without is neither.
+    fn settle_unmarked(&mut self) {
+        let is_open = self.more_follows && !self.marks.has(Marks::HEARD_OUT);
+        for place in &self.unmarked {
+            let Some(register) = self.registers.get_mut(*place) else { continue };
+            let (mark, working, neutral) = match register.quantity {
+                Quantity::StandardVolume => (Marks::VOLUME, Quantity::WorkingVolume, Quantity::Volume),
+                Quantity::StandardFlow => (Marks::FLOW, Quantity::WorkingFlow, Quantity::VolumeFlow),
+                _ => continue,
+            };
+            if self.marks.has(mark) {
+                register.quantity = working;
+            } else if is_open {
+                register.quantity = neutral;
             }
         }
     }
 }
-
-/// VIFE of a value at base conditions.
-const STANDARD: u8 = 0x3E;
 
 impl Stamp {
     fn is_current(&self) -> bool {

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! state   | 1 | next FCB | address | awaited | command | sequence 2 | length, frame | …
-//! memory  | 1 | bus address, FF unknown | 1 when heard by radio |
+//! memory  | 1 | bus address, FF unknown | 1 when heard by radio | marks of a converter, where it has shown any |
 //! ```
 
 use crate::link::{self, address, control};
+use crate::report::Marks;
 use polymeter_sdk::Context;
 
 const LAYOUT: u8 = 1;
@@ -134,20 +135,28 @@ pub struct Memory {
     pub is_met: bool,
     pub primary: Option<u8>,
     pub by_radio: bool,
+    pub marks: Marks,
 }
 
 impl Memory {
     pub fn of(context: &Context) -> Self {
         match context.device.as_ref().map(|d| d.memory.as_slice()) {
-            Some([LAYOUT, primary, radio]) => {
-                Self { is_met: true, primary: (*primary <= address::MAX).then_some(*primary), by_radio: *radio == 1 }
-            }
+            Some([LAYOUT, primary, radio, marks @ ..]) if marks.len() <= 1 => Self {
+                is_met: true,
+                primary: (*primary <= address::MAX).then_some(*primary),
+                by_radio: *radio == 1,
+                marks: Marks(marks.first().copied().unwrap_or(0)),
+            },
             _ => Self::default(),
         }
     }
 
     pub fn to_bytes(self) -> Vec<u8> {
-        vec![LAYOUT, self.primary.unwrap_or(UNKNOWN), u8::from(self.by_radio)]
+        let mut bytes = vec![LAYOUT, self.primary.unwrap_or(UNKNOWN), u8::from(self.by_radio)];
+        if self.marks != Marks::default() {
+            bytes.push(self.marks.0);
+        }
+        bytes
     }
 }
 

@@ -87,6 +87,42 @@ fn many_records_come_in_telegrams_with_the_frame_count_bit_toggled() {
     assert_eq!(answers.iter().map(volumes).sum::<usize>(), 80);
 }
 
+/// Quantities of the totals of a read, in order.
+fn totals(answers: &[&Answer]) -> Vec<Quantity> {
+    let is_total = |r: &&polymeter_sdk::Register| r.code & 0xFF == 0x13;
+    answers.iter().flat_map(|a| report(a).registers.iter().filter(is_total)).map(|r| r.quantity).collect()
+}
+
+#[test]
+fn a_converter_is_remembered_to_mark_its_volumes() {
+    const CONVERTER: &str = "ABC004721651013";
+    let plain = Record::bcd(0x13, 12_345);
+    let others = (0..40).map(|n| Record::bcd(0x2B, n));
+    for (last, first_time, from_then_on) in [
+        (
+            Record::bcd_of(&[0x0C], &[0x93, 0x3E], 11_111),
+            [Quantity::Volume, Quantity::StandardVolume],
+            [Quantity::WorkingVolume, Quantity::StandardVolume],
+        ),
+        (
+            Record::bcd_of(&[0x8C, 0x10], &[0x13], 11_111),
+            [Quantity::Volume, Quantity::StandardVolume],
+            [Quantity::StandardVolume, Quantity::StandardVolume],
+        ),
+    ] {
+        let mut meter = meter(CONVERTER);
+        meter.records = [plain.clone()].into_iter().chain(others.clone()).chain([last]).collect();
+        let mut station = station_of("", CONVERTER);
+        // As an adapter remembered it that knew of no marks.
+        station.memory = vec![1, 1, 0];
+        assert_eq!(totals(&station.run(&READ, |frame| meter.receive(frame)).answers()), first_time);
+        for _ in 0..2 {
+            assert_eq!(totals(&station.run(&READ, |frame| meter.receive(frame)).answers()), from_then_on);
+        }
+        assert!(station.memory.len() == 4 && station.memory.starts_with(&[1, 1, 0]), "{:x?}", station.memory);
+    }
+}
+
 #[test]
 fn errors_of_the_application_end_the_command() {
     for (code, outcome) in [(0, Outcome::Failed), (1, Outcome::Unsupported), (5, Outcome::Refused), (8, Outcome::Busy)]
