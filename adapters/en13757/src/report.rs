@@ -156,7 +156,10 @@ impl Collected {
             self.add_moment(record, &combined, register);
             return;
         }
-        let sign = if combined.meaning.nature == Nature::Flags { Sign::Unsigned } else { Sign::Signed };
+        let sign = match combined.meaning.nature {
+            Nature::Flags | Nature::Number => Sign::Unsigned,
+            Nature::Counter | Nature::Gauge | Nature::Moment => Sign::Signed,
+        };
         let scale = i32::from(combined.meaning.exponent);
         let value = value::read(record, sign, scale);
         let has_value = !combined.in_error && matches!(value, Value::Number { .. });

@@ -30,7 +30,7 @@ pub enum Value<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sign {
     Signed,
-    /// Bits, as flags and masks.
+    /// Bits, as flags and masks, and numbers that count or name.
     Unsigned,
 }
 

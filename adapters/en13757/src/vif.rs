@@ -10,6 +10,8 @@ pub enum Nature {
     /// A total that runs up.
     Counter,
     Gauge,
+    /// A count, a name or a version: never below zero.
+    Number,
     /// Bits.
     Flags,
     /// A date or time, by its length.
@@ -43,7 +45,10 @@ pub const fn other() -> Meaning {
 }
 /// A plain number that names or counts something.
 const fn plain(quantity: Quantity) -> Meaning {
-    gauge(quantity, Unit::None, 0)
+    number(quantity, Unit::None)
+}
+const fn number(quantity: Quantity, unit: Unit) -> Meaning {
+    Meaning { quantity, unit, exponent: 0, nature: Nature::Number }
 }
 
 /// Seconds, minutes, hours, days.
@@ -176,9 +181,9 @@ pub fn first(vif: u8) -> Meaning {
         0x18 => flags(Q::StatusFlags),
         0x1A => flags(Q::DigitalOutput),
         0x1B => flags(Q::DigitalInput),
-        0x1C => gauge(Q::BaudRate, Unit::Baud, 0),
+        0x1C => number(Q::BaudRate, Unit::Baud),
         // In bit times.
-        0x1D => gauge(Q::ResponseDelay, Unit::Other, 0),
+        0x1D => number(Q::ResponseDelay, Unit::Other),
         0x1E => plain(Q::Retries),
         0x20 => plain(Q::StorageFirst),
         0x21 => plain(Q::StorageLast),
@@ -191,7 +196,8 @@ pub fn first(vif: u8) -> Meaning {
         0x31..=0x33 => gauge(Q::TariffDuration, short_time(vif), 0),
         0x34..=0x37 => gauge(Q::TariffPeriod, short_time(vif), 0),
         0x38 | 0x39 => gauge(Q::TariffPeriod, long_time(vif + 2), 0),
-        0x3A => plain(Q::Dimensionless),
+        // Whatever it is, it may be below zero.
+        0x3A => gauge(Q::Dimensionless, Unit::None, 0),
         // Between transmissions.
         0x3C..=0x3F => gauge(Q::Duration, short_time(vif), 0),
         0x40..=0x4F => gauge(Q::Voltage, Unit::Volt, nnnn - 9),
@@ -206,9 +212,7 @@ pub fn first(vif: u8) -> Meaning {
         0x74 => gauge(Q::BatteryRemainingTime, Unit::Day, 0),
         0x75 => plain(Q::EventCount),
         // Access codes and keys, remote control, day of week, week number, switch of day, containers: numbers as they are.
-        0x12..=0x16 | 0x19 | 0x1F | 0x23 | 0x2A | 0x3B | 0x63..=0x67 | 0x72 | 0x73 | 0x76 => {
-            gauge(Q::Other, Unit::None, 0)
-        }
+        0x12..=0x16 | 0x19 | 0x1F | 0x23 | 0x2A | 0x3B | 0x63..=0x67 | 0x72 | 0x73 | 0x76 => plain(Q::Other),
         _ => other(),
     }
 }

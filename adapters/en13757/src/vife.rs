@@ -116,7 +116,10 @@ impl Combined {
                     self.meaning.nature = Nature::Gauge;
                 }
             }
-            0x41 | 0x49 => self.become_other(Quantity::EventCount, Unit::None, 0),
+            0x41 | 0x49 => {
+                self.become_other(Quantity::EventCount, Unit::None, 0);
+                self.meaning.nature = Nature::Number;
+            }
             0x42..=0x47 | 0x4A..=0x4F | 0x6A | 0x6B | 0x6E | 0x6F => self.become_moment(),
             0x50..=0x67 => self.become_other(Quantity::Duration, duration_unit(vife), 0),
             // Values during an excess, leaked, overflown.
