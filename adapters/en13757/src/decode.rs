@@ -171,11 +171,12 @@ impl<'a> Exchange<'a> {
     fn fixed(self, fixed: Fixed) -> Decoded {
         let mut registers = fixed.registers;
         registers.push(access_number(fixed.access));
-        let report = Report {
-            alarms: failure::alarms(fixed.status),
-            raw_status: u64::from(fixed.status),
-            ..Report::new(self.cause).with_registers(registers)
-        };
+        let mut alarms = failure::alarms(fixed.status);
+        if fixed.is_total_absent {
+            alarms.push("reading-absent".into());
+        }
+        let report =
+            Report { alarms, raw_status: u64::from(fixed.status), ..Report::new(self.cause).with_registers(registers) };
         let kind = device_kind(fixed.medium);
         let mut registration = Registration::new(kind);
         registration.model = medium::name(fixed.medium).unwrap_or_default().into();

@@ -20,6 +20,8 @@ pub struct Fixed {
     pub status: u8,
     pub registers: Vec<Register>,
     pub unknown: Vec<Message>,
+    /// A present total is there, but its digits are none.
+    pub is_total_absent: bool,
 }
 
 /// The same unit as counter 1, of an earlier date.
@@ -48,6 +50,7 @@ pub fn read(data: &[u8], msb_first: bool, options: &Options) -> Result<Fixed, Fi
         status: status & 0x3F,
         registers: Vec::with_capacity(4),
         unknown: Vec::new(),
+        is_total_absent: false,
     };
     push_id(&mut fixed.address, id);
     for (n, counter) in counters.into_iter().enumerate() {
@@ -70,17 +73,18 @@ impl Fixed {
             Some(i64::from(i32::from_le_bytes(counter)))
         };
         let entry = meaning(unit).filter(|_| unit != HISTORIC);
+        let is_stored = is_historic || status & 0x40 != 0;
+        let is_total = entry.is_some_and(|(quantity, ..)| is_counter(quantity));
+        self.is_total_absent |= is_total && !is_stored && mantissa.is_none();
         let (Some(mantissa), Some((quantity, scale_unit, exponent))) = (mantissa, entry) else {
             let raw = [&[units[n]][..], &counter].concat();
             self.unknown.push(Message::unknown(format!("counter-{}", n + 1), &raw));
             return;
         };
-        let is_stored = is_historic || status & 0x40 != 0;
-        let is_counter = matches!(quantity, Quantity::Volume | Quantity::Energy | Quantity::HeatCostUnits);
         self.registers.push(Register {
             quantity: conditioned(quantity, self.medium, options),
             unit: scale_unit,
-            role: match (is_counter, is_stored) {
+            role: match (is_total, is_stored) {
                 (true, false) => Role::Cumulative,
                 (true, true) => Role::Frozen,
                 (false, _) => Role::Instantaneous,
@@ -95,6 +99,10 @@ impl Fixed {
             code: u32::from(own) | (n as u32 + 1) << 8 | 0x7300_0000,
         });
     }
+}
+
+const fn is_counter(quantity: Quantity) -> bool {
+    matches!(quantity, Quantity::Volume | Quantity::Energy | Quantity::HeatCostUnits)
 }
 
 /// Media of the fixed structure are numbered a little differently above 8.

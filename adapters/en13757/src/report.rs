@@ -163,7 +163,8 @@ impl Collected {
         let scale = i32::from(combined.meaning.exponent);
         let value = value::read(record, sign, scale);
         let has_value = !combined.in_error && matches!(value, Value::Number { .. });
-        let is_empty = matches!(value, Value::None | Value::Text(_));
+        // A record without data says nothing, unless it says why there are none.
+        let is_empty = !combined.in_error && matches!(value, Value::None | Value::Text(_));
         self.is_total_absent |= register.role == Role::Cumulative && !has_value && !is_empty;
         match value {
             Value::Number { mantissa, exponent } => (register.mantissa, register.exponent) = (mantissa, exponent),
