@@ -18,6 +18,10 @@ const LOCKED: i8 = -5;
 const UNKNOWN_WORD: i8 = -8;
 const BAD_PARAMETER: i8 = -12;
 
+/// Behind the result of 0C and of 22.
+const FROZEN_BYTES: usize = 19;
+const ACCOUNT_BYTES: usize = 28;
+
 /// The valve words.
 pub const OPEN: [u8; 2] = [0x33, 0xCC];
 pub const CLOSE: [u8; 2] = [0x34, 0xCB];
@@ -45,17 +49,12 @@ pub fn parse<'a>(
     match command {
         code::VALVE => valve(&mut r, &mut answer, sent)?,
         code::READ_FROZEN => {
-            let done = result(&mut r, &mut answer)?;
-            if done {
+            if result(&mut r, &mut answer)? {
                 let frozen = report::frozen(&mut r, memory.device_type, options)?;
                 class = body.get(19).copied();
                 answer.body = AnswerBody::Report(frozen);
             } else {
-                // Without a record all that follows is zero.
-                let rest = r.take("frozen data", 19)?;
-                if rest.iter().any(|b| *b != 0) {
-                    answer.body = AnswerBody::Raw(rest.to_vec());
-                }
+                without_result(&mut r, &mut answer, "frozen data", FROZEN_BYTES)?;
             }
         }
         code::SET_BASE | code::SET_REPORT | code::SET_SERVERS | code::SET_ALARMS => {
@@ -69,8 +68,11 @@ pub fn parse<'a>(
         }
         code::READ_TARIFF => answer.body = AnswerBody::Parameters(tariff::read(&mut r)?.1),
         code::SYNC_BALANCE => {
-            result(&mut r, &mut answer)?;
-            answer.body = AnswerBody::Report(account(&mut r, memory, options)?);
+            if result(&mut r, &mut answer)? {
+                answer.body = AnswerBody::Report(account(&mut r, memory, options)?);
+            } else {
+                without_result(&mut r, &mut answer, "account", ACCOUNT_BYTES)?;
+            }
         }
         _ => {
             // 20: how a meter fills it is not known.
@@ -94,6 +96,15 @@ fn result(r: &mut Reader, answer: &mut Answer) -> Result<bool, FieldError> {
     };
     answer.raw_code = u32::from(code.cast_unsigned());
     Ok(false)
+}
+
+/// What was not done has no values: the firmware fills their places with zeros, which are neither a total nor a balance.
+fn without_result(r: &mut Reader, answer: &mut Answer, field: &'static str, bytes: usize) -> Result<(), FieldError> {
+    let rest = r.take(field, bytes)?;
+    if rest.iter().any(|b| *b != 0) {
+        answer.body = AnswerBody::Raw(rest.to_vec());
+    }
+    Ok(())
 }
 
 /// The state comes after the motor has stopped, so it also tells whether the order was carried out.
