@@ -15,7 +15,7 @@ use crate::frame::BODY_AT;
 use crate::log::Columns;
 use crate::options::{Options, SettledScale};
 use crate::wire::{self, Found, Values, found, template, total};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
+use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::checksum::crc16_modbus;
 use polymeter_sdk::{Civil, Event, Message, Quantity, Report, ReportCause, Role, Unit, ValveStatus, civil};
 
@@ -103,7 +103,7 @@ struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
-    fn read(bytes: &'a [u8], base: usize) -> Result<Self, FieldError> {
+    fn read(bytes: &'a [u8], base: usize, out: &mut Values) -> Result<Self, FieldError> {
         let mut r = Reader::at(bytes, base);
         Ok(Self {
             signal: r.i8("signal")?,
@@ -116,7 +116,7 @@ impl<'a> Tail<'a> {
             sim: r.take("SIM", 8)?,
             balance: r.i32_le("balance")?,
             settled: found(r.i32_le("settled volume")?),
-            settled_at: wire::clock(&mut r, "settlement time")?,
+            settled_at: out.take_time(&mut r, "settlement time")?,
             reserved: r.take("reserved", 8)?,
         })
     }
@@ -166,14 +166,14 @@ impl<'a> Tail<'a> {
 /// 07.
 pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, BODY_AT);
-    let (period, value) = (r.u8("period")?, r.u8("period value")?);
-    let now = current_time(&mut r)?;
-    let read_time = *body.get(4..).and_then(|b| b.first_chunk()).unwrap_or(&[0; 6]);
-    let at = wire::clock(&mut r, "read time")?;
-    let record = Record::read(&mut r)?;
-    let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + SINGLE_HEAD + RECORD_BYTES)?;
-    let scale = wire::volume_exponent(tail.class, 75)?;
     let (mut out, mut others) = (Values::with_capacity(12), Vec::new());
+    let (period, value) = (r.u8("period")?, r.u8("period value")?);
+    let now = out.take_minute(&mut r, "current time")?;
+    let read_time = *body.get(4..).and_then(|b| b.first_chunk()).unwrap_or(&[0; 6]);
+    let at = out.take_clock(&mut r, "read time")?;
+    let record = Record::read(&mut r)?;
+    let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + SINGLE_HEAD + RECORD_BYTES, &mut out)?;
+    let scale = wire::volume_exponent(tail.class, 75)?;
     record.put(&mut out, scale, Some(tail.device_type), [57, 61, 65, 69, 71], options);
     put_current_time(&mut out, now, at, 49);
     let sim = tail.put(&mut out, &mut others, scale, options);
@@ -202,15 +202,15 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         return Err(FieldError::invalid("bytes of records", BODY_AT + PACKED_HEAD, records as i64));
     }
     let mut r = Reader::at(body, BODY_AT);
+    let (mut out, mut others) = (Values::with_capacity(12), Vec::new());
     let (period, interval, value) = (r.u8("period")?, r.u8("interval")?, r.u8("period value")?);
-    let now = current_time(&mut r)?;
+    let now = out.take_minute(&mut r, "current time")?;
     let read_time = *body.get(5..).and_then(|b| b.first_chunk()).unwrap_or(&[0; 6]);
-    let at = wire::clock(&mut r, "time of the newest record")?;
+    let at = out.take_clock(&mut r, "time of the newest record")?;
     let newest = Record::read(&mut r)?;
     let log = r.take("records", records - RECORD_BYTES)?;
-    let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + PACKED_HEAD + records)?;
+    let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + PACKED_HEAD + records, &mut out)?;
     let scale = wire::volume_exponent(tail.class, BODY_AT + PACKED_HEAD + records + 2)?;
-    let (mut out, mut others) = (Values::with_capacity(12), Vec::new());
     newest.put(&mut out, scale, Some(tail.device_type), [58, 62, 66, 70, 72], options);
     put_current_time(&mut out, now, at, 50);
     let sim = tail.put(&mut out, &mut others, scale, options);
@@ -250,7 +250,8 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
 /// 0D. `device_type` as an earlier report told it.
 pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, BODY_AT);
-    let at = wire::clock(&mut r, "alarm time")?;
+    let (mut out, mut others) = (Values::with_capacity(10), Vec::new());
+    let at = out.take_clock(&mut r, "alarm time")?;
     let begins = match r.u8("alarm flag")? {
         0 => false,
         1 => true,
@@ -267,7 +268,6 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
     let (standard, working) = (found(r.i32_le("standard total")?), found(r.i32_le("working total")?));
     let class = r.u8("device class")?;
     let scale = wire::volume_exponent(class, 87)?;
-    let (mut out, mut others) = (Values::with_capacity(10), Vec::new());
     let record = Record { standard, working, flow, temperature, pressure };
     record.put(&mut out, scale, device_type, [79, 83, 67, 57, 55], options);
     // Their units are not public.
@@ -325,10 +325,16 @@ fn finish(out: Values, others: &mut Vec<Message>, cause: ReportCause, at: Option
     for (code, bytes) in out.odd_floats {
         others.push(Message::unknown(format!("flow at {code}"), &bytes));
     }
+    for (field, bytes) in out.odd_times {
+        others.push(Message::unknown(field, &bytes));
+    }
     let mut report = Report::new(cause).with_registers(out.registers);
     report.at = at;
     if out.failed {
         report.alarms.push("sampling-failed".into());
+    }
+    if out.clock_failed {
+        report.alarms.push("clock-fault".into());
     }
     if valve.state == polymeter_sdk::ValveState::Fault {
         report.alarms.push("valve-fault".into());
@@ -348,14 +354,9 @@ const fn cause(period: u8) -> ReportCause {
     }
 }
 
-fn current_time(r: &mut Reader) -> Result<i64, FieldError> {
-    let offset = r.offset();
-    let minute = wire::minute_of_day(r.array("current time")?);
-    minute.ok_or(FieldError { field: "current time", offset, problem: Problem::NotBcd })
-}
-
 /// The time of sending, where it is not the time of the reading anyway.
-fn put_current_time(out: &mut Values, minute: i64, at: Option<Civil>, code: u32) {
+fn put_current_time(out: &mut Values, minute: Option<i64>, at: Option<Civil>, code: u32) {
+    let Some(minute) = minute else { return };
     if at.is_none_or(|at| at.rem_euclid(civil::DAY) / 60 != minute) {
         let register = template(Quantity::TimeOfDay, Unit::Minute, code).with_role(Role::Other);
         out.put(Found::Value(minute), 0, register);

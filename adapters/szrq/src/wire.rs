@@ -120,11 +120,44 @@ pub struct Values {
     pub failed: bool,
     /// A float that is no number, with its offset.
     pub odd_floats: Vec<(u32, [u8; 4])>,
+    /// A time that is none, as sent.
+    pub odd_times: Vec<(&'static str, Vec<u8>)>,
+    /// One of them is of the meter's own clock.
+    pub clock_failed: bool,
 }
 
 impl Values {
     pub fn with_capacity(registers: usize) -> Self {
         Self { registers: Vec::with_capacity(registers), ..Self::default() }
+    }
+
+    /// A time by the meter's clock. One that is none is kept: what stands beside it counts all the same.
+    pub fn take_clock(&mut self, r: &mut Reader, field: &'static str) -> Result<Option<Civil>, FieldError> {
+        let before = self.odd_times.len();
+        let time = self.take_time(r, field)?;
+        self.clock_failed |= self.odd_times.len() > before;
+        Ok(time)
+    }
+
+    /// A time that somebody has set.
+    pub fn take_time(&mut self, r: &mut Reader, field: &'static str) -> Result<Option<Civil>, FieldError> {
+        let packed: [u8; 6] = r.array(field)?;
+        let time = civil::from_bcd6(packed);
+        if time.is_none() && packed != [0; 6] {
+            self.odd_times.push((field, packed.to_vec()));
+        }
+        Ok(time)
+    }
+
+    /// Time of day by the meter's clock.
+    pub fn take_minute(&mut self, r: &mut Reader, field: &'static str) -> Result<Option<i64>, FieldError> {
+        let packed: [u8; 2] = r.array(field)?;
+        let minute = minute_of_day(packed);
+        if minute.is_none() {
+            self.odd_times.push((field, packed.to_vec()));
+            self.clock_failed = true;
+        }
+        Ok(minute)
     }
 
     /// A value unless it is absent. A marker that should be a value is kept as an invalid register that shows the marker.
