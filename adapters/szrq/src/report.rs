@@ -17,7 +17,9 @@ use crate::options::{Options, SettledScale};
 use crate::wire::{self, Found, Values, found, template, total};
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::checksum::crc16_modbus;
-use polymeter_sdk::{Civil, Event, Message, Quantity, Report, ReportCause, Role, Unit, ValveStatus, civil};
+use polymeter_sdk::{
+    Civil, Event, Message, Quality, Quantity, Register, Report, ReportCause, Role, Unit, ValveStatus, civil,
+};
 
 const TAIL_BYTES: usize = 38;
 pub const RECORD_BYTES: usize = 16;
@@ -328,10 +330,16 @@ fn finish(out: Values, others: &mut Vec<Message>, cause: ReportCause, at: Option
     for (field, bytes) in out.odd_times {
         others.push(Message::unknown(field, &bytes));
     }
+    let is_total =
+        |r: &Register| r.role == Role::Cumulative && r.unit == Unit::CubicMetre && r.quality == Quality::Good;
+    let is_absent = !out.registers.iter().any(is_total);
     let mut report = Report::new(cause).with_registers(out.registers);
     report.at = at;
     if out.failed {
         report.alarms.push("sampling-failed".into());
+    }
+    if is_absent {
+        report.alarms.push("reading-absent".into());
     }
     if out.clock_failed {
         report.alarms.push("clock-fault".into());

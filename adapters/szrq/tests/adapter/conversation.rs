@@ -84,7 +84,7 @@ fn markers_are_no_readings() {
     meter.state.balance = -20_000;
     let decoded = station.hear(&meter.report(READ_AT, 2, false)).expect("a good report");
     let report = report(&decoded.messages);
-    assert_eq!(report.alarms, ["sampling-failed"]);
+    assert_eq!(report.alarms, ["sampling-failed", "reading-absent"]);
     for register in report.registers.iter().filter(|r| r.mantissa <= -10_000) {
         assert_eq!(register.quality, Quality::Invalid, "{register:?}");
     }
