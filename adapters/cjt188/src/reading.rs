@@ -80,6 +80,10 @@ pub fn read(asked: Asked<'_>, operands: &[u8]) -> Result<Read, FieldError> {
         _ => return Ok(raw(operands)),
     }
     b.r.finish("operands")?;
+    // One number that is none costs no other; without any other there is no reading.
+    if let Some(error) = b.not_bcd.filter(|_| b.report.registers.is_empty()) {
+        return Err(error);
+    }
     Ok(Read { body: AnswerBody::Report(b.report), kept: b.kept })
 }
 
@@ -100,12 +104,14 @@ struct Builder<'a> {
     r: Reader<'a>,
     report: Report,
     kept: Vec<Message>,
+    /// The first number with digits above 9.
+    not_bcd: Option<FieldError>,
 }
 
 impl<'a> Builder<'a> {
     fn new(asked: Asked<'a>, operands: &'a [u8]) -> Self {
         let report = Report::new(ReportCause::OnDemand);
-        Self { asked, operands, r: Reader::at(operands, asked.offset), report, kept: Vec::new() }
+        Self { asked, operands, r: Reader::at(operands, asked.offset), report, kept: Vec::new(), not_bcd: None }
     }
 
     /// Whether the profile expects a reading of this length.
@@ -326,8 +332,9 @@ impl<'a> Builder<'a> {
                 let register = Register::new(self.named(quantity), unit, mantissa, exponent);
                 self.report.registers.push(refine(register).with_code(u32::from(self.asked.di)));
             }
-            Value::Absent => self.absent(field, from),
-            Value::UnitUnknown => self.keep(field, "of unknown unit", from),
+            Value::Absent => self.without(field, "absent", from),
+            Value::UnitUnknown => self.without(field, "of unknown unit", from),
+            Value::NotBcd(offset) => self.without_digits(field, offset, from),
         }
         Ok(())
     }
@@ -342,20 +349,29 @@ impl<'a> Builder<'a> {
         let (from, offset) = (self.operands.len() - self.r.remaining(), self.r.offset());
         let raw = self.r.take(field, len)?;
         if raw.iter().all(|b| *b == 0xFF) || raw.iter().all(|b| *b == 0xEE) {
-            self.absent(field, from);
+            self.without(field, "absent", from);
             return Ok(());
         }
-        let number = bcd::number_le(raw).ok_or(FieldError { field, offset, problem: Problem::NotBcd })?;
-        self.report.registers.push(register(number as i64).with_code(u32::from(self.asked.di)));
+        match bcd::number_le(raw) {
+            Some(number) => {
+                self.report.registers.push(register(number as i64).with_code(u32::from(self.asked.di)));
+            }
+            None => self.without_digits(field, offset, from),
+        }
         Ok(())
     }
 
-    /// The meter has nothing to tell here. Of its present total that is an alarm; an empty place in the past is not.
-    fn absent(&mut self, field: &'static str, from: usize) {
-        if field.starts_with("current") {
+    fn without_digits(&mut self, field: &'static str, offset: usize, from: usize) {
+        self.not_bcd.get_or_insert(FieldError { field, offset, problem: Problem::NotBcd });
+        self.without(field, "not BCD", from);
+    }
+
+    /// No value can be had here. Of the present total that is an alarm; a place in the past that tells nothing is not.
+    fn without(&mut self, field: &'static str, why: &str, from: usize) {
+        if field.starts_with("current") && !self.report.alarms.iter().any(|a| a == "reading-absent") {
             self.report.alarms.push("reading-absent".into());
         }
-        self.keep(field, "absent", from);
+        self.keep(field, why, from);
     }
 
     fn keep(&mut self, field: &'static str, why: &str, from: usize) {

@@ -1,7 +1,7 @@
 //! Numbers, units and clock times as they stand in operands.
 
 use crate::options::{Datetime, Options, UnitPlace};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
+use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{Civil, Fault, Quantity, Unit, bcd, civil};
 
 /// Unit byte of m³.
@@ -31,6 +31,8 @@ pub enum Value {
     Absent,
     /// A unit byte that says nothing, or something else than it should.
     UnitUnknown,
+    /// Digits above 9, beginning here in the frame.
+    NotBcd(usize),
 }
 
 /// Four BCD digits pairs, low first, with `decimals`, and their unit byte unless `unit` is false.
@@ -54,10 +56,10 @@ pub fn value(
     if digits == [0xFF; 4] || digits == [0xEE; 4] {
         return Ok(Value::Absent);
     }
-    let mantissa = bcd::number_le(&digits).ok_or(FieldError { field, offset, problem: Problem::NotBcd })? as i64;
+    let Some(mantissa) = bcd::number_le(&digits) else { return Ok(Value::NotBcd(offset)) };
     Ok(match scale(effective(options, counts, code)) {
         Some((quantity, unit, exponent)) if counts.admits(quantity) => {
-            Value::Is { quantity, unit, mantissa, exponent: exponent - decimals }
+            Value::Is { quantity, unit, mantissa: mantissa as i64, exponent: exponent - decimals }
         }
         _ => Value::UnitUnknown,
     })
