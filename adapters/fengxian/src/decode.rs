@@ -7,7 +7,8 @@ use crate::options::Options;
 use crate::report::{self, Reading};
 use crate::session::{SEEN_BYTES, Sent, Session};
 use crate::settings::{self, COMMUNICATION, FUNCTIONS};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
+use crate::words;
+use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::checksum::crc16_modbus;
 use polymeter_sdk::{
     Admission, Answer, AnswerBody, Capabilities, Context, Decoded, DeviceKind, Direction, Fault, Heartbeat, Message,
@@ -58,7 +59,7 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
                 decoded.reply = encode::end(options, context, &memory, &session, frame.address);
             }
         }
-        HEARTBEAT => decoded.messages.push(heartbeat(&frame.body)?.into()),
+        HEARTBEAT => heartbeat(&frame.body, &mut decoded.messages)?,
         // One is tolerated; nothing waits for it.
         END => decoded.messages.push(Message::unknown("answer 37", &frame.body)),
         COMMUNICATION..=CONSTRUCTION | KEY | VALVE | 0x3D => {
@@ -125,15 +126,11 @@ fn registration(firmware: u8, communication: &[u8; 9]) -> Registration {
     registration
 }
 
-fn heartbeat(body: &[u8]) -> Result<Heartbeat, FieldError> {
-    let packed = Reader::at(body, 16).array("clock")?;
-    let clock = match packed {
-        [0, 0, 0, 0, 0, 0] => None,
-        _ => {
-            Some(civil::from_bcd6(packed).ok_or(FieldError { field: "clock", offset: 16, problem: Problem::NotBcd })?)
-        }
-    };
-    Ok(Heartbeat { clock, valve: None })
+fn heartbeat(body: &[u8], messages: &mut Vec<Message>) -> Result<(), FieldError> {
+    let clock = Reader::at(body, 16).array("clock")?;
+    messages.push(Heartbeat { clock: civil::from_bcd6(clock), valve: None }.into());
+    words::odd_clock(clock, messages);
+    Ok(())
 }
 
 /// An answer repeats the body of its request; what it does not repeat was not taken.

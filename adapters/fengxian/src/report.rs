@@ -15,6 +15,8 @@ use polymeter_sdk::{Civil, Message, Quality, Quantity, Register, Report, Role, S
 
 pub const BYTES: usize = 176;
 const DAYS: usize = 30;
+/// Times of day: freeze, window start and end.
+const TIMES: [usize; 3] = [3, 157, 159];
 const ABSENT_U32: u32 = u32::MAX;
 const ABSENT_U40: u64 = 0xFF_FFFF_FFFF;
 
@@ -42,14 +44,15 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let u16_at = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
     let mut clock = [0; 6];
     clock.copy_from_slice(&body[169..175]);
-    let at = match clock {
-        [0, 0, 0, 0, 0, 0] => None,
-        clock => {
-            Some(civil::from_bcd6(clock).ok_or(FieldError { field: "clock", offset: 185, problem: Problem::NotBcd })?)
-        }
-    };
+    let at = civil::from_bcd6(clock);
     let reasons = u16_at(167);
     let (mut registers, mut others) = (Vec::with_capacity(14), Vec::new());
+    let clock_failed = words::odd_clock(clock, &mut others);
+    // Under another key nothing is what it should be.
+    let times = TIMES.iter().filter(|at| minute_of_day([body[**at], body[**at + 1]]).is_some());
+    if clock_failed && times.count() < 2 {
+        return Err(FieldError { field: "clock", offset: 185, problem: Problem::NotBcd });
+    }
     let (working, total) = (u40(&body, 11), u40(&body, 16));
     let corrected = working != total;
     for (value, quantity, code) in
@@ -67,6 +70,9 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     report.registers = registers;
     report.valve = Some(words::valve(valve));
     report.alarms = words::alarms(state);
+    if clock_failed {
+        report.alarms.push("clock-fault".into());
+    }
     report.raw_status = u64::from(state) << 32 | u64::from(valve) << 16 | u64::from(reasons);
     words::events(reasons, at, &mut others);
     let mut communication = [0; 9];

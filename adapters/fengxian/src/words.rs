@@ -1,6 +1,6 @@
 //! The bit words of the report: running state, close reasons, report reasons.
 
-use polymeter_sdk::{Civil, Event, Initiator, Message, ReportCause, ValveState, ValveStatus};
+use polymeter_sdk::{Civil, Event, Initiator, Message, ReportCause, ValveState, ValveStatus, civil};
 
 const STATES: [&str; 13] = [
     "sampling-failed",
@@ -100,6 +100,16 @@ pub fn events(reasons: u16, at: Option<Civil>, out: &mut Vec<Message>) {
         };
         out.push(event.into());
     });
+}
+
+/// Keeps a clock that is no time; all zero is one not set. A report or heartbeat that is a fault because of it would be sent again
+/// for ever, and only the end of a communication sets the clock.
+pub fn odd_clock(clock: [u8; 6], out: &mut Vec<Message>) -> bool {
+    let is_odd = clock != [0; 6] && civil::from_bcd6(clock).is_none();
+    if is_odd {
+        out.push(Message::unknown("clock", &clock));
+    }
+    is_odd
 }
 
 fn each(mut word: u16, mut visit: impl FnMut(usize)) {
