@@ -73,6 +73,9 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     if clock_failed {
         report.alarms.push("clock-fault".into());
     }
+    if working.is_none() && total.is_none() {
+        report.alarms.push("reading-absent".into());
+    }
     report.raw_status = u64::from(state) << 32 | u64::from(valve) << 16 | u64::from(reasons);
     words::events(reasons, at, &mut others);
     let mut communication = [0; 9];
