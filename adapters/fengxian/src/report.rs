@@ -17,6 +17,11 @@ pub const BYTES: usize = 176;
 const DAYS: usize = 30;
 /// Times of day: freeze, window start and end.
 const TIMES: [usize; 3] = [3, 157, 159];
+/// 0.01 m³ that no meter of this network counts in a day.
+const DAY_MAX: u64 = 100_000;
+/// How many times as much as on any other day is no day's consumption, and the least that counts as another day's, 0.01 m³.
+const LEAP: u64 = 100;
+const STEP_MIN: u64 = 100;
 const ABSENT_U32: u32 = u32::MAX;
 const ABSENT_U40: u64 = 0xFF_FFFF_FFFF;
 
@@ -195,7 +200,7 @@ impl Days<'_> {
             return None;
         };
         let newest = days.iter().flatten().next().copied();
-        if options.frozen == Frozen::Hundredths && newest.is_some_and(|newest| self.looks_whole(newest)) {
+        if options.frozen == Frozen::Hundredths && newest.is_some_and(|newest| self.looks_whole(newest, days)) {
             others.push(Message::unknown("frozen days in doubt: option frozen = whole", self.entries));
             return None;
         }
@@ -227,11 +232,17 @@ impl Days<'_> {
         year
     }
 
-    /// Whether whole m³ would lie right below the total, and hundredths nowhere near it.
-    fn looks_whole(&self, newest: u32) -> bool {
+    /// Whether whole m³ would lie right below the total, while hundredths would need a leap since yesterday that no day before comes
+    /// near. Where both are possible, as with the first days of a new meter, they are hundredths.
+    fn looks_whole(&self, newest: u32, days: &[Option<u32>]) -> bool {
         let Some(total) = self.total else { return false };
         let newest = u64::from(newest);
-        total.checked_sub(newest * 100).is_some_and(|left| left < 100_000) && newest < total / 2
+        let fits = total.checked_sub(newest * 100).is_some_and(|left| left < DAY_MAX);
+        let leap = total.saturating_sub(newest);
+        let newer = days.iter().flatten();
+        let steps = newer.clone().zip(newer.skip(1)).map(|(newer, older)| u64::from(newer.saturating_sub(*older)));
+        let is_unlike = steps.max().is_some_and(|step| leap > LEAP * step.max(STEP_MIN));
+        fits && (leap >= DAY_MAX || is_unlike)
     }
 }
 
