@@ -122,7 +122,7 @@ impl<'a> Sections<'a> {
         }
         let (mut manifest, mut vectors, mut depth) = (None, None, 0_u32);
         for payload in Parser::new(0).parse_all(bytes) {
-            match payload.map_err(|error| LoadError::NotComponent(error.message().to_owned()))? {
+            match payload.map_err(|error| LoadError::NotComponent(in_a_line(&error)))? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(LoadError::CoreModule),
                 Payload::Version { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -202,7 +202,7 @@ pub(super) fn is_offered(import: &str) -> bool {
 
 /// Refuses a file by what it imports, before anything of it is compiled.
 pub(super) fn check_imports(bytes: &[u8]) -> Result<(), LoadError> {
-    let unreadable = |error: wasmparser::BinaryReaderError| LoadError::NotComponent(error.message().to_owned());
+    let unreadable = |error: wasmparser::BinaryReaderError| LoadError::NotComponent(in_a_line(&error));
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(unreadable)? {
@@ -224,4 +224,10 @@ pub(super) fn check_imports(bytes: &[u8]) -> Result<(), LoadError> {
 
 fn one() -> u32 {
     1
+}
+
+/// Without the dump of bytes that some messages end with.
+fn in_a_line(error: &wasmparser::BinaryReaderError) -> String {
+    let line = error.message().lines().next().unwrap_or_default();
+    line.trim_end_matches('[').trim_end_matches("expected=").trim_end_matches([' ', '-']).to_owned()
 }
