@@ -34,6 +34,11 @@ impl Shop {
     }
 
     pub fn with(scratch: &Scratch, unsigned: Unsigned, bound: Vec<Bound>) -> Self {
+        Self::attempt(scratch, unsigned, bound).expect("what served serves")
+    }
+
+    /// A start that may be refused.
+    pub fn attempt(scratch: &Scratch, unsigned: Unsigned, bound: Vec<Bound>) -> Result<Self, LifecycleError> {
         let profiles = bound.iter().map(|bound| (bound.profile.clone(), bound.options.clone())).collect();
         let clock = Clock::new("Asia/Shanghai").expect("a zone");
         let data = scratch.dir("data");
@@ -55,8 +60,14 @@ impl Shop {
             profiles,
         };
         let lifecycle = Lifecycle::open(parts, &views).expect("the lifecycle opens");
-        lifecycle.resume().expect("what served serves");
-        Self { lifecycle, catalog, views, journal }
+        let shop = Self { lifecycle, catalog, views, journal };
+        match shop.lifecycle.resume() {
+            Ok(()) => Ok(shop),
+            Err(error) => {
+                shop.shut();
+                Err(error)
+            }
+        }
     }
 
     pub fn shut(self) {

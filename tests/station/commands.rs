@@ -256,7 +256,7 @@ fn the_device_has_the_last_word_over_people() {
 }
 
 #[test]
-fn a_settlement_stands_once_another_order_follows() {
+fn a_settlement_is_weighed_by_what_the_device_reports_before_another_order_has_left() {
     let (site, mut meter) = known_other();
     let first = leave_unconfirmed(&site, &mut meter, &valve("close-forced"));
     settle(&site, first, "done", "seen").expect("settled");
@@ -266,7 +266,7 @@ fn a_settlement_stands_once_another_order_follows() {
     site.await_state(second, "failed");
     let first = wait_until("the first order is over", || Some(site.command(first)).filter(|c| steps(c).len() == 5));
     assert_eq!((&first["state"], &first["settled"]["by"]), (&json!("done"), &json!("fleet")));
-    assert_eq!(steps(&first), ["requested", "sent", "unconfirmed", "settled", "settled"]);
+    assert_eq!(steps(&first), ["requested", "sent", "unconfirmed", "settled", "confirmed"]);
 }
 
 #[test]

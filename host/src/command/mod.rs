@@ -497,9 +497,10 @@ mod tests {
             body: AnswerBody::None,
             more_follows: false,
         };
-        assert_eq!(desk.answered(&device, &answer, 1), None);
+        assert_eq!(desk.answered(&device, &answer, 9), None);
         answer.correlation = HexBytes(vec![1, 2]);
-        let fact = desk.answered(&device, &answer, 1).expect("found");
+        assert_eq!(desk.answered(&device, &answer, 8), None, "of another session");
+        let fact = desk.answered(&device, &answer, 9).expect("found");
         desk.apply(&fact);
         assert_eq!(desk.unfinished(), 0);
     }

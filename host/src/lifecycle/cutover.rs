@@ -100,6 +100,7 @@ impl Lifecycle {
                 }
             }
         }
+        self.restore_trusted();
         Ok(())
     }
 
@@ -143,14 +144,22 @@ impl Lifecycle {
                 Ok(_) => {}
             }
         }
+        self.restore_trusted();
+        self.changed.notify_one();
+    }
+
+    /// What would serve if it had been trusted all the time, serves again.
+    fn restore_trusted(&self) {
         let rows = self.rows();
-        let distrusted = rows.iter().filter(|row| row.state == AdapterState::Quarantined && is_distrusted(row));
-        for row in distrusted.filter(|row| self.catalog.active(&row.name).is_none()) {
-            if let Err(error) = self.trust_again(row) {
+        for row in rows.iter().filter(|row| row.state == AdapterState::Quarantined && is_distrusted(row)) {
+            let active = rows.iter().find(|other| other.name == row.name && other.is_active());
+            // Who was put into service by people meanwhile stays.
+            if active.is_none_or(|active| active.why == takes_over_from(row))
+                && let Err(error) = self.trust_again(row)
+            {
                 tracing::warn!(adapter = %label(row), %error, "does not serve again");
             }
         }
-        self.changed.notify_one();
     }
 
     /// What was taken out of service only because it was not trusted serves again once it is; tells whether it does.
@@ -186,7 +195,7 @@ impl Lifecycle {
         let Some(code) = code else { return Ok(()) };
         let mut facts = vec![entered(row, AdapterState::Quarantined, why, STATION)];
         if let Some((next, _)) = &next {
-            facts.push(entered(next, AdapterState::Active, &format!("takes over from {}", row.version), STATION));
+            facts.push(entered(next, AdapterState::Active, &takes_over_from(row), STATION));
         }
         self.tell(&facts)?;
         match &next {
@@ -220,7 +229,7 @@ impl Lifecycle {
     /// The newest that served before this one serves again; none may be left.
     fn take_over(&self, from: &AdapterRow) -> Result<()> {
         match self.next_fit(from)? {
-            Some((next, _)) => self.serve(&next, &format!("takes over from {}", from.version), STATION),
+            Some((next, _)) => self.serve(&next, &takes_over_from(from), STATION),
             None => Ok(()),
         }
     }
@@ -354,6 +363,10 @@ impl Lifecycle {
 
 /// Why a version is in quarantine that nobody trusts any more; its code has done nothing.
 const DISTRUSTED: &str = "not trusted: ";
+
+fn takes_over_from(row: &AdapterRow) -> String {
+    format!("takes over from {}", row.version)
+}
 
 fn is_distrusted(row: &AdapterRow) -> bool {
     row.why.starts_with(DISTRUSTED)

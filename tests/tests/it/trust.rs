@@ -1,7 +1,7 @@
 //! Signatures and the trust file: what is refused, each with its own reason, and every way around them.
 
 use polymeter::adapter::{SecretKey, sign};
-use polymeter::lifecycle::{LifecycleError, Trust};
+use polymeter::lifecycle::{LifecycleError, Trust, Unsigned};
 use polymeter::model::Digest;
 use polymeter_tests::guest::Guest;
 use polymeter_tests::scratch::Scratch;
@@ -171,7 +171,15 @@ fn what_is_revoked_stops_serving() {
     shop.shut();
     scratch.write("data/trust.toml", trust(&format!("[revoked]\ndigests = [\"{}\"]\n", Digest::of(&old))).as_bytes());
     let shop = Shop::strict(&scratch);
-    assert_eq!((shop.state(&old), shop.serves("a")), ("rejected", None));
+    assert_eq!((shop.state(&old), shop.serves("a")), ("quarantined", Some("1.1.0".into())), "trusted again, and not");
+    // Neither a mistake in the file nor one that is taken back costs more than the time that it lasts.
+    shop.shut();
+    scratch.write("data/trust.toml", b"[revoke]\n");
+    let refused = Shop::attempt(&scratch, Unsigned::Refused, Vec::new()).err();
+    assert!(matches!(refused, Some(LifecycleError::TrustFile(_))), "no verdict on any adapter: {refused:?}");
+    scratch.write("data/trust.toml", trust("").as_bytes());
+    let shop = Shop::strict(&scratch);
+    assert_eq!((shop.state(&old), shop.serves("a")), ("quarantined", Some("1.1.0".into())));
 }
 
 /// Keys expire for what comes in, not for what was let in before: a fleet does not fall silent at midnight.
@@ -194,7 +202,7 @@ fn what_serves_goes_on_when_its_key_expires_and_unsigned_files_do_not_without_de
     assert_eq!(shop.state(&unsigned), "active");
     shop.shut();
     let shop = Shop::strict(&scratch);
-    assert_eq!((shop.state(&unsigned), shop.state(&bytes)), ("rejected", "active"));
+    assert_eq!((shop.state(&unsigned), shop.state(&bytes)), ("quarantined", "active"));
     assert_eq!(shop.look(), [""; 0], "known, and told once");
     shop.shut();
     let shop = Shop::open(&scratch);
