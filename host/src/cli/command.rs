@@ -119,7 +119,9 @@ pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
         CommandCommand::Show { id } => show(output, &client.get(&format!("commands/{id}"))?),
         CommandCommand::Cancel { id } => {
             let answer = client.post(&format!("commands/{id}/cancel"), &json!({}))?;
-            output.done(&format!("command {id} is cancelled"), &answer)
+            // One that has left before is unconfirmed now, and not cancelled.
+            let state = client.get(&format!("commands/{id}"))?["state"].as_str().unwrap_or("cancelled").to_owned();
+            output.done(&format!("command {id} is {state}: it is not sent any more"), &answer)
         }
         CommandCommand::Settle { id, outcome, note } => {
             let body = json!({"outcome": outcome, "note": note});

@@ -53,7 +53,10 @@ pub fn run(access: &Access, command: PollCommand) -> Result<()> {
         }
         PollCommand::Run { name } => {
             client.post(&format!("polls/{}/rounds", escape(&name)), &json!({}))?;
-            output.done(&format!("a round of {name} begins"), &json!({"poll": name}))
+            output.done(
+                &format!("a round of {name} begins, at once or when the one under way is over"),
+                &json!({"poll": name}),
+            )
         }
     }
 }
