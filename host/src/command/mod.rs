@@ -467,6 +467,56 @@ mod tests {
     }
 
     #[test]
+    fn an_order_that_has_left_is_neither_cancelled_nor_expired() {
+        for ends_by_time in [false, true] {
+            let desk = Desk::new(vec![], 1);
+            let device: DeviceKey = "usp/1".parse().expect("key");
+            let id = ask(&desk, valve());
+            send(&desk, id, &[1]);
+            let again = CommandFact { id, device, step: CommandStep::TimedOut { attempt: 1 } };
+            desk.apply(&again);
+            let ended = if ends_by_time {
+                desk.expired(i64::MAX).pop().expect("its time is over")
+            } else {
+                desk.cancel(id, "ops").expect("it waits")
+            };
+            assert!(matches!(ended.step, CommandStep::Unconfirmed { .. }), "{ended:?}");
+            desk.apply(&ended);
+            assert_eq!(desk.unfinished(), 1, "a report decides");
+        }
+    }
+
+    #[test]
+    fn what_a_dead_session_had_in_flight_is_given_back() {
+        let desk = Desk::new(vec![], 1);
+        let id = ask(&desk, Command::Read { scope: ReadScope::Current });
+        send(&desk, id, &[1]);
+        assert!(desk.orphaned(|session| session == 9).is_empty(), "somebody waits for it");
+        let orphans = desk.orphaned(|_| false);
+        assert!(matches!(&orphans[..], [fact] if fact.step == CommandStep::TimedOut { attempt: 1 }), "{orphans:?}");
+        orphans.iter().for_each(|fact| desk.apply(fact));
+        assert!(desk.orphaned(|_| false).is_empty());
+        assert_eq!(desk.pending(&"usp/1".parse().expect("key"), 0), 1);
+    }
+
+    #[test]
+    fn an_order_that_has_not_left_takes_no_evidence_from_an_older_one() {
+        use crate::model::{Initiator, ValveState};
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let older = ask(&desk, valve());
+        send(&desk, older, &[1]);
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        ask(&desk, valve());
+        let closed = ValveStatus { state: ValveState::ClosedForced, by: Initiator::Unknown, reason: None };
+        let steps = desk.weighed(&device, &closed, 7);
+        assert!(
+            matches!(&steps[..], [fact] if fact.id == older && matches!(fact.step, CommandStep::Confirmed { .. })),
+            "{steps:?}"
+        );
+    }
+
+    #[test]
     fn an_order_is_numbered_limited_and_alone() {
         let desk = Desk::new(vec![], 41);
         let fact = desk.propose(order(valve()), Some(Known::default()), 0, &clock()).expect("admitted");
