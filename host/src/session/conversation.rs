@@ -272,11 +272,7 @@ impl Conversation {
             }
         }
         let mut steps = self.give_up_behind(true);
-        if self.in_hand.take().is_some()
-            && let Some(present) = &self.present
-        {
-            steps.extend(self.services.desk.given_up(&present.device, self.id.0));
-        }
+        steps.extend(self.give_up_own());
         if let Err(error) = self.services.commit_steps(steps).await {
             tracing::warn!(peer = %self.peer, %error, "a command in flight could not be given back; the next start does it");
         }

@@ -122,12 +122,16 @@ impl Conversation {
     /// No answer in time: the desk knows whether to try again.
     pub(super) async fn give_up(&mut self) -> Result<(), Closing> {
         let mut steps = self.give_up_behind(false);
-        if self.in_hand.take().is_some()
-            && let Some(present) = &self.present
-        {
-            steps.extend(self.services.desk.given_up(&present.device, self.id.0));
-        }
+        steps.extend(self.give_up_own());
         self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)
+    }
+
+    /// What becomes of the command in hand, if there is one: its answer is not awaited any more.
+    pub(super) fn give_up_own(&mut self) -> Vec<CommandFact> {
+        match (self.in_hand.take(), &self.present) {
+            (Some(_), Some(present)) => self.services.desk.given_up(&present.device, self.id.0),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether the adapter in force claims to encode this command.

@@ -151,18 +151,10 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        if self.behind.is_some() {
-            // Nobody is left to answer for those behind another carrier.
-            let steps = self.give_up_behind(true);
-            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
-        }
-        if self.in_hand.take().is_some()
-            && let Some(present) = &self.present
-        {
-            // Nobody is left to answer for the one who spoke here before.
-            let steps = self.services.desk.given_up(&present.device, self.id.0);
-            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
-        }
+        // Nobody is left to answer for the one who spoke here before, and for those behind him.
+        let mut steps = self.give_up_behind(true);
+        steps.extend(self.give_up_own());
+        self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
         if self.present.take().is_some() {
             self.machine.another_device(self.services.clock.steady_ms());
         }
