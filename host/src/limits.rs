@@ -108,6 +108,9 @@ pub const PARTS_BYTES_MAX: usize = 224 * 1024;
 pub const BEHIND_STATES_MAX: usize = 256;
 /// Devices behind one carrier that the status page counts.
 pub const BEHIND_COUNTED_MAX: usize = 2_000;
+/// Frames of a carrier that become durable together.
+pub const CARRIED_FRAMES_MAX: usize = 32;
+
 /// Frames that one command behind a carrier may take, questions of a polled exchange included.
 pub const RELAY_LEGS_MAX: u32 = 96;
 /// Lines of one carrier that may have a question under way at a time.
@@ -428,7 +431,10 @@ const _: () = {
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
-    assert!(COMMIT_ENTRIES_MAX <= JOURNAL_QUEUE_MAX);
+    assert!(
+        COMMIT_ENTRIES_MAX + COMMIT_BYTES_MAX / JOURNAL_QUEUE_STEP_BYTES <= JOURNAL_QUEUE_MAX,
+        "what belongs together must find room"
+    );
     assert!(COMMIT_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX / JOURNAL_QUEUE_STEP_BYTES < JOURNAL_QUEUE_MAX, "the largest entry must find room");
 };

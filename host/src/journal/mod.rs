@@ -190,6 +190,17 @@ impl Journal {
         self.0.shared.queue.submit(entry).await
     }
 
+    /// As `append`, for entries that belong together: if they are no more than one commit takes, all are kept or none. They
+    /// follow each other without a gap; gives the first one's position and the last one's.
+    pub async fn append_all(&self, entries: Vec<Entry>) -> Result<Option<(Seq, Seq)>, AppendError> {
+        let mut span = None;
+        for (count, receipt) in self.0.shared.queue.submit_all(entries).await? {
+            let last = receipt.await?;
+            span = Some((span.map_or(Seq(last.0 + 1 - count as u64), |(first, _)| first), last));
+        }
+        Ok(span)
+    }
+
     /// As `append`, for threads outside the async runtime.
     pub fn append_blocking(&self, entry: Entry) -> Result<Seq, AppendError> {
         self.0.shared.queue.submit_blocking(entry)?.wait()

@@ -45,8 +45,11 @@ impl Future for Receipt {
 pub(super) struct Pending {
     pub entry: Entry,
     pub bytes: Vec<u8>,
-    pub done: oneshot::Sender<Result<Seq, AppendError>>,
+    /// `None`: it is kept together with the next one, whose receipt is for both.
+    pub done: Option<Done>,
 }
+
+pub(super) type Done = oneshot::Sender<Result<Seq, AppendError>>;
 
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -84,7 +87,30 @@ impl Queue {
             Ok(room) => room.forget(),
             Err(_) => return Err(AppendError::Closed),
         }
-        self.push(entry, bytes)
+        self.push([(entry, bytes)])
+    }
+
+    /// Waits for room for all of them. They are kept together, in one commit, unless they are more than one takes: then in
+    /// several. Gives for each of those the number of its entries, and the receipt of its last one.
+    pub async fn submit_all(&self, entries: Vec<Entry>) -> Result<Vec<(usize, Receipt)>, AppendError> {
+        let encoded = entries.into_iter().map(|entry| format::encode(&entry).map(|bytes| (entry, bytes)));
+        let mut rest = encoded.collect::<Result<Vec<_>, _>>()?;
+        let mut receipts = Vec::with_capacity(1);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take(limits::COMMIT_ENTRIES_MAX).take_while(|(_, encoded)| {
+                bytes += encoded.len();
+                bytes <= limits::COMMIT_BYTES_MAX
+            });
+            let later = rest.split_off(fits.count());
+            let group = std::mem::replace(&mut rest, later);
+            match self.room.acquire_many(group.iter().map(|(_, bytes)| places(bytes)).sum()).await {
+                Ok(room) => room.forget(),
+                Err(_) => return Err(AppendError::Closed),
+            }
+            receipts.push((group.len(), self.push(group)?));
+        }
+        Ok(receipts)
     }
 
     /// Waits for room, blocking the thread.
@@ -93,7 +119,7 @@ impl Queue {
         loop {
             if let Ok(room) = self.room.try_acquire_many(places(&bytes)) {
                 room.forget();
-                return self.push(entry, bytes);
+                return self.push([(entry, bytes)]);
             }
             let state = self.lock();
             if state.closed {
@@ -104,7 +130,8 @@ impl Queue {
         }
     }
 
-    fn push(&self, entry: Entry, bytes: Vec<u8>) -> Result<Receipt, AppendError> {
+    /// Puts entries, for which there is room, behind those that wait: all of them at once.
+    fn push(&self, group: impl IntoIterator<Item = (Entry, Vec<u8>)>) -> Result<Receipt, AppendError> {
         let (done, receipt) = oneshot::channel();
         let mut state = self.lock();
         let refusal = match &state.failing {
@@ -114,11 +141,16 @@ impl Queue {
         };
         if let Some(refusal) = refusal {
             drop(state);
-            self.room.add_permits(places(&bytes) as usize);
+            self.room.add_permits(group.into_iter().map(|(_, bytes)| places(&bytes) as usize).sum());
             return Err(refusal);
         }
-        state.pending.push_back(Pending { entry, bytes, done });
-        let wake = std::mem::take(&mut state.writer_waits) || state.pending.len() == state.gathers;
+        let before = state.pending.len();
+        state.pending.extend(group.into_iter().map(|(entry, bytes)| Pending { entry, bytes, done: None }));
+        if let Some(last) = state.pending.back_mut() {
+            last.done = Some(done);
+        }
+        let gathered = (before + 1..=state.pending.len()).contains(&state.gathers);
+        let wake = std::mem::take(&mut state.writer_waits) || gathered;
         drop(state);
         if wake {
             self.filled.notify_one();
@@ -136,16 +168,19 @@ impl Queue {
             state.writer_waits = true;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut count, mut bytes, mut room) = (0, 0, 0);
-        for pending in state.pending.iter().take(limits::COMMIT_ENTRIES_MAX) {
+        let (mut count, mut bytes) = (0, 0);
+        for (at, pending) in state.pending.iter().take(limits::COMMIT_ENTRIES_MAX).enumerate() {
             bytes += pending.bytes.len();
             if bytes > limits::COMMIT_BYTES_MAX {
                 break;
             }
-            count += 1;
-            room += places(&pending.bytes) as usize;
+            // What belongs together fits into one commit, and is not parted.
+            if pending.done.is_some() {
+                count = at + 1;
+            }
         }
-        let batch = state.pending.drain(..count).collect();
+        let batch: Vec<Pending> = state.pending.drain(..count).collect();
+        let room = batch.iter().map(|p| places(&p.bytes) as usize).sum();
         drop(state);
         self.room.add_permits(room);
         self.drained.notify_all();
@@ -171,9 +206,7 @@ impl Queue {
         drop(state);
         self.room.add_permits(pending.iter().map(|p| places(&p.bytes) as usize).sum());
         self.drained.notify_all();
-        for waiting in pending {
-            let _ = waiting.done.send(Err(AppendError::Failing(why.clone())));
-        }
+        refuse(pending, why);
     }
 
     pub fn recover(&self) {
@@ -202,6 +235,13 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells those who wait that nothing of theirs is kept.
+pub(super) fn refuse(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
+    for done in pending.into_iter().filter_map(|pending| pending.done) {
+        let _ = done.send(Err(AppendError::Failing(why.clone())));
     }
 }
 

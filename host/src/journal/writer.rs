@@ -4,7 +4,7 @@
 //! pauses, and refuses entries until a trial write of the largest entry's size has succeeded.
 
 use super::format::{self, Head, Identity};
-use super::queue::{AppendError, Pending, Queue};
+use super::queue::{self, Pending, Queue};
 use super::recent::{Batch, Recent};
 use super::segment::{Segment, StoreError, Tip};
 use super::segments::Segments;
@@ -83,9 +83,7 @@ impl Writer {
             };
             *lock(&self.shared.failing) = Some(Failing { why: why.clone(), since_ms: at_ms });
             self.shared.queue.fail(&why);
-            for waiting in batch {
-                let _ = waiting.done.send(Err(AppendError::Failing(why.clone())));
-            }
+            queue::refuse(batch, &why);
             return self.recover();
         }
         true
@@ -131,7 +129,7 @@ impl Writer {
             // Decoded, an entry takes about three times its encoded size.
             out.bytes += pending.bytes.len() * 3 + 256;
             out.entries.push((Seq(seq), pending.entry));
-            receipts.push((Seq(seq), pending.done));
+            receipts.extend(pending.done.map(|done| (Seq(seq), done)));
         }
         self.shared.last.store(last.0, Ordering::Release);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);

@@ -166,8 +166,13 @@ impl Conversation {
         }
     }
 
-    /// Takes as many frames off the buffer as there are.
     async fn on_bytes(&mut self) -> Result<(), Closing> {
+        let taken = self.take_frames().await;
+        self.keep_carried().await.and(taken)
+    }
+
+    /// Takes as many frames off the buffer as there are.
+    async fn take_frames(&mut self) -> Result<(), Closing> {
         while !self.buffer.is_empty() {
             match self.cut_front().await {
                 Cut::Frame { bytes, with } => {
@@ -176,6 +181,7 @@ impl Conversation {
                     let frame: Vec<u8> = self.buffer.drain(..bytes).collect();
                     self.on_frame(&with, frame).await?;
                     if self.outdated {
+                        self.keep_carried().await?;
                         self.feed(Input::Draining).await?;
                     }
                 }

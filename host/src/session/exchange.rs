@@ -38,6 +38,7 @@ impl Conversation {
         if self.concerns_others(&decoded) {
             return self.on_carrying(with, frame, decoded).await;
         }
+        self.keep_carried().await?;
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
@@ -151,6 +152,7 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
+        self.keep_carried().await?;
         // Nobody is left to answer for the one who spoke here before, and for those behind him.
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
@@ -284,6 +286,7 @@ impl Conversation {
         detail: &str,
         with: Option<&Chosen>,
     ) -> Result<(), Closing> {
+        self.keep_carried().await?;
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {

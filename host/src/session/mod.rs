@@ -95,8 +95,8 @@ impl Door {
 }
 
 impl Services {
-    /// Makes facts durable, in order, and gives the first one's position. `Err` says why nothing may be acknowledged; what
-    /// was kept of them nevertheless is never more than a beginning.
+    /// Makes facts durable, all of them or none (see `Journal::append_all`), and gives the first one's position. `Err` says why
+    /// nothing may be acknowledged.
     pub async fn commit(&self, facts: Vec<Fact>) -> Result<Seq, String> {
         self.commit_span(facts).await.map(|(first, _)| first)
     }
@@ -104,15 +104,8 @@ impl Services {
     /// The same, with the last one's position, too.
     pub async fn commit_span(&self, facts: Vec<Fact>) -> Result<(Seq, Seq), String> {
         let at_ms = self.clock.now_ms();
-        let mut receipts = Vec::with_capacity(facts.len());
-        for fact in facts {
-            receipts.push(self.journal.submit(Entry { at_ms, fact }).await.map_err(|e| e.to_string())?);
-        }
-        let mut span = None;
-        for receipt in receipts {
-            let seq = receipt.await.map_err(|e| e.to_string())?;
-            span = Some((span.map_or(seq, |(first, _)| first), seq));
-        }
+        let entries = facts.into_iter().map(|fact| Entry { at_ms, fact }).collect();
+        let span = self.journal.append_all(entries).await.map_err(|e| e.to_string())?;
         span.ok_or_else(|| "nothing to keep".into())
     }
 

@@ -3,15 +3,15 @@
 
 use super::inward::{Ear, Heard, Told};
 use super::outward::{Leaving, sent_unanswered};
-use super::{Behind, Remembered};
+use super::{Behind, Remembered, Unkept, UnkeptFrame};
 use crate::adapter::{Admission, Decoded};
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
-use crate::limits::CARRIER_BUSY_PAUSE;
-use crate::model::{AnswerBody, Message, Outcome};
+use crate::limits;
+use crate::model::{AnswerBody, Message, Outcome, Seq};
 use crate::session::conversation::Conversation;
 use crate::session::cutting::Chosen;
 use crate::session::exchange::valve_states;
-use crate::session::machine::{Closing, Input};
+use crate::session::machine::{Closing, FrameFacts, Input};
 use std::time::Duration;
 
 impl Conversation {
@@ -22,7 +22,8 @@ impl Conversation {
                 || decoded.messages.iter().any(|message| matches!(message, Message::Relayed(_))))
     }
 
-    /// The story of `on_frame`, from the second chapter on.
+    /// The story of `on_frame`, from the second chapter up to where it has to be durable. A carrier brings the answers of many at
+    /// once: `keep_carried` goes on with all of them.
     pub(in crate::session) async fn on_carrying(
         &mut self,
         with: &Chosen,
@@ -31,37 +32,25 @@ impl Conversation {
     ) -> Result<(), Closing> {
         let facts = self.frame_facts(with, &decoded);
         let mut behind = self.behind.take().unwrap_or_default();
-        let had = !behind.errands.is_empty();
-        let kept = self.keep_carrying(&mut behind, with, frame, decoded).await;
-        let (has, waits) = (!behind.errands.is_empty(), behind.next_moment_ms());
+        let heard = self.hear_carried(&mut behind, with, frame, facts, decoded);
+        let full = behind.unkept.frames.len() >= limits::CARRIED_FRAMES_MAX;
         self.behind = Some(behind);
-        let answered = kept?;
-        self.feed(Input::Frame(facts)).await?;
-        if answered {
-            self.in_hand = None;
-            self.feed(Input::CommandAnswered).await?;
-        } else if let Some(at_ms) = waits.filter(|_| has) {
-            let within = Duration::from_millis((at_ms - self.services.clock.steady_ms()).max(1) as u64);
-            self.feed(Input::CommandSent { answer_within: Some(within) }).await?;
-        } else if had {
-            self.feed(Input::CommandAnswered).await?;
-        }
-        self.flush().await
+        heard?;
+        if full { self.keep_carried().await } else { Ok(()) }
     }
 
-    /// Makes the frame durable with all that follows from it; tells whether it answers the carrier's own command in hand.
-    async fn keep_carrying(
+    fn hear_carried(
         &mut self,
         behind: &mut Behind,
         with: &Chosen,
         frame: Vec<u8>,
+        facts: FrameFacts,
         decoded: Decoded,
-    ) -> Result<bool, Closing> {
+    ) -> Result<(), Closing> {
         // 1. Which of the carrier's own commands does it answer?
         let mut steps = self.answered(&decoded);
-        let answered = self.in_hand.is_some_and(|id| steps.iter().any(|step| step.id == id));
         let valves = valve_states(&decoded);
-        let had = !behind.errands.is_empty();
+        behind.unkept.asking |= !behind.errands.is_empty();
         self.hear_model(&decoded.messages);
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
         let memory = self.memory_to_keep(memory);
@@ -72,30 +61,70 @@ impl Conversation {
             present.memory.clone_from(memory);
         }
         // 2. Who behind it says what?
-        let (parts, heard) =
+        let (parts, mut heard) =
             if duplicate || self.is_refused() { (Vec::new(), Heard::default()) } else { self.hear(behind, &messages)? };
-        // 3. What follows, and what is asked next.
-        steps.extend(heard.steps.iter().cloned());
-        let mut leaving = Leaving::default();
-        for (id, told) in heard.told {
+        // 3. What follows.
+        steps.append(&mut heard.steps);
+        let mut leaving = std::mem::take(&mut behind.unkept.leaving);
+        leaving.bytes.extend(reply.unwrap_or_default());
+        for (id, told) in std::mem::take(&mut heard.told) {
             steps.extend(self.proceed(behind, id, told, &mut leaving));
         }
-        for (route, words) in heard.unasked {
+        for (route, words) in std::mem::take(&mut heard.unasked) {
             self.answer_unasked(behind, route, words, &mut leaving);
         }
-        if had {
-            self.ask(behind, &mut leaving);
-        }
-        // 4. Durable, all of it.
+        let Unkept { frames, facts: entries, leaving: left, .. } = &mut behind.unkept;
+        *left = leaving;
+        // What a frame before it has decided is decided, though the desk does not know yet.
+        steps.retain(|step| !frames.iter().any(|frame| frame.steps.iter().any(|earlier| earlier.id == step.id)));
         let mut outcome = self.outcome(messages, memory.as_deref(), duplicate);
         if let FrameOutcome::Decoded { behind, .. } = &mut outcome {
             *behind = parts;
         }
-        let mut entries = vec![Fact::Frame(self.entry(frame, Some(with), outcome))];
+        let place = entries.len() as u64;
+        entries.push(Fact::Frame(self.entry(frame, Some(with), outcome)));
         entries.extend(steps.iter().cloned().map(Fact::Command));
+        frames.push(UnkeptFrame { with: with.clone(), place, steps, facts, memory, valves, duplicate, heard });
+        Ok(())
+    }
+
+    /// Goes on with what `on_carrying` has heard: what is asked next, and all of it durable together before anything leaves.
+    pub(in crate::session) async fn keep_carried(&mut self) -> Result<(), Closing> {
+        let Some(mut behind) = self.behind.take_if(|behind| !behind.unkept.frames.is_empty()) else { return Ok(()) };
+        let mut unkept = std::mem::take(&mut behind.unkept);
+        let asking = unkept.asking;
+        if asking && !self.bell.is_passed_over() {
+            self.ask(&mut behind, &mut unkept.leaving);
+        }
+        let frames = &unkept.frames;
+        let facts: Vec<FrameFacts> = frames.iter().map(|frame| frame.facts.clone()).collect();
+        let answers = |id| frames.iter().any(|frame| frame.steps.iter().any(|step| step.id == id));
+        let answered = self.in_hand.is_some_and(answers);
+        let kept = self.keep_all(&mut behind, unkept).await;
+        let (asks, waits) = (!behind.errands.is_empty(), behind.next_moment_ms());
+        self.behind = Some(behind);
+        kept?;
+        for facts in facts {
+            self.feed(Input::Frame(facts)).await?;
+        }
+        if answered {
+            self.in_hand = None;
+            self.feed(Input::CommandAnswered).await?;
+        } else if let Some(at_ms) = waits.filter(|_| asks) {
+            let within = Duration::from_millis((at_ms - self.services.clock.steady_ms()).max(1) as u64);
+            self.feed(Input::CommandSent { answer_within: Some(within) }).await?;
+        } else if asking {
+            self.feed(Input::CommandAnswered).await?;
+        }
+        self.flush().await
+    }
+
+    async fn keep_all(&mut self, behind: &mut Behind, unkept: Unkept) -> Result<(), Closing> {
+        // 4. Durable, all of it.
+        let Unkept { frames, facts: mut entries, mut leaving, .. } = unkept;
         entries.append(&mut leaving.facts);
         entries.extend(leaving.steps.iter().cloned().map(Fact::Command));
-        let (seq, last) = match self.services.commit_span(entries).await {
+        let (first, last) = match self.services.commit_span(entries).await {
             Ok(span) => span,
             Err(error) => {
                 tracing::warn!(peer = %self.peer, %error, "not acknowledged: the journal cannot be written");
@@ -103,26 +132,32 @@ impl Conversation {
                 return Err(Closing::StoreFailing);
             }
         };
-        self.services.settle(&steps);
-        self.count(with, duplicate, &heard.frames, &heard.faults);
         // 5. Only now does it count for anybody else.
-        if let (Some(memory), Some(present)) = (memory, &self.present) {
-            self.services.registry.remember(&present.device, seq, &memory, Some(with.adapter.digest));
+        frames.iter().for_each(|frame| self.services.settle(&frame.steps));
+        let mut valves = Vec::new();
+        for frame in frames {
+            let (seq, heard) = (Seq(first.0 + frame.place), frame.heard);
+            self.count(&frame.with, frame.duplicate, &heard.frames, &heard.faults);
+            if let (Some(memory), Some(present)) = (frame.memory, &self.present) {
+                self.services.registry.remember(&present.device, seq, &memory, Some(frame.with.adapter.digest));
+            }
+            for Remembered { device, memory, by } in heard.memories {
+                self.services.registry.remember(&device, seq, &memory, by);
+                if let Some(sub) = behind.subs.get(&device) {
+                    sub.ahead = false;
+                }
+            }
+            valves.push((seq, frame.valves, heard.valves));
         }
-        for Remembered { device, memory, by } in heard.memories {
-            self.services.registry.remember(&device, seq, &memory, by);
-            if let Some(sub) = behind.subs.get(&device) {
-                sub.ahead = false;
+        self.has_left(behind, leaving, last);
+        for (seq, own, others) in valves {
+            self.weigh(&own, seq).await?;
+            for (device, valve) in &others {
+                let steps = self.services.desk.weighed(device, valve, seq.0);
+                self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
             }
         }
-        self.out.extend(reply.unwrap_or_default());
-        self.has_left(behind, leaving, last);
-        self.weigh(&valves, seq).await?;
-        for (device, valve) in &heard.valves {
-            let steps = self.services.desk.weighed(device, valve, seq.0);
-            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
-        }
-        Ok(answered)
+        Ok(())
     }
 
     fn hear(&self, behind: &mut Behind, messages: &[Message]) -> Result<(Vec<crate::journal::Part>, Heard), Closing> {
@@ -192,7 +227,7 @@ impl Conversation {
             }
             (None, Some((Outcome::Busy, reason, raw_code))) => {
                 let channel = behind.errands.iter().find(|errand| errand.id == id).and_then(|errand| errand.channel);
-                behind.resting.push((channel, now_ms + CARRIER_BUSY_PAUSE.as_millis() as i64));
+                behind.resting.push((channel, now_ms + limits::CARRIER_BUSY_PAUSE.as_millis() as i64));
                 if unheard {
                     self.services.desk.turned_away(id, &reason, raw_code).into_iter().collect()
                 } else {

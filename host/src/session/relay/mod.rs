@@ -13,11 +13,16 @@ mod route;
 pub use inward::read_again;
 pub use route::{speakers, way_to};
 
+use inward::Heard;
+use outward::Leaving;
 use route::Route;
 
+use super::cutting::Chosen;
+use super::machine::FrameFacts;
 use crate::adapter::Admission;
+use crate::journal::{CommandFact, Fact};
 use crate::limits;
-use crate::model::{DeviceKey, Digest};
+use crate::model::{DeviceKey, Digest, ValveStatus};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -29,6 +34,29 @@ pub(super) struct Behind {
     pub errands: Vec<Errand>,
     /// Lines that rest after a question, and until when.
     pub resting: Vec<(Option<u8>, i64)>,
+    pub unkept: Unkept,
+}
+
+/// Frames of a carrier that have been understood and are not durable yet, and what follows from them.
+#[derive(Default)]
+pub(super) struct Unkept {
+    frames: Vec<UnkeptFrame>,
+    facts: Vec<Fact>,
+    leaving: Leaving,
+    /// Somebody was being asked when they came.
+    asking: bool,
+}
+
+struct UnkeptFrame {
+    with: Chosen,
+    /// Where its entry stands among the facts.
+    place: u64,
+    steps: Vec<CommandFact>,
+    facts: FrameFacts,
+    memory: Option<Vec<u8>>,
+    valves: Vec<ValveStatus>,
+    duplicate: bool,
+    heard: Heard,
 }
 
 /// A question to a device behind, under way.
