@@ -59,6 +59,8 @@ pub struct Listener {
     pub relays: Vec<Carries>,
     /// Lines of one carrier that may have a question under way at a time.
     pub lines_at_once: usize,
+    /// Days that no report has brought are asked for.
+    pub missing_days: bool,
 }
 
 /// An adapter that a listener may speak, under a profile.
@@ -149,6 +151,7 @@ struct RawListener {
     #[serde(default)]
     relays: Vec<Spanned<relays::RawCarries>>,
     lines_at_once: Option<Spanned<usize>>,
+    read_missing_days: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -304,8 +307,18 @@ fn resolve_listener(
         Some(lines) => *lines.get_ref(),
         None => 1,
     };
-    let unknown = raw.unknown;
-    Ok(Listener { name, carrier, adapters, unknown, connections_max, command_wait, relays, lines_at_once })
+    let (unknown, missing_days) = (raw.unknown, raw.read_missing_days.unwrap_or(true));
+    Ok(Listener {
+        name,
+        carrier,
+        adapters,
+        unknown,
+        connections_max,
+        command_wait,
+        relays,
+        lines_at_once,
+        missing_days,
+    })
 }
 
 /// Turns a place in the file into a line for people.

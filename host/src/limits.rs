@@ -97,6 +97,9 @@ pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open sessions may take to end when the station stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Days that a station asks for by itself, and looks back to see which are missing: as many as a meter keeps.
+pub const MISSING_DAYS_MAX: i32 = 31;
+
 // --- Devices behind carriers ------------------------------------------------------------------------------------
 
 /// Carriers one behind the other that a session speaks through.

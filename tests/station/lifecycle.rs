@@ -180,6 +180,87 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
     assert_eq!(told, [("active".into(), "station".into()), ("quarantined".into(), "station".into())]);
 }
 
+/// What stands by is not to blame for a trust file that cannot be read just when it is needed.
+#[test]
+fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") }.component();
+    client.upload("adapters/a.wasm", bad.clone()).expect("installed");
+    let trust = site.data().join("trust.toml");
+    std::fs::write(&trust, "oops =").expect("written");
+    wait_until("the bad one goes, and nobody can take over", || {
+        for own in ["127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"] {
+            Peer::udp_from(own, site.nb_iot()).send(&[0x68, 1, 2, 3]);
+        }
+        (states(&site, "a") == ["1.0.0 standby", "1.1.0 quarantined"]).then_some(())
+    });
+    std::fs::write(&trust, "").expect("written");
+    wait_until("the standby serves", || (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(()));
+    // Nor does bringing it again put the bad one back into service.
+    let refused = client.upload("adapters/a.wasm", bad).expect_err("in quarantine").to_string();
+    assert!(refused.contains("is in quarantine") && refused.contains("--reason"), "{refused}");
+    assert_eq!(states(&site, "a"), ["1.0.0 active", "1.1.0 quarantined"]);
+}
+
+/// A build that was let in is revoked by its digest, however it is signed.
+#[test]
+fn a_revoked_digest_cannot_be_evaded_with_fewer_signatures() {
+    let (vendor, operator) = (SecretKey::from_seed(&[7; 32]), SecretKey::from_seed(&[8; 32]));
+    let by_vendor = sign(&version("1.0.0"), &vendor).expect("signed");
+    let by_both = sign(&by_vendor, &operator).expect("signed");
+    let site = Site::with_adapters(&Settings { unsigned: false, ..Settings::usual() }, &[]);
+    let trust =
+        format!("[keys]\nacme = \"{}\"\n[[rule]]\nadapters = [\"usp\"]\nall_of = [\"acme\"]\n", vendor.public());
+    let file = site.data().join("trust.toml");
+    std::fs::write(&file, &trust).expect("written");
+    let digest = upload(&site, by_both.clone())["digest"].as_str().expect("a digest").to_owned();
+    std::fs::write(&file, format!("{trust}[revoked]\ndigests = [\"{digest}\"]\n")).expect("written");
+    wait_until("the revocation is seen", || (states(&site, "usp") == ["1.0.0 quarantined"]).then_some(()));
+    for again in [by_vendor, by_both] {
+        let refused = site.client().upload("adapters/usp.wasm", again).expect_err("revoked").to_string();
+        assert!(refused.contains("revoked"), "{refused}");
+    }
+    assert!(!states(&site, "usp").iter().any(|state| state.ends_with("active")), "{:?}", states(&site, "usp"));
+}
+
+/// Whatever comes at once: the book, the store and what serves agree afterwards, also after a power cut.
+#[test]
+fn orders_that_come_at_once_leave_one_truth() {
+    let mut site = Site::usual();
+    let at_once = |orders: [&(dyn Fn() + Sync); 2]| {
+        std::thread::scope(|threads| {
+            let begun = orders.map(|order| threads.spawn(order));
+            begun.into_iter().for_each(|order| order.join().expect("no panic"));
+        });
+    };
+    let mut before = "1.0.0".to_owned();
+    for round in 0..6 {
+        let next = format!("2.{round}.0");
+        let bytes = version(&next);
+        let bring = |path: &str| drop(site.client().upload(path, bytes.clone()).expect("the same file twice"));
+        at_once([&|| bring("adapters/usp.wasm?stage=true"), &|| bring("adapters/usp.wasm")]);
+        assert!(states(&site, "usp").contains(&format!("{next} active")), "{:?}", states(&site, "usp"));
+        // One of the two is refused, depending on who comes first.
+        let order = |what: &str| {
+            let body = json!({"version": before, "allow_downgrade": true, "reason": "at once"});
+            drop(site.client().post(&format!("adapters/usp/{what}"), &body));
+        };
+        at_once([&|| order("activate"), &|| order("retire")]);
+        let serving: Vec<_> = states(&site, "usp").into_iter().filter(|state| state.ends_with(" active")).collect();
+        assert!(serving == [format!("{next} active")] || serving == [format!("{before} active")], "{serving:?}");
+        let body = json!({"version": next, "reason": "goes on"});
+        site.client().post("adapters/usp/activate", &body).expect("it is installed");
+        before = next;
+    }
+    let known = states(&site, "usp");
+    site.power_cut();
+    assert_eq!(states(&site, "usp"), known);
+    Terminal::tcp(meter("50001234567810"), site.meters()).whole_communication();
+}
+
 /// Compiling takes as long as it takes, and sessions go on meanwhile.
 #[test]
 fn a_cold_compile_blocks_no_session() {

@@ -51,6 +51,7 @@ fn a_profile_counts_from_the_next_frame_on() {
     };
     let set = run(&["set", "odd", "--adapter", "a", "--options", r#"{"n":1}"#, "--reason", "sheet 3"]);
     assert!(set.starts_with("odd@1 of a is bound to nobody"), "{set}");
+    assert!(run(&["bind", "odd", "--device", "usp/1"]).contains("no device of adapter `a`: those begin with `test/`"));
     assert!(run(&["bind", "odd", "--device", DEVICE]).contains("device test/12345678"));
     assert_eq!(read(&site, &mut peer), ("7".into(), "odd@1".into()));
     run(&["set", "odd", "--adapter", "a", "--options", r#"{"n":12}"#, "--reason", "sheet 4"]);

@@ -43,6 +43,34 @@ fn a_report_before_the_registration_is_refused_but_kept() {
     assert!(site.readings("usp/50001234567811", "working-volume").contains(&"2024-03-15T00:00:00 1234.56".to_owned()));
 }
 
+/// The protocol's rule 7: what a meter could not bring on time is read while it is there, once.
+#[test]
+fn days_that_no_report_has_brought_are_asked_for_in_the_same_communication() {
+    let site = Site::usual();
+    let address = "50001234567819";
+    let mut terminal = Terminal::tcp(meter(address), site.meters());
+    terminal.whole_communication();
+    let days = |site: &Site| {
+        let readings = site.readings(&format!("usp/{address}"), "working-volume");
+        readings.iter().filter(|row| row.contains("T00:00:00 ")).map(|row| row[8..10].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(days(&site), ["15"]);
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2024-03-19T00:20:06");
+    assert_eq!(terminal.register().pending, 0);
+    let reply = terminal.daily();
+    assert_eq!((reply.result, reply.pending), (OK, 1), "the reply says that something is wanted");
+    assert_eq!(terminal.obey(), (0x4022, OK));
+    assert_eq!(terminal.farewell(), OK);
+    wait_until("all days are there", || (days(&site) == ["15", "16", "17", "18", "19"]).then_some(()));
+    let asked = &site.rows(&format!("commands?device=usp/{address}"))[0];
+    assert_eq!((&asked["by"], &asked["state"]), (&"station".into(), &"done".into()), "{asked}");
+    // Nothing is missing the day after, and a day that the meter has lost is not asked for again.
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2024-03-20T00:20:06");
+    terminal.whole_communication();
+}
+
 #[test]
 fn a_second_report_is_refused_but_kept() {
     let site = Site::usual();

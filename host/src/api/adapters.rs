@@ -6,6 +6,7 @@ use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Named, Query};
+use crate::adapter::StoreError;
 use crate::lifecycle::LifecycleError;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::model::Seq;
@@ -171,7 +172,12 @@ impl From<LifecycleError> for ApiError {
     fn from(error: LifecycleError) -> Self {
         use LifecycleError as E;
         let code = match &error {
-            E::FileName(_) | E::Ambiguous(..) | E::NoReason | E::ProfileName(_) | E::NoSuchModel => Code::BadRequest,
+            E::FileName(_)
+            | E::Ambiguous(..)
+            | E::NoReason
+            | E::ProfileName(_)
+            | E::NoSuchModel
+            | E::NotItsDevice(..) => Code::BadRequest,
             E::Unfit(_) => Code::AdapterRejected,
             E::Untrusted(_) | E::TrustFile(_) => Code::AdapterUntrusted,
             E::Downgrade { .. } => Code::AdapterDowngrade,
@@ -185,6 +191,8 @@ impl From<LifecycleError> for ApiError {
             | E::ProfilesFull
             | E::NotInstalled(..)
             | E::NothingBefore { .. }
+            | E::Quarantined(_)
+            | E::Store(StoreError::Absent | StoreError::Changed)
             | E::Full => Code::NotPossible,
             E::Store(cause) => return Self::internal(cause),
             E::Journal(_) => Code::JournalFailing,

@@ -1,7 +1,6 @@
 //! Archives of concentrators: read in full and compared with the registry, and made as the registry is.
 
 use super::auth::{Operator, Viewer};
-use super::commands::place;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::requests::{Body, Device};
@@ -179,7 +178,7 @@ pub async fn sync(
         for command in difference.orders(Wish { add, change, remove }) {
             let note = "the archive shall be as the registry is".into();
             let order = Order { note, ..Order::of(key.clone(), command, &caller.name) };
-            commands.push(place(&working, order).await?);
+            commands.push(working.place(order).await?);
         }
         Ok::<_, Refusal>(commands)
     })
@@ -208,7 +207,7 @@ async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> R
             expires: Some(limits::ARCHIVE_WAIT_MAX),
             ..Order::of(concentrator.clone(), command, by)
         };
-        let id = place(services, order).await.map_err(|refusal| refusal.to_string())?;
+        let id = services.place(order).await.map_err(|refusal| refusal.to_string())?;
         let row = ended(services, id).await?;
         let page = row.answer.map(|answer| answer.body).filter(|_| row.state == CommandState::Done);
         let Some(AnswerBody::Archive { total, entries }) = page else {

@@ -164,24 +164,9 @@ pub async fn send(
         ..Order::of(asked.device, asked.command, &caller.name)
     };
     let placing = services.clone();
-    let id = to_the_end(async move { place(&placing, order).await }).await??;
+    let id = to_the_end(async move { placing.place(order).await }).await??;
     shown_all(&services).await;
     Ok((StatusCode::CREATED, Json(Accepted { id })))
-}
-
-/// An order's way in: checked, durable, then known to the desk and to the device's session.
-pub async fn place(services: &Services, mut order: Order) -> Result<u64, Refusal> {
-    let known = services.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
-    let way = services.way_to(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
-    order.way.clone_from(&way);
-    let fact = services.desk.propose(order, known, services.clock.now_ms(), &services.clock)?;
-    if let Err(why) = services.commit(vec![Fact::Command(fact.clone())]).await {
-        services.desk.withdraw(fact.id);
-        return Err(Refusal::Store(why));
-    }
-    services.settle(std::slice::from_ref(&fact));
-    services.ring(&fact.device, &way);
-    Ok(fact.id)
 }
 
 /// Take back a command that has not been sent

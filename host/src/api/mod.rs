@@ -34,7 +34,7 @@ mod station;
 pub mod tokens;
 
 pub use adapters::AdapterRow;
-pub use commands::{CommandRow, place};
+pub use commands::CommandRow;
 pub use errors::{ApiError, Code};
 pub use listen::{Front, Peer, serve};
 pub use openapi::description;

@@ -241,6 +241,11 @@ impl Desk {
         self.lock().of(device).iter().any(|c| c.round.as_ref().is_some_and(|round| round.poll == poll))
     }
 
+    /// Whether stored values of that device are being asked for.
+    pub fn reads_history(&self, device: &DeviceKey) -> bool {
+        self.lock().of(device).iter().any(|c| matches!(c.command, Command::ReadHistory { .. }))
+    }
+
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
     /// It counts only in the session that has sent the command: another one may be of a time before.
     pub fn answered(&self, device: &DeviceKey, answer: &Answer, session: u64) -> Option<CommandFact> {

@@ -201,6 +201,16 @@ impl Journal {
         Ok(span)
     }
 
+    /// As `append_all`, for threads outside the async runtime.
+    pub fn append_all_blocking(&self, entries: Vec<Entry>) -> Result<Option<(Seq, Seq)>, AppendError> {
+        let mut span = None;
+        for (count, receipt) in self.0.shared.queue.submit_all_blocking(entries)? {
+            let last = receipt.wait()?;
+            span = Some((span.map_or(Seq(last.0 + 1 - count as u64), |(first, _)| first), last));
+        }
+        Ok(span)
+    }
+
     /// As `append`, for threads outside the async runtime.
     pub fn append_blocking(&self, entry: Entry) -> Result<Seq, AppendError> {
         self.0.shared.queue.submit_blocking(entry)?.wait()

@@ -83,43 +83,49 @@ impl Queue {
     /// Waits for room, asynchronously.
     pub async fn submit(&self, entry: Entry) -> Result<Receipt, AppendError> {
         let bytes = format::encode(&entry)?;
-        match self.room.acquire_many(places(&bytes)).await {
-            Ok(room) => room.forget(),
-            Err(_) => return Err(AppendError::Closed),
-        }
+        self.acquire(places(&bytes)).await?;
+        self.push([(entry, bytes)])
+    }
+
+    /// Waits for room, blocking the thread.
+    pub fn submit_blocking(&self, entry: Entry) -> Result<Receipt, AppendError> {
+        let bytes = format::encode(&entry)?;
+        self.acquire_blocking(places(&bytes))?;
         self.push([(entry, bytes)])
     }
 
     /// Waits for room for all of them. They are kept together, in one commit, unless they are more than one takes: then in
     /// several. Gives for each of those the number of its entries, and the receipt of its last one.
     pub async fn submit_all(&self, entries: Vec<Entry>) -> Result<Vec<(usize, Receipt)>, AppendError> {
-        let encoded = entries.into_iter().map(|entry| format::encode(&entry).map(|bytes| (entry, bytes)));
-        let mut rest = encoded.collect::<Result<Vec<_>, _>>()?;
         let mut receipts = Vec::with_capacity(1);
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = rest.iter().take(limits::COMMIT_ENTRIES_MAX).take_while(|(_, encoded)| {
-                bytes += encoded.len();
-                bytes <= limits::COMMIT_BYTES_MAX
-            });
-            let later = rest.split_off(fits.count());
-            let group = std::mem::replace(&mut rest, later);
-            match self.room.acquire_many(group.iter().map(|(_, bytes)| places(bytes)).sum()).await {
-                Ok(room) => room.forget(),
-                Err(_) => return Err(AppendError::Closed),
-            }
+        for group in in_groups(entries)? {
+            self.acquire(group.iter().map(|(_, bytes)| places(bytes)).sum()).await?;
             receipts.push((group.len(), self.push(group)?));
         }
         Ok(receipts)
     }
 
-    /// Waits for room, blocking the thread.
-    pub fn submit_blocking(&self, entry: Entry) -> Result<Receipt, AppendError> {
-        let bytes = format::encode(&entry)?;
+    /// The same, blocking the thread.
+    pub fn submit_all_blocking(&self, entries: Vec<Entry>) -> Result<Vec<(usize, Receipt)>, AppendError> {
+        let mut receipts = Vec::with_capacity(1);
+        for group in in_groups(entries)? {
+            self.acquire_blocking(group.iter().map(|(_, bytes)| places(bytes)).sum())?;
+            receipts.push((group.len(), self.push(group)?));
+        }
+        Ok(receipts)
+    }
+
+    async fn acquire(&self, places: u32) -> Result<(), AppendError> {
+        let room = self.room.acquire_many(places).await.map_err(|_| AppendError::Closed)?;
+        room.forget();
+        Ok(())
+    }
+
+    fn acquire_blocking(&self, places: u32) -> Result<(), AppendError> {
         loop {
-            if let Ok(room) = self.room.try_acquire_many(places(&bytes)) {
+            if let Ok(room) = self.room.try_acquire_many(places) {
                 room.forget();
-                return self.push([(entry, bytes)]);
+                return Ok(());
             }
             let state = self.lock();
             if state.closed {
@@ -238,6 +244,23 @@ impl Queue {
     }
 }
 
+/// Encodes them, as groups that one commit takes.
+fn in_groups(entries: Vec<Entry>) -> Result<Vec<Vec<(Entry, Vec<u8>)>>, AppendError> {
+    let encoded = entries.into_iter().map(|entry| format::encode(&entry).map(|bytes| (entry, bytes)));
+    let mut rest = encoded.collect::<Result<Vec<_>, _>>()?;
+    let mut groups = Vec::with_capacity(1);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(limits::COMMIT_ENTRIES_MAX).take_while(|(_, encoded)| {
+            bytes += encoded.len();
+            bytes <= limits::COMMIT_BYTES_MAX
+        });
+        let later = rest.split_off(fits.count());
+        groups.push(std::mem::replace(&mut rest, later));
+    }
+    Ok(groups)
+}
+
 /// Tells those who wait that nothing of theirs is kept.
 pub(super) fn refuse(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
     for done in pending.into_iter().filter_map(|pending| pending.done) {
@@ -248,4 +271,34 @@ pub(super) fn refuse(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>)
 /// Places that an entry takes in the queue: its number and its bytes are bounded by one count.
 fn places(bytes: &[u8]) -> u32 {
     1 + (bytes.len() / limits::JOURNAL_QUEUE_STEP_BYTES) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+
+    #[test]
+    fn what_belongs_together_is_taken_together() {
+        let queue = Queue::new();
+        for n in 1..limits::COMMIT_ENTRIES_MAX {
+            queue.submit_blocking(entry(n as u64, 0)).expect("room");
+        }
+        let group = (0..3).map(|n| entry(n, 0)).collect();
+        let receipts = queue.submit_all_blocking(group).expect("room");
+        assert_eq!(receipts.iter().map(|(count, _)| *count).collect::<Vec<_>>(), [3]);
+        assert_eq!(queue.take().map(|batch| batch.len()), Some(limits::COMMIT_ENTRIES_MAX - 1), "not a part of three");
+        let together = queue.take().expect("three");
+        assert_eq!(together.iter().map(|p| p.done.is_some()).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(queue.room.available_permits(), limits::JOURNAL_QUEUE_MAX, "all room is given back");
+    }
+
+    #[test]
+    fn more_than_a_commit_takes_becomes_several() {
+        let queue = Queue::new();
+        let many = (0..limits::COMMIT_ENTRIES_MAX as u64 + 5).map(|n| entry(n, 0)).collect();
+        let receipts = queue.submit_all_blocking(many).expect("room");
+        let counts: Vec<_> = receipts.iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [limits::COMMIT_ENTRIES_MAX, 5]);
+    }
 }

@@ -44,7 +44,7 @@ impl Lifecycle {
         let Some(before) = self.successor(name, active) else {
             let installed: Vec<String> =
                 rows.iter().filter(|row| row.name == name && row.state.is_installed()).map(label).collect();
-            let others = format!("activate one by name; installed are {}", installed.join(", "));
+            let others = format!("activate one by name: installed are {}", installed.join(", "));
             return Err(LifecycleError::NothingBefore { name: name.to_owned(), others });
         };
         let why = if order.reason.is_empty() { "rolled back" } else { &format!("rolled back: {}", order.reason) };
@@ -58,10 +58,8 @@ impl Lifecycle {
         if row.is_active() && !even_active {
             return Err(LifecycleError::Serves(label(&row)));
         }
-        if !row.state.is_installed() && row.state != AdapterState::Quarantined {
-            return Err(LifecycleError::NotInstalled(label(&row), row.state.name()));
-        }
-        self.take_out(&row, order.reason, order.by)?;
+        must_be_at_hand(&row)?;
+        self.take_out(&row, order.reason, order.by, even_active)?;
         self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
     }
 
@@ -80,7 +78,6 @@ impl Lifecycle {
         for name in names {
             let of: Vec<&AdapterRow> = rows.iter().filter(|row| row.name == name).collect();
             let in_state = |state| of.iter().find(|row| row.state == state).copied();
-            let last = of.iter().filter(|row| row.served_ms.is_some()).max_by_key(|row| row.served_ms).copied();
             match (in_state(AdapterState::Active), in_state(AdapterState::Draining)) {
                 (Some(active), draining) => {
                     if let Some(old) = draining {
@@ -90,16 +87,11 @@ impl Lifecycle {
                 }
                 // The entry of its successor was never written.
                 (None, Some(draining)) => self.serve(draining, "its successor never began", STATION)?,
-                // The station stopped before the standby had taken over.
-                (None, None) => {
-                    if let Some(bad) = last.filter(|row| row.state == AdapterState::Quarantined)
-                        && !self.trust_again(bad)?
-                    {
-                        self.take_over(bad)?;
-                    }
-                }
+                // The station may have stopped before the standby had taken over.
+                (None, None) => {}
             }
         }
+        self.fill_gaps()?;
         self.restore_trusted();
         Ok(())
     }
@@ -185,7 +177,7 @@ impl Lifecycle {
                 self.quarantine(&row, &why)?;
             }
         }
-        Ok(())
+        self.fill_gaps()
     }
 
     /// In one step with what takes over, so that no frame finds nobody.
@@ -209,16 +201,37 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// The newest that served before this one and can serve again; those that cannot are rejected.
+    /// The newest that served before this one and can serve again. One that is no good is rejected; one that only cannot serve
+    /// at the moment is left as it is.
     fn next_fit(&self, from: &AdapterRow) -> Result<Option<(AdapterRow, Arc<Adapter>)>> {
-        while let Some(next) = self.successor(&from.name, Some(from)) {
+        for next in self.successors(&from.name, Some(from)) {
             match self.prepare(&next) {
                 Ok(adapter) => return Ok(Some((next, adapter))),
-                Err(error) => self.enter(&next, AdapterState::Rejected, &error.to_string(), STATION)?,
+                Err(error) if error.is_verdict() => {
+                    self.enter(&next, AdapterState::Rejected, &error.to_string(), STATION)?;
+                }
+                Err(error) => tracing::warn!(adapter = %label(&next), %error, "stands by but cannot serve now"),
             }
         }
         tracing::warn!(adapter = %from.name, "nobody stands by; frames are kept until a version serves");
         Ok(None)
+    }
+
+    /// Where nobody serves because what did is in quarantine, and nobody could take over at that time: somebody may by now.
+    pub(super) fn fill_gaps(&self) -> Result<()> {
+        let rows = self.rows();
+        for of_name in rows.chunk_by(|a, b| a.name == b.name) {
+            let served = of_name.iter().filter(|row| row.served_ms.is_some());
+            if let Some(last) = served.max_by_key(|row| row.served_ms)
+                && last.state == AdapterState::Quarantined
+                && of_name.iter().all(|row| !row.is_active())
+                && !self.trust_again(last)?
+                && self.stands_by(&last.name)
+            {
+                self.take_over(last)?;
+            }
+        }
+        Ok(())
     }
 
     fn note_served(&self, name: &str) {
@@ -239,11 +252,17 @@ impl Lifecycle {
         self.successor(name, active.as_ref()).is_some()
     }
 
-    /// Whom to go back to. A newer one than this was left for a reason.
     fn successor(&self, name: &str, than: Option<&AdapterRow>) -> Option<AdapterRow> {
+        self.successors(name, than).into_iter().next()
+    }
+
+    /// Whom to go back to, first whoever served last. A newer one than this was left for a reason.
+    fn successors(&self, name: &str, than: Option<&AdapterRow>) -> Vec<AdapterRow> {
         let stands_by = |row: &AdapterRow| row.name == name && row.state == AdapterState::Standby;
         let older = |row: &AdapterRow| than.is_none_or(|than| order(row, than).is_le());
-        self.rows().into_iter().filter(|row| stands_by(row) && older(row)).max_by_key(|row| row.served_ms)
+        let mut found: Vec<AdapterRow> = self.rows().into_iter().filter(|row| stands_by(row) && older(row)).collect();
+        found.sort_by_key(|row| std::cmp::Reverse(row.served_ms));
+        found
     }
 
     /// Of the versions that came by themselves, or served before, the newest: for a name whose file was taken away.
@@ -258,8 +277,12 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn take_out(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn take_out(&self, row: &AdapterRow, why: &str, by: &str, even_active: bool) -> Result<()> {
+        let cutover = self.cutover();
+        // Somebody may have put it into service since it was looked up.
+        if !even_active && self.row(&row.digest).is_some_and(|now| now.is_active()) {
+            return Err(LifecycleError::Serves(label(row)));
+        }
         self.enter(row, AdapterState::Retired, why, by)?;
         if self.catalog.active(&row.name).is_some_and(|active| active.digest == row.digest) {
             self.catalog.take_out_of_service(&row.name);
@@ -272,6 +295,12 @@ impl Lifecycle {
     /// Everything but the entries is done before them, so that the step itself takes no time.
     pub(super) fn serve(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
         let (cutover, adapter) = self.ready_for_cutover(|| self.prepare(row))?;
+        // Somebody may have taken it out since it was looked up.
+        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
+        must_be_at_hand(&now)?;
+        if now.is_active() {
+            return Ok(());
+        }
         let before = self.catalog.active(&row.name).filter(|before| before.digest != row.digest);
         let before = before.and_then(|before| Some((self.row(&before.digest)?, before)));
         let mut facts = Vec::new();
@@ -285,6 +314,7 @@ impl Lifecycle {
         drop(cutover);
         if let Some((old, code)) = before {
             drain(&code);
+            let _cutover = self.cutover();
             let still = self.row(&old.digest).is_some_and(|row| row.state == AdapterState::Draining);
             if still {
                 self.enter(&old, AdapterState::Standby, &format!("{} serves", row.version), by)?;
@@ -295,12 +325,16 @@ impl Lifecycle {
         Ok(())
     }
 
+    fn cutover(&self) -> MutexGuard<'_, ()> {
+        self.cutover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes ready without holding anybody up, and once more if somebody has decided about profiles meanwhile.
     fn ready_for_cutover<T>(&self, prepare: impl Fn() -> Result<T>) -> Result<(MutexGuard<'_, ()>, T)> {
         loop {
             let seen = self.profiles.generation();
             let ready = prepare()?;
-            let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+            let cutover = self.cutover();
             if seen == self.profiles.generation() {
                 return Ok((cutover, ready));
             }
@@ -316,12 +350,19 @@ impl Lifecycle {
         }
         let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
         let why = if order.reason.is_empty() { share } else { format!("{share}: {}", order.reason) };
-        self.enter(row, AdapterState::Shadow, &why, order.by)?;
+        let _cutover = self.cutover();
+        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
+        must_be_at_hand(&now)?;
+        if now.is_active() {
+            return Err(LifecycleError::Serves(label(&now)));
+        }
+        self.enter(&now, AdapterState::Shadow, &why, order.by)?;
         Ok(adapter)
     }
 
     /// It is again what it was before.
     pub fn end_shadow(&self, digest: &Digest, order: &Order<'_>) -> Result<()> {
+        let _cutover = self.cutover();
         match self.row(digest).filter(|row| row.state == AdapterState::Shadow) {
             Some(row) => self.enter(&row, out_of_shadow(&row), order.reason, order.by),
             None => Ok(()),
@@ -341,9 +382,7 @@ impl Lifecycle {
 
     /// Its code, at hand, and fit to serve here.
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
-        if !row.state.is_installed() && row.state != AdapterState::Quarantined {
-            return Err(LifecycleError::NotInstalled(label(row), row.state.name()));
-        }
+        must_be_at_hand(row)?;
         let bytes = self.vouched(row)?;
         let adapter = match self.catalog.at_hand(&row.digest) {
             Some(adapter) => adapter,
@@ -370,6 +409,14 @@ fn takes_over_from(row: &AdapterRow) -> String {
 
 fn is_distrusted(row: &AdapterRow) -> bool {
     row.why.starts_with(DISTRUSTED)
+}
+
+fn must_be_at_hand(row: &AdapterRow) -> Result<()> {
+    match row.state {
+        AdapterState::Quarantined => Ok(()),
+        state if state.is_installed() => Ok(()),
+        state => Err(LifecycleError::NotInstalled(label(row), state.name())),
+    }
 }
 
 /// What a shadow is when it hears nothing any more.

@@ -60,8 +60,12 @@ impl Lifecycle {
         }
         let (arrivals, gone) = dropins.look(first)?;
         *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
-        for file in gone {
-            log(&file, self.take_away(&file, "its file was taken out of the directory", &file));
+        for (file, digest) in gone {
+            // What came in another way stays, also under the same name.
+            let brought = digest.and_then(|digest| self.row(&digest)).filter(|row| row.origin.dropped_in);
+            if let Some(row) = brought {
+                log(&file, self.take_away(&row, &file, "its file was taken out of the directory", &file));
+            }
         }
         let mut fresh = Vec::new();
         for Arrival { file, bytes, settled } in arrivals {
@@ -81,17 +85,25 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Retires all that came under this name and takes the file out of the directory. What stood by takes over.
+    /// Takes the file out of the directory and retires what it brought; where none lies there, what came last under this name:
+    /// the version that serves, or else the newest. What stood by takes over.
     pub fn take_file_away(&self, file: &str, by: &str) -> Result<()> {
-        let was_there = {
+        let lay_there = {
             let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
-            dropins.files.remove(file).is_some() && dropins.dir.remove_file(file).is_ok()
+            let known = dropins.files.remove(file);
+            known.filter(|_| dropins.dir.remove_file(file).is_ok())
         };
-        let known = self.rows().iter().any(|row| row.origin.file == file && row.state.is_installed());
-        if !was_there && !known {
-            return Err(LifecycleError::Unknown(file.escape_debug().to_string()));
+        let rows = self.rows();
+        let came = || rows.iter().filter(|row| row.origin.file == file && row.state.is_installed());
+        let of_it = match &lay_there {
+            Some(lay) => rows.iter().find(|row| Some(row.digest) == lay.digest),
+            None => came().find(|row| row.is_active()).or_else(|| came().max_by(|a, b| order(a, b))),
+        };
+        match of_it {
+            Some(row) => self.take_away(row, file, "its file was removed", by),
+            None if lay_there.is_some() => Ok(()),
+            None => Err(LifecycleError::Unknown(file.escape_debug().to_string())),
         }
-        self.take_away(file, "its file was removed", by)
     }
 
     /// `None`: nothing is to be done about it.
@@ -126,14 +138,12 @@ impl Lifecycle {
         }
     }
 
-    fn take_away(&self, file: &str, why: &str, by: &str) -> Result<()> {
-        let mut names = Vec::new();
-        for row in self.rows().into_iter().filter(|row| row.origin.file == file && row.state.is_installed()) {
-            self.take_out(&row, why, by)?;
-            names.push(row.name);
+    fn take_away(&self, row: &AdapterRow, file: &str, why: &str, by: &str) -> Result<()> {
+        if !row.state.is_installed() {
+            return Ok(());
         }
-        names.dedup();
-        names.iter().try_for_each(|name| self.elect(name, &format!("{file}: {why}"), by))
+        self.take_out(row, why, by, true)?;
+        self.elect(&row.name, &format!("{file}: {why}"), by)
     }
 }
 
@@ -142,11 +152,11 @@ impl DropIns {
         Self { dir, files: BTreeMap::new(), looked_before: false, trust: None }
     }
 
-    /// What came, in the order of names, and which files are gone.
-    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<String>)> {
+    /// What came, in the order of names, and which files are gone, with what lay in them.
+    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<(String, Option<Digest>)>)> {
         let present = self.present()?;
-        let gone = self.files.keys().filter(|file| !present.contains_key(*file)).cloned().collect::<Vec<_>>();
-        self.files.retain(|file, _| present.contains_key(file));
+        let gone = self.files.extract_if(.., |file, _| !present.contains_key(file));
+        let gone = gone.map(|(file, known)| (file, known.digest)).collect();
         let mut arrivals = Vec::new();
         for (file, print) in present {
             if let Some(bytes) = self.changed(&file, print, first) {

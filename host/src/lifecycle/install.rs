@@ -6,6 +6,7 @@ use crate::journal::{AdapterFact, AdapterOrigin, AdapterState, AdapterStep};
 use crate::limits;
 use crate::model::{Digest, Seq};
 use crate::views::AdapterRow;
+use std::sync::PoisonError;
 
 const NAME_BYTES_MAX: usize = 100;
 
@@ -28,7 +29,16 @@ impl Lifecycle {
         if !delivery.dropped_in {
             check_file_name(delivery.file)?;
         }
+        if delivery.downgrade.is_some_and(|reason| reason.trim().is_empty()) {
+            return Err(LifecycleError::NoReason);
+        }
         let row = self.describe(delivery);
+        let _installing = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.row(&row.digest).filter(|known| known.state == AdapterState::Quarantined) {
+            self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?, false)?;
+            self.store.put(&known.digest, delivery.bytes)?;
+            return Err(LifecycleError::Quarantined(label(&known)));
+        }
         let known = self.row(&row.digest).filter(|known| known.state.is_installed());
         if let Some(known) = known.filter(|known| self.store.get(&known.digest).is_ok()) {
             self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?, false)?;
@@ -85,8 +95,11 @@ impl Lifecycle {
         // 2. From here on its code is compiled, and then run: the bytes that were verified.
         let adapter = self.catalog.load(delivery.bytes)?;
         self.enter(row, AdapterState::Compiled, "", delivery.by)?;
-        let vectors = adapter.must_conform(delivery.bytes)?;
-        self.enter(row, AdapterState::Conformed, &format!("{vectors} vectors agree"), delivery.by)
+        let agree = match adapter.must_conform(delivery.bytes)? {
+            0 => "it brings no vectors: nothing shows that it reads its frames right".to_owned(),
+            vectors => format!("{vectors} vectors agree"),
+        };
+        self.enter(row, AdapterState::Conformed, &agree, delivery.by)
     }
 
     /// An older version than one that has served needs a word from a person; gives it as the journal keeps it.

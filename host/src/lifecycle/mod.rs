@@ -28,7 +28,7 @@ use crate::adapter::{Catalog, LoadError, Manifest, Store, StoreError};
 use crate::clock::Clock;
 use crate::journal::{AdapterFact, AdapterState, AdapterStep, Entry, Fact, Journal};
 use crate::limits;
-use crate::model::Digest;
+use crate::model::{Digest, Seq};
 use crate::views::{AdapterRow, ViewError, Views};
 use budget::Budget;
 use cap_std::fs::Dir;
@@ -63,6 +63,8 @@ pub struct Lifecycle {
     book: RwLock<BTreeMap<Digest, AdapterRow>>,
     /// Held while entries are written, so that the book follows their order.
     telling: Mutex<()>,
+    /// Held while one component is checked: the same may come twice at once.
+    installing: Mutex<()>,
     /// Held while who serves changes.
     cutover: Mutex<()>,
     strikes: Mutex<Strikes>,
@@ -125,6 +127,8 @@ pub enum LifecycleError {
     ProfileOfAnother(String, String),
     #[error("{adapter} does not take profile `{profile}`: {why}")]
     ProfileRefused { profile: String, adapter: String, why: String },
+    #[error("`{0}` is no device of adapter `{1}`: those begin with `{2}/`")]
+    NotItsDevice(String, String, String),
     #[error("no listener `{0}` speaks with adapter `{1}`; the configuration names those that do")]
     NoSuchListener(String, String),
     #[error("the configuration gives listener `{0}` [profile.{1}]; take it out there first")]
@@ -146,8 +150,10 @@ pub enum LifecycleError {
     NotInstalled(String, &'static str),
     #[error("{0} serves; activate another version first, or retire it with --even-active")]
     Serves(String),
-    #[error("no version of `{name}` has served before the present one; {others}")]
+    #[error("no version of `{name}` that is older than the present one and stands by has served before; {others}")]
     NothingBefore { name: String, others: String },
+    #[error("{0} is in quarantine; to put it back into service, use `polymeter adapter activate` with a --reason")]
+    Quarantined(String),
     #[error("this needs a reason; say why with --reason, the journal keeps it")]
     NoReason,
     #[error("{} versions are installed already; retire some first", limits::ADAPTERS_INSTALLED_MAX)]
@@ -178,6 +184,7 @@ impl Lifecycle {
             dropped_in: RwLock::default(),
             book: RwLock::new(book),
             telling: Mutex::default(),
+            installing: Mutex::default(),
             cutover: Mutex::default(),
             strikes: Mutex::default(),
             budget: Mutex::default(),
@@ -283,22 +290,27 @@ impl Lifecycle {
     fn judge(&self, bytes: &[u8], manifest: &Manifest, again: bool) -> Result<String> {
         let now = self.clock.civil(self.clock.now_ms());
         let judged = if again { Judged::Again } else { Judged::At(now) };
-        Ok(self.trust()?.judge(bytes, manifest, self.unsigned, judged)?)
+        let trust = self.trust()?;
+        // Under a revoked digest a build was let in here: it is revoked with fewer signatures and with others, too.
+        let of_it = |row: &&AdapterRow| row.name == manifest.name && row.version == manifest.version;
+        let was_let_in = |row: &&AdapterRow| {
+            matches!(row.state, AdapterState::Quarantined | AdapterState::Retired) || row.state.is_installed()
+        };
+        if let Some(row) = self.rows().iter().filter(of_it).filter(was_let_in).find(|row| trust.revokes(&row.digest)) {
+            return Err(Distrust::RevokedDigest(row.digest.to_string()).into());
+        }
+        Ok(trust.judge(bytes, manifest, self.unsigned, judged)?)
     }
 
     /// Makes steps durable, in this order, and folds them. Either all are kept or, on an error, none counts.
     fn tell(&self, facts: &[AdapterFact]) -> Result<()> {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let at_ms = self.clock.now_ms();
-        let failed = |error: crate::journal::AppendError| LifecycleError::Journal(error.to_string());
-        let mut receipts = Vec::with_capacity(facts.len());
-        for fact in facts {
-            let entry = Entry { at_ms, fact: Fact::Adapter(fact.clone()) };
-            receipts.push(self.journal.submit_blocking(entry).map_err(failed)?);
-        }
-        let seqs = receipts.into_iter().map(|receipt| receipt.wait().map_err(failed)).collect::<Result<Vec<_>>>()?;
+        let entries = facts.iter().map(|fact| Entry { at_ms, fact: Fact::Adapter(fact.clone()) }).collect();
+        let kept = self.journal.append_all_blocking(entries);
+        let Some((first, _)) = kept.map_err(|error| LifecycleError::Journal(error.to_string()))? else { return Ok(()) };
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
-        for (fact, seq) in facts.iter().zip(seqs) {
+        for (fact, seq) in facts.iter().zip((first.0..).map(Seq)) {
             let before = book.remove(&fact.digest);
             book.insert(fact.digest, AdapterRow::after(before, fact, seq, at_ms));
             let (state, why) = (fact.step.state().name(), fact.step.why());
@@ -318,6 +330,12 @@ impl Lifecycle {
 }
 
 impl LifecycleError {
+    /// Whether it says that a component that was let in is no good: what is wrong with the trust file, a profile or the journal
+    /// lies in the station's own files and can be corrected.
+    fn is_verdict(&self) -> bool {
+        matches!(self, Self::Unfit(_) | Self::Store(StoreError::Absent | StoreError::Changed))
+    }
+
     /// Whether the file itself is at fault, so that it is marked as rejected.
     fn rejects(&self) -> bool {
         matches!(

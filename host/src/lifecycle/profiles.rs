@@ -283,6 +283,7 @@ impl Lifecycle {
         let row = ProfileRow::told(&fact, seq, at_ms).ok_or_else(|| LifecycleError::UnknownProfile(name.to_owned()))?;
         self.profiles.change(|book| book.keep(row.clone()));
         drop(cutover);
+        self.changed.notify_one();
         Ok(row)
     }
 
@@ -321,6 +322,8 @@ impl Lifecycle {
         self.tell_profile((name, &adapter), ProfileStep::Unbound { from: from.clone() }, order)?;
         self.profiles.change(|book| book.unbind(&adapter, from));
         drop(cutover);
+        // What could not serve under it may serve now.
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -354,12 +357,16 @@ impl Lifecycle {
         known.ok_or_else(|| LifecycleError::UnknownProfile(name.escape_debug().to_string()))
     }
 
-    /// The version that serves decides, or else the newest that is installed.
+    /// The version that serves, or else the newest that is installed: it decides about profiles.
+    fn in_force(&self, adapter: &str) -> Result<Arc<Adapter>> {
+        match self.catalog.active(adapter) {
+            Some(active) => Ok(active),
+            None => self.ready(&self.newest(adapter)?),
+        }
+    }
+
     fn must_take(&self, adapter: &str, profile: &str, options: &str) -> Result<()> {
-        let code = match self.catalog.active(adapter) {
-            Some(active) => active,
-            None => self.ready(&self.newest(adapter)?)?,
-        };
+        let code = self.in_force(adapter)?;
         code.try_profile(options).map_err(|why| LifecycleError::ProfileRefused {
             profile: profile.to_owned(),
             adapter: format!("{}@{}", code.name(), code.version()),
@@ -382,7 +389,15 @@ impl Lifecycle {
             ProfileScope::Model(model) if model.is_empty() || model.len() > RECORD_TEXT_BYTES_MAX => {
                 Err(LifecycleError::NoSuchModel)
             }
-            ProfileScope::Model(_) | ProfileScope::Device(_) => Ok(()),
+            ProfileScope::Model(_) => Ok(()),
+            ProfileScope::Device(device) => {
+                let code = self.in_force(adapter)?;
+                if device.realm() == code.realm() {
+                    return Ok(());
+                }
+                let (device, realm) = (device.to_string(), code.realm().to_owned());
+                Err(LifecycleError::NotItsDevice(device, adapter.to_owned(), realm))
+            }
         }
     }
 

@@ -17,14 +17,18 @@
 //!
 //! [revoked]
 //! keys = ["acme_2023", "ed25519:…"]         # names or keys: a file signed by one is refused
-//! digests = ["<sha-256>"]                   # of the file, before or after any signature was added
+//! digests = ["<sha-256>"]                   # of the file, before or after any signature was added; one that was let in here
+//!                                           # stands for its whole version, however it is signed
 //! ```
 
 use crate::adapter::{Manifest, PublicKey, SignatureError, Signed, signatures};
 use crate::limits::TRUST_BYTES_MAX;
 use crate::model::{Civil, Digest};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use toml::Spanned;
 
 /// What the trust file says.
@@ -133,6 +137,11 @@ impl Trust {
         }
     }
 
+    /// Whether this very file must not run.
+    pub fn revokes(&self, digest: &Digest) -> bool {
+        !self.revoked_digests.is_empty() && self.revoked_digests.contains(&digest.to_string())
+    }
+
     /// Signatures can be added and taken away, so every file that this one was before it was signed (again) counts too.
     fn refuse_revoked(&self, bytes: &[u8], signed: &Signed) -> Result<(), Distrust> {
         if !self.revoked_digests.is_empty() {
@@ -222,11 +231,35 @@ struct Raw {
     revoked: RawRevoked,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawKey {
-    Key(String),
-    WithExpiry { key: String, expires: String },
+struct RawKey {
+    key: String,
+    expires: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for RawKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            key: String,
+            expires: Option<String>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawKey;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key in quotes, or { key = \"ed25519:…\", expires = \"2027-12-31\" }")
+            }
+            fn visit_str<E: de::Error>(self, key: &str) -> Result<RawKey, E> {
+                Ok(RawKey { key: key.to_owned(), expires: None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawKey, A::Error> {
+                let Table { key, expires } = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawKey { key, expires })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 #[derive(Deserialize)]
@@ -256,15 +289,16 @@ impl Raw {
         let at = |span: std::ops::Range<usize>, why: &str| format!("line {}: {why}", line_of(text, span.start));
         let mut keys = BTreeMap::new();
         for (name, raw) in self.keys {
-            let (key, expires) = match raw.get_ref() {
-                RawKey::Key(key) => (key, None),
-                RawKey::WithExpiry { key, expires } => (key, Some(expires.clone())),
-            };
-            let key = key.parse().map_err(|e| at(raw.span(), &format!("key `{name}`: {e}")))?;
+            let RawKey { key, expires } = raw.get_ref();
+            let key: PublicKey = key.parse().map_err(|e| at(raw.span(), &format!("key `{name}`: {e}")))?;
             if let Some(day) = expires.as_ref().filter(|day| day.parse::<crate::model::Day>().is_err()) {
                 return Err(at(raw.span(), &format!("`{day}` is no day; write it as 2027-12-31")));
             }
-            keys.insert(name, Key { key, expires });
+            // One signature must not count as those of two.
+            if let Some((other, _)) = keys.iter().find(|(_, known): &(&String, &Key)| known.key == key) {
+                return Err(at(raw.span(), &format!("`{name}` and `{other}` are the same key; name it once")));
+            }
+            keys.insert(name, Key { key, expires: expires.clone() });
         }
         let mut rules = Vec::new();
         for raw in self.rule {
@@ -272,6 +306,10 @@ impl Raw {
             let RawRule { adapters, vendor, realms, all_of, any_of } = raw.into_inner();
             if adapters.is_empty() {
                 return Err(at(span, "name the adapters that this rule is for, such as adapters = [\"usp\"]"));
+            }
+            let odd = |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains('*');
+            if let Some(pattern) = adapters.iter().find(odd) {
+                return Err(at(span, &format!("`{pattern}`: a `*` stands for any rest, and only at the end")));
             }
             if all_of.is_empty() && any_of.is_empty() {
                 return Err(at(span, "a rule without all_of and any_of would let everybody sign; name keys"));

@@ -10,7 +10,7 @@ use crate::adapter::Admission;
 use crate::journal::FaultKind;
 use crate::limits;
 use crate::link::{Link, Received};
-use crate::model::{Command, DeviceKey, Digest, EndReason, SessionId};
+use crate::model::{Command, Day, DeviceKey, Digest, EndReason, SessionId};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,6 +80,8 @@ pub(super) struct Present {
     /// It is another version's, put into this one's words, and not durable yet.
     pub taken_over: bool,
     pub admission: Admission,
+    /// The newest day that a daily report of this session brought.
+    pub reported: Option<Day>,
     /// Held for as long as the device is here.
     pub _place: Place,
 }

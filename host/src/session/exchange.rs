@@ -32,13 +32,20 @@ impl Conversation {
         }
         let decoded = match decoded {
             Ok(decoded) => decoded,
-            Err(fault) => return self.on_fault(with, frame, fault).await,
+            Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
         };
         with.adapter.answered.fetch_add(1, Ordering::Relaxed);
         if self.concerns_others(&decoded) {
-            return self.on_carrying(with, frame, decoded).await;
+            return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
         self.keep_carried().await?;
+        let decoded = match self.missing_days(&decoded)? {
+            None => decoded,
+            Some(order) => match Box::pin(self.ask_first(with, &frame, order)).await {
+                Ok(decoded) => decoded,
+                Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
+            },
+        };
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
@@ -95,7 +102,7 @@ impl Conversation {
         let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
-                let left_by = self.greet(device, kind).await?;
+                let left_by = Box::pin(self.greet(device, kind)).await?;
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
             }
@@ -108,7 +115,7 @@ impl Conversation {
         Ok(self.decode(with, frame).await)
     }
 
-    async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
+    pub(super) async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
         self.ask_to_decode(with, frame, pending).await
     }
@@ -185,7 +192,7 @@ impl Conversation {
             Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
             None => (row.map(|r| r.memory.0).unwrap_or_default(), shown_by),
         };
-        self.present = Some(Present { device, memory, taken_over: false, admission, _place: place });
+        self.present = Some(Present { device, memory, taken_over: false, admission, reported: None, _place: place });
         Ok(left_by)
     }
 

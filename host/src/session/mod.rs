@@ -11,6 +11,7 @@ mod cutting;
 mod delivery;
 mod exchange;
 pub mod machine;
+mod missing;
 mod penalty;
 pub mod registry;
 pub mod relay;
@@ -25,7 +26,7 @@ pub use penalty::Penalty;
 use crate::adapter::{Adapter, Catalog};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
-use crate::command::{Desk, Known, Way, Wishes};
+use crate::command::{Desk, Known, Order, Refusal, Way, Wishes};
 use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
 use crate::keys::Vault;
@@ -79,6 +80,7 @@ pub struct Door {
     pub command_wait: Duration,
     pub relays: Vec<Carries>,
     pub lines_at_once: usize,
+    pub missing_days: bool,
 }
 
 impl Door {
@@ -90,6 +92,7 @@ impl Door {
             command_wait: listener.command_wait,
             relays: listener.relays.clone(),
             lines_at_once: listener.lines_at_once,
+            missing_days: listener.missing_days,
         }
     }
 }
@@ -182,6 +185,21 @@ impl Services {
     /// Whether any adapter of that listener is in service.
     pub fn is_served(&self, door: &Door) -> bool {
         door.adapters.iter().any(|speaks| self.catalog.active(&speaks.adapter).is_some())
+    }
+
+    /// An order's way in: checked, durable, then known to the desk and to the device's session.
+    pub async fn place(&self, mut order: Order) -> Result<u64, Refusal> {
+        let known = self.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
+        let way = self.way_to(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
+        order.way.clone_from(&way);
+        let fact = self.desk.propose(order, known, self.clock.now_ms(), &self.clock)?;
+        if let Err(why) = self.commit(vec![Fact::Command(fact.clone())]).await {
+            self.desk.withdraw(fact.id);
+            return Err(Refusal::Store(why));
+        }
+        self.settle(std::slice::from_ref(&fact));
+        self.ring(&fact.device, &way);
+        Ok(fact.id)
     }
 
     /// Tells the sessions that can reach a device that a command waits.

@@ -233,6 +233,11 @@ impl Views {
         readings::list(&self.read()?, device, filter, after, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
+    /// See `readings::last_frozen_before`.
+    pub fn last_frozen_before(&self, device: &DeviceKey, before: Day, days_max: i32) -> Result<Option<Day>, ViewError> {
+        readings::last_frozen_before(&self.read()?, device, before, days_max)
+    }
+
     /// The newest value of each kind that the device told on its last day with readings.
     pub fn newest_readings(&self, device: &DeviceKey) -> Result<Vec<Reading>, ViewError> {
         readings::newest(&self.read()?, device)

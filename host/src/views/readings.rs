@@ -12,7 +12,7 @@ use super::devices::{self, Page};
 use super::packing::{self, Place, Value};
 use super::store::{Result, Snapshot, ViewError};
 use crate::limits;
-use crate::model::{Civil, Day, DeviceKey, Quantity, Register, Seq};
+use crate::model::{Civil, Day, DeviceKey, Quantity, Register, Role, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use std::sync::Arc;
 
@@ -85,6 +85,29 @@ pub(super) fn list(
         }
     }
     Ok(page)
+}
+
+/// The newest of the `days_max` days before this one of which the device told a frozen value. A device that was known before
+/// them and told none is taken to have told the day before them; `None`: one that is new.
+pub(super) fn last_frozen_before(
+    snapshot: &Snapshot,
+    device: &DeviceKey,
+    before: Day,
+    days_max: i32,
+) -> Result<Option<Day>> {
+    let Some(found) = devices::device(snapshot, device)? else { return Ok(None) };
+    let Some(oldest) = found.oldest_day else { return Ok(None) };
+    let first = Day(before.0 - days_max);
+    let table = snapshot.table(READINGS)?;
+    for day in (oldest.max(first).0..before.0).rev() {
+        if let Some(bytes) = table.get(key(Day(day), found.id)).map_err(ViewError::store)? {
+            let values = packing::unpack(bytes.value()).ok_or(ViewError::Damaged { view: VIEW })?;
+            if values.iter().any(|value| value.role == Role::Frozen && !value.superseded) {
+                return Ok(Some(Day(day)));
+            }
+        }
+    }
+    Ok((oldest < first).then(|| Day(first.0 - 1)))
 }
 
 /// The newest current value of each kind that the device told on its last day with readings.
