@@ -54,6 +54,15 @@ impl Type {
         matches!(self, Self::F32 | Self::F64)
     }
 
+    /// Whether these bits are a float between -1 and 1, both excluded, however near: told by its exponent, before any rounding.
+    pub const fn is_below_one(self, bits: u64) -> bool {
+        match self {
+            Self::F32 => bits & 0x7FFF_FFFF < 0x3F80_0000,
+            Self::F64 => bits & 0x7FFF_FFFF_FFFF_FFFF < 0x3FF0_0000_0000_0000,
+            _ => false,
+        }
+    }
+
     /// The value of these bits; floats times 10^`decimals`, rounded half to even. `None`: none that an integer of 64 bits can hold.
     pub fn value(self, bits: u64, decimals: u8) -> Option<i64> {
         match self {
@@ -203,5 +212,16 @@ mod tests {
         assert_eq!(Type::F32.value(u64::from(0.1_f32.to_bits()), 9), Some(100_000_001));
         assert_eq!(Type::F32.value(0x7F80_0000, 3), None);
         assert_eq!(Type::F32.value(0x41F8_BA4A, 3), Some(31_091));
+        for (kind, bits, wanted) in [
+            (Type::F32, 0x3F7F_FFFF, true),
+            (Type::F32, 0xBF7F_FFFF, true),
+            (Type::F32, 0x3F80_0000, false),
+            (Type::F32, 0x7FC0_0000, false),
+            (Type::F64, 0x3FEF_FFFF_FFFF_FFFF, true),
+            (Type::F64, 0xBFF0_0000_0000_0000, false),
+            (Type::U32, 0, false),
+        ] {
+            assert_eq!(kind.is_below_one(bits), wanted, "{kind:?} {bits:x}");
+        }
     }
 }

@@ -68,10 +68,12 @@ pub fn value_of(number: &Number, fraction: Option<&Number>, item: &Item, image: 
     let Some(fraction) = fraction else {
         return Some(Value::Is(whole, item.exponent - number.decimals as i8));
     };
-    let part = fraction.kind.value(image.bits(fraction)?, fraction.decimals);
+    let bits = image.bits(fraction)?;
+    let part = fraction.kind.value(bits, fraction.decimals);
     let scale = 10_i64.pow(u32::from(fraction.decimals));
-    // A fraction is less than one, and counts in the same direction.
-    let fits = |p: &i64| p.unsigned_abs() < scale.unsigned_abs() && (*p == 0 || whole == 0 || (*p < 0) == (whole < 0));
+    // A fraction is less than one, and counts in the same direction. One that is only rounded up to a whole carries.
+    let is_part = |p: i64| fraction.kind.is_below_one(bits) || p.unsigned_abs() < scale.unsigned_abs();
+    let fits = |p: &i64| is_part(*p) && (*p == 0 || whole == 0 || (*p < 0) == (whole < 0));
     let together = part.filter(fits).and_then(|p| whole.checked_mul(scale)?.checked_add(p));
     Some(together.map_or(Value::None, |m| Value::Is(m, item.exponent - fraction.decimals as i8)))
 }
