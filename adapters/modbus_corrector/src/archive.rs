@@ -10,14 +10,6 @@ use crate::report::{self, Value};
 use crate::session::{Session, Task};
 use polymeter_sdk::{Answer, AnswerBody, Fault, History, Message, Outcome, Report, ReportCause, Sample, Series, civil};
 
-/// Registers of one request.
-const REQUEST_REGISTERS_MAX: u16 = 120;
-
-/// Records of one request.
-pub fn records_each(archive: &Archive) -> u16 {
-    (REQUEST_REGISTERS_MAX / archive.place.registers).max(1).min(archive.records)
-}
-
 /// Begins; gives how many requests it may take.
 pub fn begin(profile: &Profile, session: &mut Session, bus: u8, wanted: &History) -> Result<u16, Fault> {
     let Some(archive) = &profile.map.archive else { return Err(Fault::unsupported("the map has no archive")) };
@@ -31,22 +23,46 @@ pub fn begin(profile: &Profile, session: &mut Session, bus: u8, wanted: &History
     }
     session.begin(Task::Archive, bus);
     (session.first, session.last) = (wanted.first, wanted.last);
-    session.ask(block(archive, 0));
-    Ok(archive.records.div_ceil(records_each(archive)))
+    session.ask(block(archive, 0, 0));
+    Ok(requests(archive))
 }
 
-fn block(archive: &Archive, record: u16) -> Block {
-    let records = records_each(archive).min(archive.records - record);
+fn requests(archive: &Archive) -> u16 {
+    let (mut requests, mut record, mut before) = (0, 0, 0);
+    while record < archive.records {
+        before = block(archive, record, before).count;
+        record += before / archive.place.registers;
+        requests += 1;
+    }
+    requests
+}
+
+/// As many records from this one on as fit, but another count of registers than the request before: an answer does not say
+/// which registers it has. A single record then gets a register more, of the next one or of the one before.
+fn block(archive: &Archive, record: u16, before: u16) -> Block {
     let place = archive.place;
-    let first = place.register + record * place.registers;
-    Block { bus: place.bus, function: place.function, first, count: records * place.registers }
+    let records = archive.records_each.min(archive.records - record);
+    let mut block = Block {
+        bus: place.bus,
+        function: place.function,
+        first: place.register + record * place.registers,
+        count: records * place.registers,
+    };
+    if block.count == before && records > 1 {
+        block.count -= place.registers;
+    } else if block.count == before && archive.has_room {
+        block.count += 1;
+        block.first -= u16::from(record + 1 == archive.records);
+    }
+    block
 }
 
 /// What an answer brought; asks for more where the range goes on.
 pub fn tell(archive: &Archive, session: &mut Session) -> Vec<Message> {
     let image = std::mem::take(&mut session.image.bytes);
     let image = Image { bytes: image, bus: session.image.bus };
-    let records = records_each(archive).min(archive.records.saturating_sub(session.record));
+    let asked = image.pieces().last().map_or(0, |(_, _, _, data)| data.len() / 2) as u16;
+    let records = (asked / archive.place.registers).min(archive.records.saturating_sub(session.record));
     let mut report = Report::new(ReportCause::OnDemand);
     report.series = archive
         .items
@@ -109,7 +125,7 @@ pub fn tell(archive: &Archive, session: &mut Session) -> Vec<Message> {
     report.series.retain(|s| !s.samples.is_empty());
     let mut answer = Answer::new(session.correlation(), Outcome::Done);
     if !is_over {
-        session.ask(block(archive, session.record));
+        session.ask(block(archive, session.record, asked));
         answer.more_follows = true;
     } else if session.told == 0 {
         answer.reason = "no-data".into();

@@ -1,9 +1,9 @@
 //! The register map: the words of the profile, checked, with every place a request may have to read or write.
 
-use crate::archive;
 use crate::field::{Order, Type};
 use crate::frame::{READ_HOLDING, READ_INPUT, WRITE_COIL, WRITE_MANY, WRITE_ONE};
 use crate::names;
+use crate::plan::Rules;
 use crate::words::{
     ArchiveWords, BitWords, ClockForm, ClockWords, FractionWords, IntervalName, MapWords, OrderWords, ParameterWords,
     RegisterWords, Scope, StateWords, StatusWords, ValveWords,
@@ -73,6 +73,10 @@ pub struct Archive {
     /// Of the newest record.
     pub place: Place,
     pub records: u16,
+    /// Records of one request at most.
+    pub records_each: u16,
+    /// A request for one record may have a register more.
+    pub has_room: bool,
     pub clock: Clock,
     pub items: Vec<Item>,
 }
@@ -92,7 +96,7 @@ const ITEMS_MAX: usize = 200;
 impl Map {
     /// # Errors
     /// What is wrong, with the register.
-    pub fn check(words: MapWords) -> Result<Self, String> {
+    pub fn check(words: MapWords, rules: &Rules) -> Result<Self, String> {
         let order = words.order;
         if words.registers.len() > ITEMS_MAX || words.parameters.len() > ITEMS_MAX {
             return Err(format!("profile: map: at most {ITEMS_MAX} registers and as many parameters"));
@@ -114,7 +118,7 @@ impl Map {
             valve: words.valve.map(Valve::check).transpose()?,
             clock: words.clock.map(|w| Clock::check(&w, order)).transpose()?,
             parameters: words.parameters.into_iter().map(|w| Parameter::check(w, order)).collect::<Result<_, _>>()?,
-            archive: words.archive.map(|w| Archive::check(&w, order)).transpose()?,
+            archive: words.archive.map(|w| Archive::check(&w, order, rules)).transpose()?,
         })
     }
 
@@ -136,10 +140,9 @@ impl Map {
         self.status.iter().map(|s| s.number.place).chain(valve).collect()
     }
 
-    /// What is read outside of the plans.
+    /// What is read outside of the plans, parameters aside.
     pub fn read_back_places(&self) -> impl Iterator<Item = Place> {
-        let parameters = self.parameters.iter().map(|p| p.number.place);
-        parameters.chain(self.clock.map(|c| c.place)).chain(self.archive.iter().flat_map(Archive::requests))
+        self.clock.map(|c| c.place).into_iter().chain(self.archive.iter().flat_map(Archive::requests))
     }
 
     /// Functions that write, with whose.
@@ -308,17 +311,32 @@ impl Parameter {
 }
 
 impl Archive {
-    /// What a request can read: one record, or as many as fit.
+    /// What a request can read: one record, with or without a register more, or as many as fit.
     fn requests(&self) -> impl Iterator<Item = Place> {
         let place = self.place;
-        (1..=archive::records_each(self)).map(move |n| Place { registers: place.registers * n, ..place })
+        let counts = (1..=self.records_each).map(move |n| place.registers * n).chain([place.registers + 1]);
+        counts.map(move |registers| Place { registers, ..place })
     }
 
-    fn check(words: &ArchiveWords, order: Order) -> Result<Self, String> {
+    fn check(words: &ArchiveWords, order: Order, rules: &Rules) -> Result<Self, String> {
         let wrong = |what: &str| Err(format!("profile: map.archive: {what}"));
         let last = u32::from(words.register) + u32::from(words.record_registers) * u32::from(words.records);
         if !(1..=125).contains(&words.record_registers) || words.records == 0 || last > 0x1_0000 {
             return wrong("records of 1 to 125 registers, at least one, up to register 65535");
+        }
+        // Requests for one record each take turns with a register more.
+        let room = u16::from(words.records > 1 && !rules.accept_equal);
+        if words.record_registers > rules.registers_max - room {
+            return Err(format!(
+                "profile: map.archive: record_registers: {}, but a request has {} (registers_max){}",
+                words.record_registers,
+                rules.registers_max,
+                if room == 1 {
+                    ", one of them to tell two records' answers apart (or equal_counts = \"accept\")"
+                } else {
+                    ""
+                },
+            ));
         }
         if words.items.is_empty() || words.items.len() > 16 {
             return wrong("items: 1 to 16");
@@ -337,6 +355,8 @@ impl Archive {
             IntervalName::Month => Interval::Month,
         };
         let place = place(words.bus_address, words.function, words.register, words.record_registers)?;
-        Ok(Self { interval, place, records: words.records, clock, items })
+        let records_each = (rules.registers_max / words.record_registers).min(words.records);
+        let has_room = words.record_registers < rules.registers_max;
+        Ok(Self { interval, place, records: words.records, records_each, has_room, clock, items })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::map::Map;
 use crate::packet::{Check, Form, Packet, Words as PacketWords};
-use crate::plan::{self, Block, Plans};
+use crate::plan::{self, Block, Plans, Rules};
 use crate::words::MapWords;
 use polymeter_sdk::{Context, Fault, profile};
 use serde::Deserialize;
@@ -28,6 +28,7 @@ pub struct Words {
     pub registers_max: u16,
     pub gap: u16,
     pub alternate_counts: bool,
+    pub equal_counts: EqualCounts,
     pub remote_open: RemoteOpen,
     pub blocks: Vec<BlockWords>,
     /// None: the typical one.
@@ -57,6 +58,14 @@ pub enum BusFrom {
 pub enum RemoteOpen {
     Refuse,
     Open,
+}
+
+/// What becomes of requests that ask one device for as many registers each, where the map allows no other counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EqualCounts {
+    Refuse,
+    Accept,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -118,10 +127,17 @@ impl Profile {
             Some(map) => map,
             None => serde_json::from_str(TYPICAL).map_err(|e| format!("the typical map: {e}"))?,
         };
-        let map = Map::check(map_words)?;
-        let blocks: Vec<Block> = words.blocks.iter().copied().map(Block::check).collect::<Result<_, _>>()?;
-        let plans = Plans::new(&map, &blocks, words.registers_max, words.gap, words.alternate_counts)?;
-        let asked = plan::Asked::new(&map, &plans, words.alternate_counts);
+        let rules = Rules {
+            blocks: words.blocks.iter().copied().map(Block::check).collect::<Result<_, _>>()?,
+            registers_max: words.registers_max,
+            gap: words.gap,
+            alternate: words.alternate_counts,
+            accept_equal: words.equal_counts == EqualCounts::Accept,
+            own_bus: Some(words.bus_address).filter(|_| words.bus_address_from == BusFrom::Profile),
+        };
+        let map = Map::check(map_words, &rules)?;
+        let plans = Plans::new(&map, rules)?;
+        let asked = plan::Asked::new(&map, &plans);
         Ok(Self {
             address: words.address,
             registration,
@@ -180,6 +196,7 @@ impl Default for Words {
             registers_max: 60,
             gap: 8,
             alternate_counts: false,
+            equal_counts: EqualCounts::Refuse,
             remote_open: RemoteOpen::Refuse,
             blocks: Vec::new(),
             map: None,
@@ -205,6 +222,16 @@ mod tests {
                 r#"{{"map": {{"registers": [{{"register": 0, "type": "u32", "quantity": "volume", "unit": "litre"{words}}}]}}}}"#
             )
         };
+        // Two numbers of one length, far from each other.
+        let two = |second: u16, words: &str| {
+            let register =
+                |n: u16| format!(r#"{{"register": {n}, "type": "u32", "quantity": "volume", "unit": "litre"}}"#);
+            format!(r#"{{{words}"map": {{"registers": [{}, {}]}}}}"#, register(0), register(second))
+        };
+        assert!(Profile::parse(&two(2, "")).is_ok(), "one request reads both");
+        assert!(Profile::parse(&two(100, r#""equal_counts": "accept", "#)).is_ok());
+        let blocks = r#""blocks": [{"first": 0, "count": 2}, {"first": 100, "count": 3}], "#;
+        assert!(Profile::parse(&two(100, blocks)).is_ok());
         for (profile, wanted) in [
             (r#"{"bus_adress": 1}"#.to_owned(), "unknown field `bus_adress`"),
             (r#"{"bus_address": 0}"#.to_owned(), "1..247"),
@@ -221,6 +248,10 @@ mod tests {
             (register(r#", "function": 5"#), "function"),
             (register(r#", "absent": ["FFFF"]"#), "absent"),
             (register(r#", "typ": 1"#), "unknown field `typ`"),
+            (two(100, ""), "equal_counts"),
+            (two(100, r#""alternate_counts": true, "#), "two or more"),
+            (r#"{"registers_max": 11}"#.to_owned(), "record_registers"),
+            (r#"{"registers_max": 12}"#.to_owned(), "two records"),
         ] {
             let error = Profile::parse(&profile).err().unwrap_or_default();
             assert!(error.contains(wanted), "{profile}: {error}");

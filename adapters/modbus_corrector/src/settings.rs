@@ -2,7 +2,7 @@
 
 use crate::field;
 use crate::image::Image;
-use crate::map::{Parameter as Mapped, Valve as MappedValve};
+use crate::map::{Parameter as Mapped, Place, Valve as MappedValve};
 use crate::options::{Profile, RemoteOpen};
 use crate::plan::Block;
 use crate::session::{Session, Task, write_request};
@@ -25,6 +25,7 @@ pub fn set(profile: &Profile, session: &mut Session, bus: u8, list: &[Parameter]
         return Err(Fault::out_of_range("parameters", list.len(), "1 to 30"));
     }
     session.begin(Task::SetParameters, bus);
+    let mut before = None;
     for parameter in list {
         let mapped = find(profile, &parameter.name)?;
         let Some(function) = mapped.words.write else {
@@ -33,23 +34,32 @@ pub fn set(profile: &Profile, session: &mut Session, bus: u8, list: &[Parameter]
         let place = mapped.number.place;
         let data = raw(mapped, &parameter.value)?;
         session.queue.push(write_request(place.bus.unwrap_or(bus), function, place.register, &data));
-        session.ask(Block::of(place));
+        let back = profile.plans.back(place, before);
+        session.ask(back);
+        before = Some(back);
     }
     Ok(())
 }
 
 pub fn read(profile: &Profile, session: &mut Session, bus: u8, names: &[String]) -> Result<(), Fault> {
-    let wanted: Vec<&Mapped> = if names.is_empty() {
-        profile.map.parameters.iter().collect()
+    let wanted: Vec<Place> = if names.is_empty() {
+        profile.map.parameters.iter().map(|p| p.number.place).collect()
     } else {
-        names.iter().map(|name| find(profile, name)).collect::<Result<_, _>>()?
+        names.iter().map(|name| find(profile, name).map(|p| p.number.place)).collect::<Result<_, _>>()?
     };
-    if wanted.is_empty() || wanted.len() > crate::plan::REQUESTS_MAX {
-        return Err(Fault::out_of_range("parameters", wanted.len(), "1 to 64 that the map has"));
+    let (plan, alike) = profile.plans.of_parameters(wanted);
+    if plan.is_empty() || plan.len() > crate::plan::REQUESTS_MAX {
+        return Err(Fault::out_of_range("parameters", plan.len(), "1 to 64 requests for those that the map has"));
+    }
+    if let Some((one, other)) = alike {
+        return Err(Fault::unsupported(format!(
+            "answers for registers {} and {} could be taken for each other: read their parameters one at a time, or accept it with equal_counts",
+            one.first, other.first
+        )));
     }
     session.begin(Task::ReadParameters, bus);
-    for mapped in wanted {
-        session.ask(Block::of(mapped.number.place));
+    for block in plan {
+        session.ask(block);
     }
     Ok(())
 }
@@ -83,7 +93,7 @@ fn raw(mapped: &Mapped, value: &ParameterValue) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// All parameters of the map that were read, in its order.
+/// All parameters of the map that were read, in its order: what stands beside a wanted one in its request too.
 pub fn told(profile: &Profile, image: &Image) -> Vec<Parameter> {
     let one = |mapped: &Mapped| {
         let wire = image.get(mapped.number.place)?;
@@ -103,7 +113,7 @@ pub fn told(profile: &Profile, image: &Image) -> Vec<Parameter> {
 pub fn differing<'a>(profile: &'a Profile, image: &Image) -> Option<&'a str> {
     let differs = |mapped: &&Mapped| {
         let place = mapped.number.place;
-        let written = mapped.words.write.and_then(|function| image.get(crate::map::Place { function, ..place }));
+        let written = mapped.words.write.and_then(|function| image.get(Place { function, ..place }));
         written.is_some_and(|written| image.get(place) != Some(written))
     };
     profile.map.parameters.iter().find(differs).map(|m| m.words.name.as_str())

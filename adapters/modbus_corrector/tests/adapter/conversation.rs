@@ -191,6 +191,77 @@ fn with_alternating_counts_a_late_answer_is_recognised() {
     }
 }
 
+/// Four totals, of which no request may hold more than two, and parameters that stand side by side.
+const CROWDED: &str = r#"{"registers_max": 4, "map": {
+    "registers": [
+        {"register": 0, "type": "u32", "quantity": "standard-volume", "unit": "cubic-metre", "role": "cumulative"},
+        {"register": 2, "type": "u32", "quantity": "working-volume", "unit": "cubic-metre", "role": "cumulative"},
+        {"register": 4, "type": "u32", "quantity": "standard-volume", "unit": "cubic-metre", "role": "at-error"},
+        {"register": 6, "type": "u32", "quantity": "working-volume", "unit": "cubic-metre", "role": "at-error"}
+    ],
+    "parameters": [
+        {"name": "overflow-flow", "register": 100, "type": "u16", "write": 6},
+        {"name": "pressure-low", "register": 101, "type": "u16", "write": 6},
+        {"name": "pressure-high", "register": 102, "type": "u16", "write": 6},
+        {"name": "frozen-hour", "register": 200, "type": "u16", "write": 6}
+    ],
+    "archive": {"interval": "day", "register": 1000, "record_registers": 3, "records": 2,
+        "clock": {"register": 0, "form": "seconds1970"},
+        "items": [{"register": 2, "type": "u16", "quantity": "volume", "unit": "cubic-metre"}]}}}"#;
+
+/// Whatever comes twice, or late, is no answer to another request of the same command.
+#[test]
+fn no_two_requests_of_a_command_ask_for_as_many_registers() {
+    let midnight = civil::midnight(NOW);
+    let mut corrector = Corrector::new(1);
+    for register in 0..8 {
+        corrector.put(register, &register.to_be_bytes());
+    }
+    corrector.put(100, &[0, 1, 0, 2, 0, 3]);
+    corrector.put(200, &[0, 6]);
+    for n in 0..2_u16 {
+        let at = (midnight - i64::from(n) * civil::DAY) as u32;
+        corrector.put(1000 + n * 3, &[&at.to_be_bytes()[..], &[0, n as u8]].concat());
+    }
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let value = |name: &str| Parameter { name: name.into(), value: ParameterValue::Integer(7) };
+    let history = History { interval: Interval::Day, first: 0, last: NOW };
+    for (command, wanted) in [
+        (READ, &[(0, 4), (4, 3), (6, 2)][..]),
+        (Command::ReadParameters(names(&["overflow-flow", "pressure-high"])), &[(100, 2), (102, 1)]),
+        (Command::ReadParameters(Vec::new()), &[(100, 3), (200, 1)]),
+        // The last record has none behind it, so the register before it is the one more.
+        (Command::ReadHistory(history), &[(1000, 3), (1002, 4)]),
+        (Command::SetParameters(vec![value("pressure-low"), value("pressure-high")]), &[(101, 1), (101, 2)]),
+    ] {
+        let mut station = station_of(CROWDED);
+        let mut request = station.say(&command).expect("said").frames.into_iter().next();
+        let mut asked = Vec::new();
+        let mut earlier: Vec<Vec<u8>> = Vec::new();
+        while let Some(frame) = request.take() {
+            if frame[1] == 3 {
+                let field = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+                asked.push((field(2), field(4)));
+            }
+            if let Some(late) = earlier.last() {
+                assert!(station.adapter.decode(&station.context(), late).is_err(), "{command:?}: {late:02x?}");
+            }
+            let answer = corrector.hear(&frame).expect("an answer");
+            request = station.hear(&answer).expect("understood").reply;
+            earlier.push(answer);
+        }
+        assert_eq!(asked, wanted, "{command:?}");
+    }
+    // Where the map has no register beside, the parameters are read one at a time, or the likeness is accepted.
+    let apart = Command::ReadParameters(names(&["pressure-low", "frozen-hour"]));
+    let mut station = station_of(CROWDED);
+    assert!(station.say(&apart).is_ok(), "101 has neighbours");
+    let lonely = CROWDED.replace(r#""register": 101"#, r#""register": 110"#);
+    assert_eq!(station_of(&lonely).say(&apart).map_err(|f| f.kind), Err(FaultKind::Unsupported));
+    let accepted = lonely.replacen('{', r#"{"equal_counts": "accept", "#, 1);
+    assert!(station_of(&accepted).say(&apart).is_ok());
+}
+
 #[test]
 fn clock_and_parameters_are_written_and_read_back() {
     let mut station = station_of("");
@@ -245,7 +316,7 @@ fn the_past_comes_newest_first_until_it_is_old_enough() {
             History { interval: Interval::Day, first: midnight - from * civil::DAY, last: midnight - to * civil::DAY };
         station.answers(corrector, &Command::ReadHistory(history))
     };
-    for (from, to, samples, answers) in [(35, 30, 6, 4), (0, 0, 1, 1), (9, 0, 10, 2), (90, 38, 2, 5)] {
+    for (from, to, samples, answers) in [(35, 30, 6, 9), (0, 0, 1, 1), (9, 0, 10, 3), (90, 38, 2, 9)] {
         let all = ask(&mut station, &mut corrector, from, to);
         let reports = all.iter().filter_map(|a| if let AnswerBody::Report(r) = &a.body { Some(r) } else { None });
         let told: usize = reports

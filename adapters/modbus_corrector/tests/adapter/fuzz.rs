@@ -19,7 +19,7 @@ const PROFILES: [&str; 5] = [
     "{}",
     r#"{"alternate_counts": true, "bus_address_from": "address", "heartbeat": {"form": "none", "prefix": "FEFE"}}"#,
     include_str!("../../maps/thermal_mass.json"),
-    r#"{"address": "D", "registration": {"form": "bcd", "prefix": "FE01", "bytes": 8, "digits": 15, "check": "luhn"}, "registers_max": 4, "gap": 0}"#,
+    r#"{"address": "D", "registration": {"form": "bcd", "prefix": "FE01", "bytes": 8, "digits": 15, "check": "luhn"}, "registers_max": 12, "gap": 0, "equal_counts": "accept"}"#,
     r#"{"remote_open": "open", "map": {"order": "DCBA",
         "registers": [{"register": 65534, "type": "f32", "decimals": 9, "exponent": -9, "quantity": "volume", "unit": "litre"},
             {"register": 1, "type": "f64", "decimals": 0, "exponent": 18, "quantity": "volume", "unit": "litre"}, {"register": 6, "type": "bcd64", "quantity": "energy", "unit": "joule"},
