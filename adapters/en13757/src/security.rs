@@ -44,17 +44,20 @@ pub fn mode5(
     keys: Keys<'_>,
 ) -> Result<Vec<u8>, Fault> {
     let (secret, clear) = split(blocks, data)?;
+    if secret.is_empty() {
+        return Ok(Vec::new());
+    }
     let (identity, key) = keys.open(identity)?;
     let mut iv = [access; BLOCK];
     iv[..8].copy_from_slice(&identity.to_radio());
     opened(key.decrypt(Mode::Cbc, &iv, &[], secret)?, clear)
 }
 
-/// Encrypted blocks and what stands in clear behind them. 0 blocks: all whole ones.
+/// Encrypted blocks and what stands in clear behind them. 0 blocks: all whole ones; of no data none, and nothing is encrypted.
 fn split(blocks: usize, data: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let blocks = if blocks == 0 { data.len() / BLOCK } else { blocks };
     match data.split_at_checked(blocks * BLOCK) {
-        Some((secret, clear)) if blocks > 0 => Ok((secret, clear)),
+        Some((secret, clear)) if blocks > 0 || data.is_empty() => Ok((secret, clear)),
         _ => Err(Fault::corrupt(format!("{blocks} encrypted blocks, but {} bytes", data.len()))),
     }
 }
@@ -83,6 +86,9 @@ impl Protected<'_> {
         }
         let (identity, key) = keys.open(self.identity)?;
         self.check(identity, &key)?;
+        if secret.is_empty() {
+            return Ok(Vec::new());
+        }
         let ephemeral = derive(&key, ENCRYPTION, self.layer.needed_counter()?, identity)?;
         opened(ephemeral.decrypt(Mode::Cbc, &[0; BLOCK], &[], secret)?, clear)
     }
