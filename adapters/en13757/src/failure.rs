@@ -1,6 +1,6 @@
 //! What a meter says of itself beside its values: the status byte, application errors and alarms.
 
-use polymeter_sdk::{Event, Message, Outcome};
+use polymeter_sdk::{Event, Heartbeat, Message, Outcome};
 
 /// Alarms of a status byte. Its upper three bits are the manufacturer's and stay in the raw status.
 pub fn alarms(status: u8) -> Vec<String> {
@@ -39,8 +39,11 @@ pub fn error(data: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// An alarm report: bits of the manufacturer's own.
+/// An alarm report: bits of the manufacturer's own. Without any bit the meter says that nothing is wrong.
 pub fn alarm(data: &[u8]) -> Vec<Message> {
+    if !data.is_empty() && data.iter().all(|b| *b == 0) {
+        return vec![Heartbeat { clock: None, valve: None }.into()];
+    }
     let bits = data.iter().take(4).rev().fold(0, |sum, b| sum << 8 | u32::from(*b));
     let mut messages = vec![Event::new("abnormal-condition", None, bits).into()];
     if let Some(surplus) = data.get(4..).filter(|s| !s.is_empty()) {

@@ -20,7 +20,7 @@ pub struct Fixed {
     pub status: u8,
     pub registers: Vec<Register>,
     pub unknown: Vec<Message>,
-    /// A present total is there, but its digits are none.
+    /// A present total is there, but without a value.
     pub is_total_absent: bool,
 }
 
@@ -67,15 +67,18 @@ impl Fixed {
         if own == NONE && counter == [0; 4] {
             return;
         }
-        let mantissa = if status & 0x80 == 0 {
-            polymeter_sdk::bcd::number_le(&counter).and_then(|n| i64::try_from(n).ok())
-        } else {
+        let is_binary = status & 0x80 != 0;
+        let mantissa = if is_binary {
             Some(i64::from(i32::from_le_bytes(counter)))
+        } else {
+            polymeter_sdk::bcd::number_le(&counter).and_then(|n| i64::try_from(n).ok())
         };
+        // The most negative integer is none, as in records.
+        let has_none = is_binary && mantissa == Some(i64::from(i32::MIN));
         let entry = meaning(unit).filter(|_| unit != HISTORIC);
         let is_stored = is_historic || status & 0x40 != 0;
         let is_total = entry.is_some_and(|(quantity, ..)| is_counter(quantity));
-        self.is_total_absent |= is_total && !is_stored && mantissa.is_none();
+        self.is_total_absent |= is_total && !is_stored && (mantissa.is_none() || has_none);
         let (Some(mantissa), Some((quantity, scale_unit, exponent))) = (mantissa, entry) else {
             let raw = [&[units[n]][..], &counter].concat();
             self.unknown.push(Message::unknown(format!("counter-{}", n + 1), &raw));
@@ -89,7 +92,7 @@ impl Fixed {
                 (true, true) => Role::Frozen,
                 (false, _) => Role::Instantaneous,
             },
-            quality: Quality::Good,
+            quality: if has_none { Quality::Invalid } else { Quality::Good },
             exponent,
             mantissa,
             at: None,

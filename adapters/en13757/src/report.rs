@@ -348,6 +348,8 @@ fn conditioned(combined: &Combined, medium: u8, options: &Options) -> Quantity {
 #[inline]
 fn role(record: &Record<'_>, combined: &Combined) -> Role {
     match (record.function, combined.role) {
+        // Another thing, such as a backward flow or a limit, stays one in its maximum.
+        (_, Some(role @ (Role::Other | Role::SetPoint))) => role,
         (Function::Maximum, _) => Role::Maximum,
         (Function::Minimum, _) => Role::Minimum,
         (Function::DuringError, _) => Role::AtError,

@@ -41,9 +41,8 @@ pub fn read<'a>(record: &Record<'a>, sign: Sign, scale: i32) -> Value<'a> {
         Coding::None => Value::None,
         Coding::Integer | Coding::Binary => integer(record.data, sign),
         Coding::Real => real(record.data, scale),
-        Coding::Bcd => bcd(record.data, false),
-        Coding::BcdPositive => bcd(record.data, false),
-        Coding::BcdNegative => bcd(record.data, true),
+        Coding::Bcd | Coding::BcdPositive => bcd(record.data, false, sign),
+        Coding::BcdNegative => bcd(record.data, true, sign),
         Coding::Text => Value::Text(record.data),
     }
 }
@@ -65,14 +64,18 @@ fn integer<'a>(data: &[u8], sign: Sign) -> Value<'a> {
     }
 }
 
-/// Low byte first. A top digit F is a minus sign; any other digit above 9 is what the display shows of an error.
+/// Low byte first. A top digit F is a minus sign, but of what has none it is a letter of a name; any other digit above 9 is what
+/// the display shows of an error.
 #[inline]
-fn bcd<'a>(data: &[u8], negative: bool) -> Value<'a> {
+fn bcd<'a>(data: &[u8], negative: bool, sign: Sign) -> Value<'a> {
     let Some((&top, lower)) = data.split_last() else { return Value::Bytes("no digits") };
     if data.len() > 9 {
         return Value::Bytes("more than 18 digits");
     }
-    let (minus, top) = if top >> 4 == 15 { (true, top & 15) } else { (false, top) };
+    if negative && sign == Sign::Unsigned {
+        return Value::Bytes("a minus sign of what has none");
+    }
+    let (minus, top) = if top >> 4 == 15 && sign == Sign::Signed { (true, top & 15) } else { (false, top) };
     let digits = std::iter::once(&top).chain(lower.iter().rev());
     let sum = digits.into_iter().try_fold(0_i64, |sum, b| Some(sum * 100 + i64::from(polymeter_sdk::bcd::byte(*b)?)));
     match sum {
@@ -205,12 +208,15 @@ mod tests {
         assert_eq!(integer(&[0, 0x80], Sign::Unsigned), number(0x8000));
         assert_eq!(integer(&[0xFF; 8], Sign::Unsigned), Value::Bytes("more than 63 bits"));
         assert_eq!(integer(&[1; 9], Sign::Signed), Value::Bytes("more than 64 bits"));
-        assert_eq!(bcd(&[0x78, 0x56, 0x34, 0x12], false), number(12_345_678));
-        assert_eq!(bcd(&[0x18, 0x00, 0xF0], false), number(-18));
-        assert_eq!(bcd(&[0x18], true), number(-18));
-        assert_eq!(bcd(&[0xDD, 0xB4, 0xEB], false), Value::Bytes("digits above 9"));
-        assert_eq!(bcd(&[0x1A], false), Value::Bytes("digits above 9"));
-        assert_eq!(bcd(&[0x99; 9], false), number(999_999_999_999_999_999));
-        assert_eq!(bcd(&[], false), Value::Bytes("no digits"));
+        assert_eq!(bcd(&[0x78, 0x56, 0x34, 0x12], false, Sign::Signed), number(12_345_678));
+        assert_eq!(bcd(&[0x18, 0x00, 0xF0], false, Sign::Signed), number(-18));
+        assert_eq!(bcd(&[0x18], true, Sign::Signed), number(-18));
+        assert_eq!(bcd(&[0xDD, 0xB4, 0xEB], false, Sign::Signed), Value::Bytes("digits above 9"));
+        assert_eq!(bcd(&[0x1A], false, Sign::Signed), Value::Bytes("digits above 9"));
+        assert_eq!(bcd(&[0x99; 9], false, Sign::Signed), number(999_999_999_999_999_999));
+        assert_eq!(bcd(&[], false, Sign::Signed), Value::Bytes("no digits"));
+        assert_eq!(bcd(&[0x78, 0x56, 0x34, 0x12], false, Sign::Unsigned), number(12_345_678));
+        assert_eq!(bcd(&[0x78, 0x56, 0x34, 0xF2], false, Sign::Unsigned), Value::Bytes("digits above 9"));
+        assert_eq!(bcd(&[0x18], true, Sign::Unsigned), Value::Bytes("a minus sign of what has none"));
     }
 }

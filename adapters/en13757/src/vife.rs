@@ -1,7 +1,7 @@
 //! Combinable VIFEs: what stands behind a VIF and changes its meaning. A change that the contract cannot say turns the value
 //! into one of `other` meaning, never into one that could be taken for the plain quantity.
 
-use crate::record::Record;
+use crate::record::{Function, Record, Table};
 use crate::vif::{self, Meaning, Nature};
 use polymeter_sdk::{Quantity, Role, Unit};
 
@@ -43,8 +43,8 @@ pub fn combine(record: &Record<'_>) -> Combined {
         is_plain: true,
     };
     let mut vifes = record.vifes().iter().copied();
-    // The manufacturer's own VIF has VIFEs of the manufacturer's own.
-    if record.table == crate::record::Table::Primary && record.vif == 0x7F {
+    // The manufacturer's own VIF has VIFEs of the manufacturer's own, and behind a reserved one nobody knows what they are.
+    if matches!((record.table, record.vif), (Table::Primary, 0x6F | 0x7E | 0x7F) | (Table::First, 0x7D)) {
         return combined;
     }
     while let Some(vife) = vifes.next() {
@@ -54,9 +54,12 @@ pub fn combine(record: &Record<'_>) -> Combined {
                 combined.distinguish();
                 vifes.next();
             }
-            // What follows is the manufacturer's.
+            // What follows is the manufacturer's: one of several, such as a phase, whose maximum is a maximum all the same.
             0x7F => {
-                combined.distinguish();
+                combined.is_plain = false;
+                if record.function == Function::Instantaneous {
+                    combined.distinguish();
+                }
                 break;
             }
             _ => combined.apply(vife),
