@@ -100,7 +100,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn hear(self, body: &[u8]) -> Result<Decoded, Fault> {
-        let telegram = layers::open(body, self.sender, self.device(), self.options)?;
+        let telegram = layers::open(body, self.sender, self.device(), self.session.is_some(), self.options)?;
         let data = telegram.data.as_ref();
         match telegram.ci {
             ci::LONG | ci::SHORT | ci::BARE => self.records(&telegram, data),
@@ -116,6 +116,13 @@ impl<'a> Exchange<'a> {
                 if !data.is_empty() {
                     messages.push(Message::unknown("transport-data", data));
                 }
+                Ok(self.say(&telegram, messages))
+            }
+            // Values whose records were sent before, which are not remembered here.
+            ci::COMPACT => {
+                let alarms = vec!["reading-absent".into()];
+                let report = Report { alarms, ..Report::new(self.cause) };
+                let messages = vec![report.into(), Message::unknown("compact-frame", data)];
                 Ok(self.say(&telegram, messages))
             }
             other => {

@@ -23,6 +23,7 @@ pub mod ci {
     pub const LONG_MSB: u8 = 0x76;
     pub const FIXED_MSB: u8 = 0x77;
     pub const BARE: u8 = 0x78;
+    pub const COMPACT: u8 = 0x79;
     pub const SHORT: u8 = 0x7A;
     pub const TRANSPORT_SHORT: u8 = 0x8A;
     pub const TRANSPORT_LONG: u8 = 0x8B;
@@ -62,6 +63,7 @@ pub struct Authentication<'a> {
 struct Way<'k> {
     keys: Keys<'k>,
     reserved_modes: ReservedModes,
+    is_wired: bool,
 }
 
 /// Walks from the first CI field to the records. `sender` is the link layer's, or the device as the station knows it.
@@ -69,9 +71,11 @@ pub fn open<'a>(
     body: &'a [u8],
     sender: Option<Identity>,
     device: Option<&str>,
+    is_wired: bool,
     options: &Options,
 ) -> Result<Telegram<'a>, Fault> {
-    let way = Way { keys: Keys { slot: &options.key_slot, device }, reserved_modes: options.reserved_modes };
+    let keys = Keys { slot: &options.key_slot, device };
+    let way = Way { keys, reserved_modes: options.reserved_modes, is_wired };
     let (&first, rest) = body.split_first().ok_or_else(|| Fault::corrupt("no CI field"))?;
     match first {
         ci::ELL_2 => above(rest.get(2..).unwrap_or_default(), sender, way),
@@ -241,6 +245,10 @@ struct Encrypted<'a> {
 }
 
 impl<'a> Encrypted<'a> {
+    fn has_long_header(&self) -> bool {
+        matches!(self.body.first(), Some(&(ci::LONG | ci::LONG_MSB)))
+    }
+
     fn open(&self, r: &mut Reader<'a>, way: Way<'_>) -> Result<Telegram<'a>, Fault> {
         let word = u16::from_le_bytes(self.word);
         let (mode, blocks) = (word >> 8 & 0x1F, usize::from(word >> 4 & 15));
@@ -275,7 +283,11 @@ impl<'a> Encrypted<'a> {
                 let plain = protected.mode7(blocks, r.rest(), keys)?;
                 Ok(done(Cow::Owned(plain), true, None))
             }
-            6 | 11 | 12 | 14 | 16.. if way.reserved_modes == ReservedModes::Plain => {
+            6 | 11 | 12 | 14 | 16.. if way.reserved_modes != ReservedModes::Refuse => {
+                Ok(done(Cow::Borrowed(r.rest()), false, Some(self.word)))
+            }
+            // Modes 5 and 7 are never passed over: what they encrypt would be read as values.
+            _ if way.reserved_modes == ReservedModes::Ignore && way.is_wired && self.has_long_header() => {
                 Ok(done(Cow::Borrowed(r.rest()), false, Some(self.word)))
             }
             _ => Err(Fault::not_authentic(format!("security mode {mode} is not supported, modes 0, 5 and 7 are"))),

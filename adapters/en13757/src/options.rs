@@ -68,6 +68,8 @@ pub enum ReservedModes {
     /// A security mode that the standard does not define means: not encrypted.
     Plain,
     Refuse,
+    /// Over the wire, where a long header says so, any mode but 5 and 7 means: not encrypted.
+    Ignore,
 }
 
 /// Which register a volume is that does not say its conditions.
