@@ -59,8 +59,15 @@ pub fn read(asked: Asked<'_>, operands: &[u8]) -> Result<Read, FieldError> {
         (di::READING, 43) if family == Family::Heat => b.heat()?,
         (di::READING_2, 59) if family == Family::Heat => b.heat_and_cooling()?,
         (di::CLOCK | di::CLOCK_8515 | di::CLOCK_8115, 7) => return b.clock_only(),
-        (0xD120..=0xD12B, 5) => b.month(u32::from(asked.di - di::MONTHS) + 1)?,
-        (0xD200..=0xD2FF, 5) if family != Family::Heat => b.month(u32::from(asked.di - di::MONTHS_2018) + 1)?,
+        (0xD120..=0xD12B, 5) => b.month(u32::from(asked.di - di::MONTHS) + 1, true)?,
+        (0xD200..=0xD2FF, 5) if family != Family::Heat => b.month(u32::from(asked.di - di::MONTHS_2018) + 1, true)?,
+        // Meters that leave out the units of 901F leave them out here too.
+        (0xD120..=0xD12B, 4) if matches!(family, Family::Water | Family::Gas) => {
+            b.month(u32::from(asked.di - di::MONTHS) + 1, false)?;
+        }
+        (0xD200..=0xD2FF, 4) if matches!(family, Family::Water | Family::Gas) => {
+            b.month(u32::from(asked.di - di::MONTHS_2018) + 1, false)?;
+        }
         (0xD200..=0xD2FF, 15) if family == Family::Heat => b.heat_month(u32::from(asked.di - di::MONTHS_2018) + 1)?,
         (0xD300..=0xD4FF, 23) if family != Family::Heat => {
             if !b.freeze(u32::from(asked.di & 0xFF) + 1)? {
@@ -195,14 +202,14 @@ impl<'a> Builder<'a> {
     }
 
     /// D12x, D2xx: the total of a settlement day so many months ago.
-    fn month(&mut self, ago: u32) -> Result<(), FieldError> {
+    fn month(&mut self, ago: u32, unit: bool) -> Result<(), FieldError> {
         let counts = match self.asked.family {
             Family::Heat => Counts::Energy,
             Family::Other => Counts::Either,
             Family::Water | Family::Gas => Counts::Volume,
         };
         let at = self.settlement(ago);
-        self.value("settlement total", counts, 2, true, |r| past(r, ago, at))
+        self.value("settlement total", counts, 2, unit, |r| past(r, ago, at))
     }
 
     /// D2xx of heat meters.
