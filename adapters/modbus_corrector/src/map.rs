@@ -195,6 +195,11 @@ impl Item {
             None => role,
             Some(role) => names::role(role).ok_or_else(|| name("role", role))?,
         };
+        let quantity = names::quantity(&words.quantity).ok_or_else(|| name("quantity", &words.quantity))?;
+        let unit = names::unit(&words.unit).ok_or_else(|| name("unit", &words.unit))?;
+        if !names::fits(quantity, unit) {
+            return Err(wrong(format!("unit: `{}` is none of `{}`; `other` always fits", words.unit, words.quantity)));
+        }
         Ok(Self {
             number: Number {
                 place: place(words.bus_address, words.function, words.register, words.kind.registers())?,
@@ -204,8 +209,8 @@ impl Item {
             },
             fraction,
             absent: words.absent.iter().map(sentinel).collect::<Result<_, _>>()?,
-            quantity: names::quantity(&words.quantity).ok_or_else(|| name("quantity", &words.quantity))?,
-            unit: names::unit(&words.unit).ok_or_else(|| name("unit", &words.unit))?,
+            quantity,
+            unit,
             role,
             exponent: words.exponent,
             storage: words.storage,

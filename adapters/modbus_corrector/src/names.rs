@@ -17,9 +17,69 @@ macro_rules! words {
             fn every_word_is_the_contracts_own() {
                 $( $( assert_eq!($name, polymeter_sdk::vectors::json::name(&$type::$variant)); )+ )+
                 assert_eq!(quantity("working-volum"), None);
+                assert!(fits(Quantity::Pressure, Unit::Bar) && !fits(Quantity::Volume, Unit::Bar));
+                assert!(fits(Quantity::Volume, Unit::Other) && fits(Quantity::Other, Unit::Bar));
             }
         }
     };
+}
+
+/// Whether a quantity can be counted in a unit; a map that says otherwise has a word or a line wrong. `other` fits all.
+pub const fn fits(quantity: Quantity, unit: Unit) -> bool {
+    use {Quantity as Q, Unit as U};
+    if matches!(unit, U::Other) {
+        return true;
+    }
+    match quantity {
+        Q::WorkingVolume | Q::StandardVolume | Q::Volume | Q::RemainingVolume | Q::PurchasedVolume => is_volume(unit),
+        Q::Mass => matches!(unit, U::Kilogram | U::Tonne),
+        Q::Energy => matches!(unit, U::WattHour | U::Joule),
+        Q::WorkingFlow | Q::StandardFlow | Q::VolumeFlow => matches!(
+            unit,
+            U::CubicMetrePerHour
+                | U::CubicMetrePerMinute
+                | U::CubicMetrePerSecond
+                | U::LitrePerHour
+                | U::CubicFootPerHour
+        ),
+        Q::MassFlow => matches!(unit, U::KilogramPerHour),
+        Q::Power => matches!(unit, U::Watt),
+        Q::Temperature | Q::ExternalTemperature => {
+            matches!(unit, U::DegreeCelsius | U::DegreeFahrenheit | U::Kelvin)
+        }
+        Q::Pressure => matches!(unit, U::Pascal | U::Bar),
+        Q::Humidity => matches!(unit, U::Percent),
+        Q::Voltage | Q::BatteryVoltage | Q::BackupBatteryVoltage | Q::ExternalSupplyVoltage => matches!(unit, U::Volt),
+        Q::Current => matches!(unit, U::Ampere),
+        Q::Frequency => matches!(unit, U::Hertz),
+        Q::Balance | Q::PurchasedMoney | Q::Credit | Q::Debit => matches!(unit, U::Yuan | U::CurrencyUnit),
+        Q::Price => matches!(unit, U::YuanPerCubicMetre | U::Yuan | U::CurrencyUnit),
+        Q::OnTime | Q::OperatingTime | Q::BatteryOperatingTime | Q::BatteryRemainingTime => {
+            matches!(unit, U::Second | U::Minute | U::Hour | U::Day | U::Month | U::Year)
+        }
+        Q::BatteryLevel | Q::SignalCsq | Q::Dimensionless => matches!(unit, U::None | U::Percent),
+        Q::SignalRssi => matches!(unit, U::DecibelMilliwatt),
+        Q::PulseCount => matches!(unit, U::None | U::Pulse),
+        // What one pulse stands for.
+        Q::PulseValue => is_volume(unit) || matches!(unit, U::None | U::Pulse | U::WattHour | U::Joule | U::Kilogram),
+        Q::BaudRate => matches!(unit, U::None | U::Baud),
+        Q::ErrorFlags | Q::StatusFlags | Q::DigitalInput => matches!(unit, U::None | U::BitField),
+        Q::CompressibilityFactor
+        | Q::CorrectionFactor
+        | Q::PurchaseCount
+        | Q::EventCount
+        | Q::Identity
+        | Q::FirmwareVersion
+        | Q::HardwareVersion
+        | Q::SoftwareVersion
+        | Q::ModelVersion
+        | Q::BusAddress => matches!(unit, U::None),
+        _ => true,
+    }
+}
+
+const fn is_volume(unit: Unit) -> bool {
+    matches!(unit, Unit::CubicMetre | Unit::Litre | Unit::CubicFoot)
 }
 
 words! {

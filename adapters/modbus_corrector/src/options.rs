@@ -248,6 +248,7 @@ mod tests {
             (register(r#", "function": 5"#), "function"),
             (register(r#", "absent": ["FFFF"]"#), "absent"),
             (register(r#", "typ": 1"#), "unknown field `typ`"),
+            (register("").replace("litre", "bar"), "`bar` is none of `volume`"),
             (two(100, ""), "equal_counts"),
             (two(100, r#""alternate_counts": true, "#), "two or more"),
             (r#"{"registers_max": 11}"#.to_owned(), "record_registers"),
