@@ -3,21 +3,25 @@
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{Civil, Fault, bcd, civil};
 
+/// A clock as told: a time, unset, or bytes that are none. Such bytes cost nothing but the time: the answer to a report sets the
+/// terminal's clock, so a refusal would never heal.
+pub type Told = Result<Option<Civil>, [u8; 6]>;
+
 /// `YY MM DD hh mm ss` BCD; all zero: unset.
-pub fn clock(r: &mut Reader<'_>, field: &'static str) -> Result<Option<Civil>, FieldError> {
-    let offset = r.offset();
+#[inline]
+pub fn clock(r: &mut Reader<'_>, field: &'static str) -> Result<Told, FieldError> {
     let packed: [u8; 6] = r.array(field)?;
     if packed == [0; 6] {
-        return Ok(None);
+        return Ok(Ok(None));
     }
-    civil::from_bcd6(packed).map(Some).ok_or(FieldError::invalid(field, offset, shown(&packed)))
+    Ok(civil::from_bcd6(packed).map(Some).ok_or(packed))
 }
 
-/// `YY MM DD` BCD, at its 00:00:00.
-pub fn date(r: &mut Reader<'_>, field: &'static str) -> Result<Civil, FieldError> {
-    let offset = r.offset();
+/// `YY MM DD` BCD, at its 00:00:00. `None`: no such day.
+#[inline]
+pub fn date(r: &mut Reader<'_>, field: &'static str) -> Result<Option<Civil>, FieldError> {
     let [year, month, day] = r.array(field)?;
-    civil::from_bcd6([year, month, day, 0, 0, 0]).ok_or(FieldError::invalid(field, offset, shown(&[year, month, day])))
+    Ok(civil::from_bcd6([year, month, day, 0, 0, 0]))
 }
 
 /// Seven BCD bytes as the 14 printed digits.
@@ -62,9 +66,4 @@ pub fn present_i16(value: i16) -> Option<i16> {
 #[inline]
 pub fn present_i32(value: i32) -> Option<i32> {
     (value != i32::MIN).then_some(value)
-}
-
-/// Packed bytes for an error text: 24 02 30 is shown as 240230 where it is BCD.
-fn shown(packed: &[u8]) -> i64 {
-    bcd::number(packed).map_or(-1, |number| number as i64)
 }

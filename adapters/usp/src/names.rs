@@ -99,17 +99,16 @@ pub fn reason_code(name: &str) -> Option<u8> {
     }
 }
 
-/// State 0..=6 and the reason, with whoever follows from it.
-pub fn valve(state: u8, close_reason: u8) -> Option<ValveStatus> {
+/// State and reason, with whoever follows from it. A state that nobody has defined is as good as 4, unknown.
+pub fn valve(state: u8, close_reason: u8) -> ValveStatus {
     let state = match state {
         0 => ValveState::Absent,
         1 => ValveState::Open,
         2 => ValveState::ClosedTemporary,
         3 => ValveState::ClosedForced,
-        4 => ValveState::Unknown,
         5 => ValveState::Fault,
         6 => ValveState::Moving,
-        _ => return None,
+        _ => ValveState::Unknown,
     };
     let by = match close_reason {
         1 | 2 => Initiator::Station,
@@ -117,7 +116,7 @@ pub fn valve(state: u8, close_reason: u8) -> Option<ValveStatus> {
         3..=17 => Initiator::Meter,
         _ => Initiator::Unknown,
     };
-    Some(ValveStatus { state, by, reason: reason(close_reason) })
+    ValveStatus { state, by, reason: reason(close_reason) }
 }
 
 /// A sub-protocol's registry code; unknown numbers keep theirs.
@@ -179,6 +178,6 @@ mod tests {
         }
         assert_eq!(reason(77).as_deref(), Some("vendor-reason-77"));
         assert_eq!(alarms(0x8000_0101), ["valve-fault", "gas-leak", "vendor-alarm-31"]);
-        assert_eq!(valve(7, 0), None);
+        assert_eq!(valve(7, 0), valve(4, 0));
     }
 }

@@ -1,18 +1,17 @@
 //! The status block SB that most reports carry, and the event list EV behind it (USP/1 §C).
 
-use crate::fields::{clock, present_i16, present_i32, present_u16, present_u32};
+use crate::fields::{Told, clock, present_i16, present_i32, present_u16, present_u32};
 use crate::frame::Terminal;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
-use polymeter_sdk::{Civil, Event, Message, Quantity, Register, Report, ReportCause, Unit, ValveStatus};
+use polymeter_sdk::{Event, Message, Quantity, Register, Report, ReportCause, Unit};
 
 /// What a status block says, with absent values as `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
-    pub now: Option<Civil>,
+    pub now: Told,
     /// 0.01 m³, uncorrected.
     pub total: Option<u32>,
-    /// 0..=6
     pub valve: u8,
     pub reason: u8,
     pub battery_mv: Option<u16>,
@@ -36,6 +35,8 @@ pub struct Status {
 
 /// Registers that one status block can give.
 pub const REGISTERS_MAX: usize = 11;
+/// The word for alarm bit 19, too.
+const CLOCK_FAULT: &str = "clock-fault";
 
 impl Status {
     // | Off | Size | Field                    | Off | Size | Field                   |
@@ -50,15 +51,10 @@ impl Status {
     pub fn read(r: &mut Reader<'_>) -> Result<Self, FieldError> {
         let now = clock(r, "status time")?;
         let total = present_u32(r.u32_le("total")?);
-        let valve_at = r.offset();
-        let valve = r.u8("valve")?;
-        if valve > 6 {
-            return Err(FieldError::invalid("valve", valve_at, i64::from(valve)));
-        }
         Ok(Self {
             now,
             total,
-            valve,
+            valve: r.u8("valve")?,
             reason: r.u8("close reason")?,
             battery_mv: present_u16(r.u16_le("main battery")?),
             backup_mv: present_u16(r.u16_le("backup battery")?),
@@ -74,22 +70,26 @@ impl Status {
         })
     }
 
-    pub fn valve(&self) -> Option<ValveStatus> {
-        names::valve(self.valve, self.reason)
-    }
-
     /// A report at the block's time, with its valve and alarms.
     pub fn report(&self, cause: ReportCause, registers: Vec<Register>, more_follows: bool) -> Report {
         Report {
             subject: None,
             cause,
-            at: self.now,
+            at: self.now.unwrap_or_default(),
             registers,
             series: Vec::new(),
-            valve: self.valve(),
+            valve: Some(names::valve(self.valve, self.reason)),
             alarms: names::alarms(self.alarms),
             raw_status: u64::from(self.alarms),
             more_follows,
+        }
+    }
+
+    /// The report as its frame's first message, and behind it the bytes of a clock that is no time.
+    pub fn tell(&self, report: Report) -> Vec<Message> {
+        match self.now {
+            Ok(_) => vec![report.into()],
+            Err(packed) => timeless(packed, report),
         }
     }
 
@@ -114,6 +114,22 @@ impl Status {
         put(self.flow.map(i64::from), Quantity::StandardFlow, Unit::CubicMetrePerHour, -3);
         put(self.balance.map(i64::from), Quantity::Balance, Unit::Yuan, -2);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn timeless(packed: [u8; 6], mut report: Report) -> Vec<Message> {
+    let odd = odd_clock(packed, &mut report);
+    vec![report.into(), odd]
+}
+
+/// A clock that is no time is the terminal's fault; its bytes are kept.
+#[cold]
+pub fn odd_clock(packed: [u8; 6], report: &mut Report) -> Message {
+    if !report.alarms.iter().any(|alarm| alarm == CLOCK_FAULT) {
+        report.alarms.push(CLOCK_FAULT.into());
+    }
+    Message::unknown("clock", &packed)
 }
 
 /// A meter whose report holds no total at all, of now or of 00:00, has none to tell. Concentrators and DTUs never have one.
@@ -156,7 +172,7 @@ pub fn read_events(r: &mut Reader<'_>, least: usize, out: &mut Vec<Message>) -> 
 fn event(bytes: [u8; EVENT_BYTES]) -> Result<(Event, bool), FieldError> {
     let mut r = Reader::new(&bytes);
     let raw = r.u8("event code")?;
-    let at = clock(&mut r, "event time");
+    let at = clock(&mut r, "event time")?;
     let is_timed = at.is_ok();
     let at = at.unwrap_or_default();
     let value = r.u32_le("event value")?;

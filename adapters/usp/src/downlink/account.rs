@@ -5,8 +5,8 @@ use crate::fields::{self, clock_bytes, fit, present_i32, present_u32};
 use crate::frame::message;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{
-    AnswerBody, BalanceLevel, BalanceSync, Fault, Quantity, Recharge, Register, Report, ReportCause, Role, Tariff,
-    TariffCycle, Unit,
+    AnswerBody, BalanceLevel, BalanceSync, Fault, Message, Quantity, Recharge, Register, Report, ReportCause, Role,
+    Tariff, TariffCycle, Unit,
 };
 
 const MONEY: &str = "-2147483647..=2147483647 hundredths of a yuan";
@@ -90,7 +90,6 @@ pub fn balance_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
 pub fn account_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     let balance = present_i32(r.i32_le("balance")?);
     let price = r.u32_le("price")?;
-    let level_at = r.offset();
     let level = r.u8("balance state")?;
     let settled_total = present_u32(r.u32_le("settled total")?);
     let settled_at = fields::clock(r, "settlement time")?;
@@ -105,19 +104,21 @@ pub fn account_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
         // Which of the two totals was settled is not said; as the last settlement it is storage 1, beside the reading of now.
         let settled = Register::new(Quantity::Volume, Unit::CubicMetre, i64::from(total), -2);
         let mut settled = settled.with_role(Role::Frozen).with_storage(1);
-        settled.at = settled_at;
+        settled.at = settled_at.unwrap_or_default();
         registers.push(settled);
     }
     registers.push(Register::cumulative(Quantity::PurchaseCount, Unit::None, i64::from(purchases), 0));
     registers.push(Register::new(Quantity::Identity, Unit::None, i64::from(plan), 0).with_role(Role::SetPoint));
     let alarm = match level {
         0 => None,
-        1 => Some("balance-low"),
-        2 => Some("balance-exhausted"),
-        other => return Err(FieldError::invalid("balance state", level_at, i64::from(other))),
+        1 => Some("balance-low".into()),
+        2 => Some("balance-exhausted".into()),
+        other => Some(format!("vendor-balance-state-{other}")),
     };
-    let alarms = alarm.map(String::from).into_iter().collect();
-    Ok(AnswerBody::Report(Report { registers, alarms, ..Report::new(ReportCause::OnDemand) }).into())
+    let alarms = alarm.into_iter().collect();
+    let beside = settled_at.err().map(|packed| Message::unknown("settlement time", &packed));
+    let report = Report { registers, alarms, ..Report::new(ReportCause::OnDemand) };
+    Ok(Rest { beside, ..AnswerBody::Report(report).into() })
 }
 
 /// The smallest i32 means "absent" on the wire.

@@ -86,7 +86,8 @@ struct Rest {
     /// `None`: as the result says.
     outcome: Option<(Outcome, &'static str)>,
     body: Option<AnswerBody>,
-    relayed: Option<Message>,
+    /// What a relay brought, or bytes beside the values that are none.
+    beside: Option<Message>,
 }
 
 impl From<AnswerBody> for Rest {
@@ -120,7 +121,7 @@ pub fn answer(header: &Header, body: &[u8]) -> Result<Vec<Message>, FieldError> 
         more_follows: header.flags & flags::MORE != 0,
     };
     let mut messages = vec![answer.into()];
-    messages.extend(rest.relayed);
+    messages.extend(rest.beside);
     Ok(messages)
 }
 

@@ -31,7 +31,8 @@ pub fn now_answer(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldErro
     }
     let mut report = status.report(ReportCause::OnDemand, registers, false);
     status::note_absence(header.terminal, &mut report);
-    Ok(AnswerBody::Report(report).into())
+    let beside = status.now.err().map(|packed| status::odd_clock(packed, &mut report));
+    Ok(Rest { beside, ..AnswerBody::Report(report).into() })
 }
 
 // 4022:

@@ -72,6 +72,6 @@ fn relayed(header: &Header, target: String, protocol: u8, channel: u8, r: &mut R
         payload,
         correlation: Some(header.correlation().to_vec()),
     };
-    let relayed = (length > 0).then_some(Message::Relayed(relayed));
-    Ok(Rest { relayed, ..Rest::default() })
+    let beside = (length > 0).then_some(Message::Relayed(relayed));
+    Ok(Rest { beside, ..Rest::default() })
 }

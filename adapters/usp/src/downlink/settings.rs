@@ -6,7 +6,7 @@ use crate::frame::message;
 use crate::uplink::registration::{minute_of_day, period_from};
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{
-    AnswerBody, Civil, Endpoint, EndpointTransport, Fault, ReportPeriod, Schedule, ScheduleChange, bcd,
+    AnswerBody, Civil, Endpoint, EndpointTransport, Fault, Message, ReportPeriod, Schedule, ScheduleChange, bcd,
 };
 use std::net::Ipv4Addr;
 
@@ -17,7 +17,11 @@ pub fn clock(to: Civil) -> Result<Order, Fault> {
 
 /// T6 before the change.
 pub fn clock_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
-    Ok(fields::clock(r, "clock before")?.map_or_else(Rest::default, |at| AnswerBody::Clock(at).into()))
+    Ok(match fields::clock(r, "clock before")? {
+        Ok(at) => at.map_or_else(Rest::default, |at| AnswerBody::Clock(at).into()),
+        // That is why it was set.
+        Err(packed) => Rest { beside: Some(Message::unknown("clock before", &packed)), ..Rest::default() },
+    })
 }
 
 // 4011:

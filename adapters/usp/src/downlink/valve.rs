@@ -39,9 +39,7 @@ pub fn order(valve: &Valve, now: Civil) -> Result<Order, Fault> {
 /// Order id u32, valve u8, close reason u8.
 pub fn answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     let _order_id = r.u32_le("order id")?;
-    let offset = r.offset();
-    let (state, reason) = (r.u8("valve")?, r.u8("close reason")?);
-    let status = names::valve(state, reason).ok_or(FieldError::invalid("valve", offset, i64::from(state)))?;
+    let status = names::valve(r.u8("valve")?, r.u8("close reason")?);
     let outcome = (status.state == ValveState::Moving).then_some((Outcome::Accepted, ""));
     Ok(Rest { outcome, ..AnswerBody::Valve(status).into() })
 }

@@ -13,7 +13,7 @@ pub fn read(body: &[u8], more: bool) -> Result<Vec<Message>, FieldError> {
     let status = Status::read(&mut r)?;
     let mut registers = Vec::with_capacity(status::REGISTERS_MAX);
     status.registers(&mut registers);
-    let mut messages = vec![status.report(ReportCause::Alarm, registers, more).into()];
+    let mut messages = status.tell(status.report(ReportCause::Alarm, registers, more));
     read_events(&mut r, 1, &mut messages)?;
     Ok(messages)
 }

@@ -1,6 +1,6 @@
 //! 3003: an always-online terminal is still there.
 
-use super::BODY_AT;
+use super::{BODY_AT, put_report};
 use crate::fields::clock;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
@@ -12,19 +12,17 @@ use polymeter_sdk::{Heartbeat, Message, Quantity, Register, Report, ReportCause,
 // |   7 |    1 | valve                |
 pub fn read(body: &[u8]) -> Result<Vec<Message>, FieldError> {
     let mut r = Reader::at(body, BODY_AT);
-    let clock = clock(&mut r, "clock")?;
+    let told = clock(&mut r, "clock")?;
     let csq = r.u8("csq")?;
-    let valve_at = r.offset();
-    let valve = r.u8("valve")?;
+    let valve = names::valve(r.u8("valve")?, 0);
     r.finish("valve")?;
-    let status = names::valve(valve, 0).ok_or(FieldError::invalid("valve", valve_at, i64::from(valve)))?;
-    let mut messages = Vec::with_capacity(2);
-    messages.push(Heartbeat { clock, valve: Some(status) }.into());
-    if csq != 99 {
+    let clock = told.unwrap_or_default();
+    let signal = (csq != 99).then(|| {
         let signal = Register::new(Quantity::SignalCsq, Unit::None, i64::from(csq), 0);
-        let mut report = Report::new(ReportCause::Other).with_registers(vec![signal]);
-        report.at = clock;
-        messages.push(report.into());
-    }
+        Report { at: clock, ..Report::new(ReportCause::Other).with_registers(vec![signal]) }
+    });
+    let mut messages = Vec::with_capacity(2);
+    messages.push(Heartbeat { clock, valve: Some(valve) }.into());
+    put_report(signal, told, &mut messages);
     Ok(messages)
 }

@@ -1,6 +1,6 @@
 //! 3046: the 00:00 readings of a dekad or a month in one frame.
 
-use super::BODY_AT;
+use super::{BODY_AT, keep_undated};
 use crate::fields::{date, present_u32};
 use crate::status::{self, Status, read_events};
 use polymeter_sdk::bytes::{FieldError, Reader};
@@ -33,14 +33,22 @@ pub fn read(body: &[u8], more: bool) -> Result<Vec<Message>, FieldError> {
     if count == 0 || count > READINGS_MAX {
         return Err(FieldError::invalid("reading count", BODY_AT + 5, i64::from(count)));
     }
-    let series = frozen_series(&mut r, count, format == 1, |i| first + i64::from(i) * civil::DAY)?;
+    let start = first.unwrap_or_default();
+    let mut series = frozen_series(&mut r, count, format == 1, |i| start + i64::from(i) * civil::DAY)?;
+    if first.is_none() {
+        series.clear();
+    }
+    let readings_end = r.offset() - BODY_AT;
     let status = Status::read(&mut r)?;
     let mut registers = Vec::with_capacity(status::REGISTERS_MAX);
     status.registers(&mut registers);
     let mut report = status.report(cause, registers, more);
     report.series = series;
-    let mut messages = vec![report.into()];
+    let mut messages = status.tell(report);
     read_events(&mut r, 0, &mut messages)?;
+    if first.is_none() {
+        keep_undated(body, readings_end, &mut messages);
+    }
     Ok(messages)
 }
 

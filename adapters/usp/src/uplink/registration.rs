@@ -1,6 +1,6 @@
 //! 3004: the terminal introduces itself.
 
-use super::BODY_AT;
+use super::{BODY_AT, put_report};
 use crate::fields::{clock, present_u32};
 use crate::frame::{Header, Terminal};
 use polymeter_sdk::bytes::{FieldError, Reader};
@@ -42,7 +42,8 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
         return Err(FieldError::invalid("key version", key_at, i64::from(key_version)));
     }
     registration.key_version = Some(key_version);
-    registration.clock = clock(&mut r, "clock")?;
+    let told = clock(&mut r, "clock")?;
+    registration.clock = told.unwrap_or_default();
     let total = present_u32(r.u32_le("total")?);
     r.finish("total")?;
     let facts =
@@ -50,9 +51,7 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
     let mut messages = Vec::with_capacity(3);
     let at = registration.clock;
     messages.push(registration.into());
-    if let Some(total) = total {
-        messages.push(reading(total, at));
-    }
+    put_report(total.map(|total| reading(total, at)), told, &mut messages);
     if bits >> 9 != 0 {
         messages.push(Message::unknown("capability bits 9..15", &(bits & 0xFE00).to_le_bytes()));
     }
@@ -60,11 +59,11 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
 }
 
 /// The total is a reading too.
-fn reading(total: u32, at: Option<i64>) -> Message {
+fn reading(total: u32, at: Option<i64>) -> Report {
     let register = Register::cumulative(Quantity::WorkingVolume, Unit::CubicMetre, i64::from(total), -2);
     let mut report = Report::new(ReportCause::Other).with_registers(vec![register]);
     report.at = at;
-    report.into()
+    report
 }
 
 fn capabilities(bits: u16, terminal: Terminal) -> Capabilities {

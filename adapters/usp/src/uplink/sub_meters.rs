@@ -20,33 +20,49 @@ pub fn read(body: &[u8], more: bool) -> Result<Vec<Message>, FieldError> {
     if count * ENTRY_BYTES != r.remaining() {
         return Err(FieldError::invalid("entry count", BODY_AT, count as i64));
     }
-    (0..count).map(|_| entry(&mut r, more).map(Message::from)).collect()
+    let mut messages = Vec::with_capacity(count);
+    let mut odd = Vec::new();
+    for _ in 0..count {
+        let raw: [u8; ENTRY_BYTES] = r.array("sub-meter entry")?;
+        let (report, is_sound) = entry(raw, more)?;
+        messages.extend(report.map(Message::from));
+        if !is_sound {
+            odd.extend_from_slice(&raw);
+        }
+    }
+    if !odd.is_empty() {
+        messages.push(Message::unknown("odd sub-meter entries", &odd));
+    }
+    Ok(messages)
 }
 
-fn entry(r: &mut Reader<'_>, more: bool) -> Result<Report, FieldError> {
-    let subject = address(r, "sub-meter address")?;
-    let at = clock(r, "reading time")?;
+/// What an entry tells, if it tells of whom, and whether all of it can be told. One meter's odd bytes cost the others nothing.
+fn entry(bytes: [u8; ENTRY_BYTES], more: bool) -> Result<(Option<Report>, bool), FieldError> {
+    let mut r = Reader::new(&bytes);
+    let Ok(subject) = address(&mut r, "sub-meter address") else { return Ok((None, false)) };
+    let told = clock(&mut r, "reading time")?;
     let total = present_u32(r.u32_le("total")?);
     let status = r.u16_le("sub-meter status")?;
-    let quality_at = r.offset();
-    let (quality, alarm) = match r.u8("quality")? {
+    let quality = r.u8("quality")?;
+    let is_sound = told.is_ok() && quality <= 3;
+    let (quality, alarm) = match quality {
         // It was reached, and has nothing to tell. What nobody answered, or nobody could read, does not say that of it.
         0 | 1 if total.is_none() => (Quality::Good, Some("reading-absent")),
         0 => (Quality::Good, None),
         1 => (Quality::Stale, None),
         2 => (Quality::Stale, Some("no-answer-behind")),
-        3 => (Quality::Invalid, None),
-        other => return Err(FieldError::invalid("quality", quality_at, i64::from(other))),
+        _ => (Quality::Invalid, None),
     };
     // What the sub-meter measures is not said, so it is plain volume.
     let register = |total| Register::cumulative(Quantity::Volume, Unit::CubicMetre, i64::from(total), -2);
-    Ok(Report {
+    let report = Report {
         subject: Some(subject),
-        at,
+        at: told.unwrap_or_default(),
         registers: total.map(|total| register(total).with_quality(quality)).into_iter().collect(),
         alarms: alarm.map(String::from).into_iter().collect(),
         raw_status: u64::from(status),
         more_follows: more,
         ..Report::new(ReportCause::Other)
-    })
+    };
+    Ok((Some(report), is_sound))
 }
