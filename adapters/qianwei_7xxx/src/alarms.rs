@@ -4,10 +4,12 @@
 //! cell in reserve, so there the internal one is the contract's backup battery.
 
 use crate::options::Batteries;
-use polymeter_sdk::{Civil, Event, Initiator, Message, ValveState, ValveStatus};
+use polymeter_sdk::{Civil, Event, Initiator, Message, Report, ValveState, ValveStatus};
 
 /// No bit says so: the total is all ones.
 pub const READING_ABSENT: &str = "reading-absent";
+/// Bit 15 says so, and so does a read time that does not exist.
+const CLOCK_FAULT: &str = "clock-fault";
 /// Remote open carried out 远程开阀.
 pub const REMOTE_OPEN: u32 = 1 << 12;
 /// Remote normal close carried out 远程普通关阀.
@@ -32,7 +34,7 @@ const CONDITIONS: [&str; 32] = [
     "",
     "",
     "sensor-fault",
-    "clock-fault",
+    CLOCK_FAULT,
     "storage-fault",
     "cover-open",
     "communication-lost",
@@ -82,6 +84,13 @@ pub fn codes(bits: u32, batteries: Batteries) -> Vec<String> {
         codes.push(code(bit, batteries).to_owned());
     }
     codes
+}
+
+/// Adds the clock's fault, unless the meter has told it.
+pub fn put_clock_fault(report: &mut Report) {
+    if !report.alarms.iter().any(|alarm| alarm == CLOCK_FAULT) {
+        report.alarms.push(CLOCK_FAULT.into());
+    }
 }
 
 /// The occurrences among bits that were not set before.

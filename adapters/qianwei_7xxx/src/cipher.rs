@@ -1,7 +1,7 @@
 //! AES-128-ECB over the body, as the 新圣 deployment uses it: which key, which padding, and how a key is told from a wrong one.
 //!
-//! The scheme has no integrity check. A key is taken for the right one when the plaintext it gives is plausible: dates that
-//! exist, enumerations in range, and padding consistent where these do not decide. Keys are tried in this order: the one the
+//! The scheme has no integrity check. A key is taken for the right one when the plaintext it gives is plausible: enumerations in
+//! range, and padding consistent or, in reports, a read time that exists. Keys are tried in this order: the one the
 //! device spoke last, one sent to it and not yet confirmed, the one before, the profile's slot, and the maker's default.
 
 use crate::memory::{KeyPlace, Memory};
@@ -43,7 +43,9 @@ pub fn open(
         let outcome = match place_key(meter_id, place) {
             Ok(placed) => {
                 let mut plain = placed.key.decrypt(Mode::Ecb, &[], &[], body)?;
-                if unpad(&mut plain, options.padding, command) && is_plausible(&plain, options.padding, command) {
+                if let Some(proven) = unpad(&mut plain, options.padding, command)
+                    && is_plausible(&plain, proven, options.padding, command)
+                {
                     return Ok((plain, placed));
                 }
                 format!("{}: implausible", name(&placed.place))
@@ -144,16 +146,16 @@ const fn key_problem(error: KeyError) -> &'static str {
     }
 }
 
-/// Cuts the padding off; false when it is not as the profile says.
+/// Cuts the padding off; `None` when it cannot be, else whether the padding itself speaks for the key.
 ///
 /// Reports of the family's own size are cut there whatever fills them up, since no source says which bytes a meter writes: their
-/// type, dates and enumerations tell a wrong key well enough. Short answers have little else to go by, so theirs has to fit.
-fn unpad(plain: &mut Vec<u8>, padding: Padding, command: u16) -> bool {
+/// type, read time and enumerations tell a wrong key well enough. Short answers have little else to go by, so theirs has to fit.
+fn unpad(plain: &mut Vec<u8>, padding: Padding, command: u16) -> Option<bool> {
     let known = code::uplink_body_bytes(command).filter(|n| (n / BLOCK + 1) * BLOCK == plain.len());
     let report = known.filter(|_| matches!(command, code::REPORT | code::PACKED | code::CORRECTOR_REPORT));
     let cut_report = |plain: &mut Vec<u8>| {
         plain.truncate(report.unwrap_or(plain.len()));
-        report.is_some()
+        report.map(|_| false)
     };
     match padding {
         Padding::Pkcs7 => {
@@ -164,7 +166,7 @@ fn unpad(plain: &mut Vec<u8>, padding: Padding, command: u16) -> bool {
             let body = plain.len() - fill;
             if plain[body..].iter().all(|b| usize::from(*b) == fill) {
                 plain.truncate(body);
-                return true;
+                return Some(true);
             }
             cut_report(plain)
         }
@@ -172,21 +174,21 @@ fn unpad(plain: &mut Vec<u8>, padding: Padding, command: u16) -> bool {
             let body = known.unwrap_or(plain.len() - 1);
             let consistent = plain[body..].iter().all(|b| *b == 0);
             plain.truncate(known.unwrap_or(plain.len()));
-            consistent || report.is_some()
+            (consistent || report.is_some()).then_some(consistent)
         }
         Padding::Ignored => {
             plain.truncate(known.unwrap_or(plain.len()));
-            true
+            Some(false)
         }
     }
 }
 
 /// Whether a body says something that this command can say.
-fn is_plausible(body: &[u8], padding: Padding, command: u16) -> bool {
+fn is_plausible(body: &[u8], proven: bool, padding: Padding, command: u16) -> bool {
     match command {
-        code::REPORT => reading::is_plausible_single(body),
-        code::PACKED => reading::is_plausible_packed(body),
-        code::CORRECTOR_REPORT => corrector::is_plausible(body),
+        code::REPORT => reading::is_plausible_single(body, proven),
+        code::PACKED => reading::is_plausible_packed(body, proven),
+        code::CORRECTOR_REPORT => corrector::is_plausible(body, proven),
         _ if padding == Padding::Pkcs7 => {
             code::uplink_body_bytes(command).is_none_or(|known| body.len() == known) || answer::is_short(body)
         }
@@ -227,7 +229,7 @@ mod tests {
         let check = |padding, bytes: &[u8], command, expected: Option<usize>| {
             let mut plain = bytes.to_vec();
             let fits = unpad(&mut plain, padding, command);
-            assert_eq!(fits.then_some(plain.len()), expected, "{padding:?} {bytes:02x?}");
+            assert_eq!(fits.map(|_| plain.len()), expected, "{padding:?} {bytes:02x?}");
         };
         let with = |fill: u8| [&[0, 0, 0, 0][..], &[fill; 12]].concat();
         check(Padding::Pkcs7, &with(12), code::VALVE, Some(4));

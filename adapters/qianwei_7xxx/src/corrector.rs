@@ -1,5 +1,6 @@
 //! 10E1, the report of a flow corrector, and 1013, its recharge. Units and decimals of the group are not public: what the
-//! profile gives no scale for is reported as the raw number. A field of all ones is absent and gives no register.
+//! profile gives no scale for is reported as the raw number; with one, temperatures and signals have a sign. A field of all ones is
+//! absent and gives no register.
 //!
 //! ```text
 //!   0 packets left u16, 0000 | 4 type u16 | 6 read time BCD6 | 12 previous day CC YY MM DD
@@ -14,8 +15,10 @@
 use crate::alarms;
 use crate::options::{CorrectorScales, Options};
 use crate::{reading, scale};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
-use polymeter_sdk::{Civil, Fault, Quality, Quantity, Recharge, Register, Report, ReportCause, Role, Unit, bcd, civil};
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{
+    Civil, Fault, Message, Quality, Quantity, Recharge, Register, Report, ReportCause, Role, Unit, bcd, civil,
+};
 
 pub const REPORT_BYTES: usize = 152;
 const ABSENT_U16: u16 = u16::MAX;
@@ -32,6 +35,8 @@ pub struct CorrectorReading {
     pub hardware: String,
     pub firmware: String,
     pub prepaid: bool,
+    /// Times that do not exist, as sent.
+    pub odd_times: Vec<Message>,
 }
 
 /// 10E1.
@@ -43,8 +48,10 @@ pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldE
     r.u16_le("padding")?;
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let at = reading::clock("read time", 6, read_time)?;
-    out.previous_day(&mut r)?;
+    let mut odd_times = Vec::new();
+    let at = reading::told_time("read time", read_time, &mut odd_times);
+    let clock_failed = !odd_times.is_empty();
+    out.previous_day(&mut r, &mut odd_times)?;
     let cause = match r.u8("report kind")? {
         0 => options.scheduled.cause(),
         1 => ReportCause::Manual,
@@ -67,16 +74,19 @@ pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldE
     if totals < CURRENT_TOTALS.len() {
         report.alarms.push(alarms::READING_ABSENT.into());
     }
+    if clock_failed {
+        alarms::put_clock_fault(&mut report);
+    }
     report.raw_status = status[1] << 32 | status[0];
-    Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0 })
+    Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0, odd_times })
 }
 
-/// Whether a decrypted 10E1 makes sense: the test for the right key.
-pub fn is_plausible(body: &[u8]) -> bool {
+/// Whether a decrypted 10E1 makes sense: the test for the right key. Where the padding has proven it, the clock may be wrong.
+pub fn is_plausible(body: &[u8], proven: bool) -> bool {
     let enums_fit = |b: &[u8]| b[44] <= 2 && b[45] <= 1 && b[46] <= 1 && b[47] <= 4 && b[64] <= 3;
     body.len() >= REPORT_BYTES
         && matches!(body[4..6], [0xCA | 0xDA, 0])
-        && body[6..].first_chunk().is_some_and(|time| reading::clock("", 0, *time).is_ok())
+        && (proven || reading::is_time(&body[6..]))
         && enums_fit(body)
 }
 
@@ -170,6 +180,21 @@ impl Values<'_> {
         Ok((raw != ABSENT_U16).then(|| self.scaled(quantity, unit, exponent, i64::from(raw), code)))
     }
 
+    /// The same for what may lie below zero: with a scale it is a level and has a sign, without one it is just what was sent.
+    fn level(
+        &mut self,
+        r: &mut Reader,
+        quantity: Quantity,
+        unit: Unit,
+        exponent: Option<i8>,
+    ) -> Result<Option<&mut Register>, FieldError> {
+        let mut register = self.short(r, quantity, unit, exponent)?;
+        if let (Some(level), true) = (&mut register, exponent.is_some()) {
+            level.mantissa = i64::from((level.mantissa as u16).cast_signed());
+        }
+        Ok(register)
+    }
+
     /// An integer and its decimals as one number, unless the integer is absent. Decimals with more digits than the profile says
     /// cannot be added: then the integer stands alone, marked as estimated.
     fn split(&mut self, r: &mut Reader, quantity: Quantity, unit: Unit) -> Result<Option<&mut Register>, FieldError> {
@@ -190,8 +215,8 @@ impl Values<'_> {
         Ok(Some(register))
     }
 
-    fn previous_day(&mut self, r: &mut Reader) -> Result<(), FieldError> {
-        let day = day(r.array("previous day")?)?;
+    fn previous_day(&mut self, r: &mut Reader, odd_times: &mut Vec<Message>) -> Result<(), FieldError> {
+        let day = day(r.array("previous day")?, odd_times);
         let s = self.scales;
         let frozen = |register: Option<&mut Register>, role| {
             if let Some(register) = register {
@@ -204,7 +229,7 @@ impl Values<'_> {
             frozen(self.long(r, Quantity::Pressure, Unit::Pascal, s.pressure)?, role);
         }
         for role in [Role::Maximum, Role::Minimum] {
-            frozen(self.short(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?, role);
+            frozen(self.level(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?, role);
         }
         for quantity in [Quantity::WorkingVolume, Quantity::StandardVolume] {
             frozen(self.split(r, quantity, Unit::CubicMetre)?, Role::Frozen);
@@ -225,7 +250,7 @@ impl Values<'_> {
         let setting = self.put(Quantity::Identity, Unit::None, i64::from(algorithm), 0);
         (setting.role, setting.code) = (Role::SetPoint, 64);
         let s = self.scales;
-        self.short(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?;
+        self.level(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?;
         self.long(r, Quantity::Pressure, Unit::Pascal, s.pressure)?;
         self.long(r, Quantity::WorkingFlow, Unit::CubicMetrePerHour, s.flow)?;
         self.long(r, Quantity::StandardFlow, Unit::CubicMetrePerHour, s.flow)?;
@@ -258,12 +283,7 @@ impl Values<'_> {
             self.short(r, quantity, unit, exponent)?;
         }
         for (quantity, unit) in [(Quantity::SignalRsrp, Unit::DecibelMilliwatt), (Quantity::SignalSnr, Unit::Decibel)] {
-            // With a scale it is a level and has a sign; without one it is just what was sent.
-            if let Some(level) = self.short(r, quantity, unit, s.signal)?
-                && s.signal.is_some()
-            {
-                level.mantissa = i64::from((level.mantissa as u16).cast_signed());
-            }
+            self.level(r, quantity, unit, s.signal)?;
         }
         self.short(r, Quantity::PhysicalCell, Unit::None, Some(0))?;
         if let Some(station) = self.long(r, Quantity::Identity, Unit::None, Some(0))? {
@@ -280,15 +300,16 @@ impl Values<'_> {
     }
 }
 
-/// Century, year, month, day in BCD; all zero is unset, and so is all ones, beside the values of no day.
-fn day(packed: [u8; 4]) -> Result<Option<Civil>, FieldError> {
+/// Century, year, month, day in BCD; all zero is unset, and so is all ones, beside the values of no day. Another day that does not
+/// exist is kept as sent.
+fn day(packed: [u8; 4], odd_times: &mut Vec<Message>) -> Option<Civil> {
     let [century, year, month, day] = packed.map(bcd::byte);
     let date = || civil::date(u16::from(century?) * 100 + u16::from(year?), month?, day?);
-    match date() {
-        Some(at) => Ok(Some(at)),
-        None if packed == [0; 4] || packed == [0xFF; 4] => Ok(None),
-        None => Err(FieldError { field: "previous day", offset: 12, problem: Problem::NotBcd }),
+    let date = date();
+    if date.is_none() && packed != [0; 4] && packed != [0xFF; 4] {
+        odd_times.push(Message::unknown("previous day", &packed));
     }
+    date
 }
 
 /// ASCII digits; bytes that are no text as hex.

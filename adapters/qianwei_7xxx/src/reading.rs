@@ -12,8 +12,8 @@
 
 use crate::alarms;
 use crate::options::{Batteries, Billing, Options, Signal};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
-use polymeter_sdk::{Civil, Quality, Quantity, Register, Report, ReportCause, Role, Unit, civil};
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{Civil, Message, Quality, Quantity, Register, Report, ReportCause, Role, Unit, civil};
 
 pub const SINGLE_BYTES: usize = 73;
 pub const PACKED_BYTES: usize = 78;
@@ -32,8 +32,8 @@ pub struct Reading {
     pub firmware: [u8; 4],
     pub alarm_bits: u32,
     pub prepaid: bool,
-    /// A settlement time that does not exist, as sent.
-    pub odd_settlement: Option<[u8; 6]>,
+    /// Times that do not exist, as sent.
+    pub odd_times: Vec<Message>,
 }
 
 /// 7021.
@@ -41,7 +41,8 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, 0);
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let at = clock("read time", 2, read_time)?;
+    let mut odd_times = Vec::new();
+    let at = told_time("read time", read_time, &mut odd_times);
     let cause = match r.u8("report kind")? {
         0 => options.scheduled.cause(),
         1 => ReportCause::Manual,
@@ -49,16 +50,20 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         _ => ReportCause::Other,
     };
     let mut registers = Vec::with_capacity(16);
-    let state = State::read(&mut r, &mut registers, options)?;
-    let report = state.report(cause, at, registers, options);
+    let clock_failed = !odd_times.is_empty();
+    let state = State::read(&mut r, &mut registers, &mut odd_times, options)?;
+    let mut report = state.report(cause, at, registers, options);
+    if clock_failed {
+        alarms::put_clock_fault(&mut report);
+    }
     Ok(Reading {
         report,
         read_time,
         meter_type,
         firmware: state.firmware,
         alarm_bits: state.alarms,
-        prepaid: state.account.prepaid,
-        odd_settlement: state.account.odd_settlement,
+        prepaid: state.prepaid,
+        odd_times,
     })
 }
 
@@ -67,34 +72,39 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, 0);
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let at = clock("read time", 2, read_time)?;
-    let sent = clock("report time", 8, r.array("report time")?)?;
+    let mut odd_times = Vec::new();
+    let at = told_time("read time", read_time, &mut odd_times);
+    let clock_failed = !odd_times.is_empty();
+    let sent = told_time("report time", r.array("report time")?, &mut odd_times);
     let mut registers = Vec::with_capacity(16);
     if let Some(sent) = sent {
         let register = Register::new(Quantity::DateTime, Unit::CivilSecond, sent, 0);
         registers.push(register.with_role(Role::Other).with_code(8));
     }
-    let state = State::read(&mut r, &mut registers, options)?;
-    let report = state.report(options.scheduled.cause(), at, registers, options);
+    let state = State::read(&mut r, &mut registers, &mut odd_times, options)?;
+    let mut report = state.report(options.scheduled.cause(), at, registers, options);
+    if clock_failed {
+        alarms::put_clock_fault(&mut report);
+    }
     Ok(Reading {
         report,
         read_time,
         meter_type,
         firmware: state.firmware,
         alarm_bits: state.alarms,
-        prepaid: state.account.prepaid,
-        odd_settlement: state.account.odd_settlement,
+        prepaid: state.prepaid,
+        odd_times,
     })
 }
 
-/// Whether a decrypted 7021 makes sense: the test for the right key.
-pub fn is_plausible_single(body: &[u8]) -> bool {
-    is_plausible_head(body, SINGLE_BYTES) && body[8] <= 2 && body[9] <= 5
+/// Whether a decrypted 7021 makes sense: the test for the right key. Where the padding has proven it, the clock may be wrong.
+pub fn is_plausible_single(body: &[u8], proven: bool) -> bool {
+    is_plausible_head(body, SINGLE_BYTES, proven) && body[8] <= 2 && body[9] <= 5
 }
 
 /// The same for 7022.
-pub fn is_plausible_packed(body: &[u8]) -> bool {
-    is_plausible_head(body, PACKED_BYTES) && body[8..14].iter().all(|b| *b <= 0x99) && body[14] <= 5
+pub fn is_plausible_packed(body: &[u8], proven: bool) -> bool {
+    is_plausible_head(body, PACKED_BYTES, proven) && body[14] <= 5
 }
 
 /// Name of a meter type.
@@ -118,12 +128,22 @@ pub fn firmware_text(firmware: [u8; 4]) -> String {
     }
 }
 
-/// A BCD time; all zero is unset.
-pub fn clock(field: &'static str, offset: usize, packed: [u8; 6]) -> Result<Option<Civil>, FieldError> {
+/// A BCD time; all zero is unset. One that does not exist is kept as sent and costs nothing else: the answer to a report is what sets
+/// the meter's clock.
+pub fn told_time(field: &str, packed: [u8; 6], odd: &mut Vec<Message>) -> Option<Civil> {
     if packed == [0; 6] {
-        return Ok(None);
+        return None;
     }
-    civil::from_bcd6(packed).map(Some).ok_or(FieldError { field, offset, problem: Problem::NotBcd })
+    let at = civil::from_bcd6(packed);
+    if at.is_none() {
+        odd.push(Message::unknown(field, &packed));
+    }
+    at
+}
+
+/// Whether a BCD time exists or is unset.
+pub fn is_time(packed: &[u8]) -> bool {
+    packed.first_chunk().is_some_and(|time| *time == [0; 6] || civil::from_bcd6(*time).is_some())
 }
 
 /// A cell's identity as a number, first byte highest, so that its hexadecimal form is what the meter shows.
@@ -131,10 +151,8 @@ pub fn cell(bytes: [u8; 6]) -> i64 {
     bytes.iter().fold(0, |number, b| number << 8 | i64::from(*b))
 }
 
-fn is_plausible_head(body: &[u8], bytes: usize) -> bool {
-    body.len() >= bytes
-        && matches!(body[..2], [1..=5, 0])
-        && body[2..].first_chunk().is_some_and(|time| clock("", 0, *time).is_ok())
+fn is_plausible_head(body: &[u8], bytes: usize, proven: bool) -> bool {
+    body.len() >= bytes && matches!(body[..2], [1..=5, 0]) && (proven || is_time(&body[2..]))
 }
 
 /// The block that both reports share, less what goes straight into registers.
@@ -143,28 +161,27 @@ struct State {
     alarms: u32,
     reserved_alarms: u32,
     firmware: [u8; 4],
-    account: Account,
+    prepaid: bool,
     has_total: bool,
 }
 
-/// What the account tells besides its registers.
-struct Account {
-    prepaid: bool,
-    odd_settlement: Option<[u8; 6]>,
-}
-
 impl State {
-    fn read(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Self, FieldError> {
+    fn read(
+        r: &mut Reader,
+        out: &mut Vec<Register>,
+        odd_times: &mut Vec<Message>,
+        options: &Options,
+    ) -> Result<Self, FieldError> {
         let valve = r.u8("valve state")?;
         let has_total = read_totals(r, out, options)?;
-        let account = read_account(r, out, options)?;
+        let prepaid = read_account(r, out, odd_times, options)?;
         let alarms = r.u32_le("alarm bits")?;
         let reserved_alarms = r.u32_le("reserved alarm bits")?;
         read_batteries(r, out, options)?;
         read_radio(r, out, options)?;
         let firmware = r.array("firmware")?;
         r.u16_le("reserved")?;
-        Ok(Self { valve, alarms, reserved_alarms, firmware, account, has_total })
+        Ok(Self { valve, alarms, reserved_alarms, firmware, prepaid, has_total })
     }
 
     fn report(&self, cause: ReportCause, at: Option<Civil>, registers: Vec<Register>, options: &Options) -> Report {
@@ -206,18 +223,19 @@ fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Re
     Ok(working != ABSENT_U32 || standard != ABSENT_U32)
 }
 
-/// Balance, last settled reading and its time; zeros where the centre bills. Prepaid when they mean something. A settlement at no
-/// time, or at one that does not exist, is no reason to lose the present totals.
-fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<Account, FieldError> {
+/// Balance, last settled reading and its time; zeros where the centre bills. True, prepaid, when they mean something.
+fn read_account(
+    r: &mut Reader,
+    out: &mut Vec<Register>,
+    odd_times: &mut Vec<Message>,
+    options: &Options,
+) -> Result<bool, FieldError> {
     let offset = r.offset();
     let balance = r.i32_le("balance")?;
     let settled = Some(r.u32_le("settled reading")?).filter(|settled| *settled != ABSENT_U32);
     let packed = r.array("settlement time")?;
-    let (settled_at, odd_settlement) = match clock("settlement time", offset + 8, packed) {
-        Ok(at) => (at, None),
-        Err(_) if packed == [0xFF; 6] => (None, None),
-        Err(_) => (None, Some(packed)),
-    };
+    // Never settled is also told in all ones.
+    let settled_at = if packed == [0xFF; 6] { None } else { told_time("settlement time", packed, odd_times) };
     // An overdraft of one hundredth has the same bytes as nothing at all; here nothing else is told either.
     let is_absent = balance == -1 && settled.is_none() && packed == [0xFF; 6];
     let billed = match options.billing {
@@ -239,7 +257,7 @@ fn read_account(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> R
             out.push(settled);
         }
     }
-    Ok(Account { prepaid: billed, odd_settlement })
+    Ok(billed)
 }
 
 fn read_batteries(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Result<(), FieldError> {
