@@ -3,11 +3,11 @@
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::session::Sent;
-use crate::wire::{Found, Values, found, template, total};
+use crate::wire::{Found, Values, found, total};
 use crate::{alarms, code, items, report, tariff, wire};
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{
-    Answer, AnswerBody, Initiator, Outcome, Parameter, Quantity, Report, ReportCause, Role, Unit, ValveState,
+    Answer, AnswerBody, Initiator, Message, Outcome, Parameter, Quantity, Report, ReportCause, Role, ValveState,
     ValveStatus,
 };
 
@@ -31,6 +31,8 @@ pub const LOCK: [u8; 2] = [0x35, 0xCA];
 pub struct Answered<'a> {
     pub answer: Answer,
     pub surplus: &'a [u8],
+    /// Times in it that are none.
+    pub others: Vec<Message>,
     pub class: Option<u8>,
 }
 
@@ -45,13 +47,13 @@ pub fn parse<'a>(
 ) -> Result<Answered<'a>, FieldError> {
     let mut r = Reader::at(body, crate::frame::BODY_AT);
     let mut answer = Answer::new(correlation, Outcome::Done);
-    let mut class = None;
+    let (mut class, mut others) = (None, Vec::new());
     match command {
         code::VALVE => valve(&mut r, &mut answer, sent)?,
         code::READ_FROZEN => {
             if result(&mut r, &mut answer)? {
-                let frozen = report::frozen(&mut r, memory.device_type, options)?;
-                class = body.get(19).copied();
+                let frozen = report::frozen(&mut r, memory.device_type, options, &mut others)?;
+                class = body.get(19).copied().filter(|class| wire::volume_exponent(*class).is_some());
                 answer.body = AnswerBody::Report(frozen);
             } else {
                 without_result(&mut r, &mut answer, "frozen data", FROZEN_BYTES)?;
@@ -69,7 +71,7 @@ pub fn parse<'a>(
         code::READ_TARIFF => answer.body = AnswerBody::Parameters(tariff::read(&mut r)?.1),
         code::SYNC_BALANCE => {
             if result(&mut r, &mut answer)? {
-                answer.body = AnswerBody::Report(account(&mut r, memory, options)?);
+                answer.body = AnswerBody::Report(account(&mut r, memory, options, &mut others)?);
             } else {
                 without_result(&mut r, &mut answer, "account", ACCOUNT_BYTES)?;
             }
@@ -80,7 +82,7 @@ pub fn parse<'a>(
             answer.body = AnswerBody::Raw(r.rest().to_vec());
         }
     }
-    Ok(Answered { answer, surplus: r.rest(), class })
+    Ok(Answered { answer, surplus: r.rest(), others, class })
 }
 
 /// The result at the start; true when done.
@@ -152,27 +154,30 @@ fn by_flags(answer: &mut Answer, refused: bool, parameters: Vec<Parameter>) {
 }
 
 /// 22, read back: balance, remaining volume, settled volume and time, start of the tier.
-fn account(r: &mut Reader, memory: &Memory, options: &Options) -> Result<Report, FieldError> {
+fn account(
+    r: &mut Reader,
+    memory: &Memory,
+    options: &Options,
+    others: &mut Vec<Message>,
+) -> Result<Report, FieldError> {
+    let mut out = Values::with_capacity(4);
     let balance = r.i32_le("balance")?;
     let remaining = found(r.i32_le("remaining volume")?);
     let settled = found(r.i32_le("settled volume")?);
-    let settled_at = wire::clock(r, "settlement time")?;
+    let settled_at = out.take_time(r, "settlement time")?;
     let tier = found(r.i32_le("tier start volume")?);
-    let tier_at = wire::clock(r, "tier start time")?;
-    let mut out = Values::with_capacity(4);
+    let tier_at = out.take_time(r, "tier start time")?;
     out.put_balance(balance, 48, options);
     // The scale is the class's; a meter whose class nobody has told gives numbers without a unit.
-    let scale = memory.class.map(|class| if class == 0 { -1 } else { 0 });
+    let scale = memory.class.and_then(wire::volume_exponent);
     let mut volume = |found: Found<i64>, quantity, code, at| {
-        let mut register = match scale {
-            Some(_) => total(quantity, code).with_role(Role::Frozen),
-            None => template(Quantity::Other, Unit::Other, code),
-        };
+        let mut register = total(quantity, code).with_role(Role::Frozen);
         register.at = at;
-        out.put(found, scale.unwrap_or(0), register);
+        out.put_volume(found, scale, register);
     };
     volume(remaining, Quantity::RemainingVolume, 52, None);
     volume(settled, Quantity::Volume, 56, settled_at);
     volume(tier, Quantity::Volume, 66, tier_at);
+    out.take_odd(others);
     Ok(Report::new(ReportCause::OnDemand).with_registers(out.registers))
 }

@@ -5,12 +5,12 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::report::{self, Reading};
 use crate::session::{Heard, ReportKey, Sent, Session};
-use crate::{alarms, answer, code, encode};
+use crate::{alarms, answer, code, encode, wire};
 use polymeter_sdk::bytes::FieldError;
 use polymeter_sdk::checksum::crc16_modbus;
 use polymeter_sdk::{
-    Admission, Answer, Capabilities, Context, Decoded, DeviceKind, Direction, Fault, Message, Outcome, Registration,
-    ValveState, civil, log,
+    Admission, Answer, AnswerBody, Capabilities, Civil, Context, Decoded, DeviceKind, Direction, Fault, Message,
+    Outcome, Registration, ValveState, civil, log,
 };
 
 pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Decoded, Fault> {
@@ -65,7 +65,7 @@ fn check_direction(context: &Context, header: &Header) -> Result<(), Fault> {
 /// A report as messages, and what it changes of what is known.
 fn tell(reading: Reading, header: &Header, again: bool, memory: &mut Memory, messages: &mut Vec<Message>) {
     let Reading { mut report, others, class, device_type, sim, alarm, .. } = reading;
-    memory.class = Some(class);
+    memory.class = Some(class).filter(|class| wire::volume_exponent(*class).is_some());
     if let Some(kind) = device_type {
         memory.device_type = Some(kind).filter(|kind| *kind != 0);
         let identity = fingerprint(header, kind, class, sim);
@@ -116,9 +116,11 @@ fn answered(
     parsed.answer.correlation = correlation(request, mid);
     memory.class = parsed.class.or(memory.class);
     if request == code::READ_FROZEN {
+        place_undated(heard, context.now, &mut parsed.answer);
         decoded.reply = next_month(frame, session, memory, heard, &mut parsed.answer);
     }
     decoded.messages.push(parsed.answer.into());
+    decoded.messages.extend(parsed.others);
     if !parsed.surplus.is_empty() {
         decoded.messages.push(Message::unknown(format!("{command:02X} surplus"), parsed.surplus));
     }
@@ -127,6 +129,17 @@ fn answered(
         decoded.messages.push(Message::EndOfSession);
     }
     Ok(())
+}
+
+/// A frozen reading without a time is of the month that was asked for: how many months ago that was is all that is said of it.
+fn place_undated(heard: Heard, now: Civil, answer: &mut Answer) {
+    let (Heard::Answer(sent), AnswerBody::Report(report)) = (heard, &mut answer.body) else { return };
+    if let (None, Some(today)) = (report.at, civil::fields(now)) {
+        let month = today.year * 12 + u16::from(today.month) - 1;
+        for register in &mut report.registers {
+            register.storage = month.saturating_sub(sent.month).into();
+        }
+    }
 }
 
 /// A range is read month by month, each answer bringing the next request. A month without a record ends nothing; a range without

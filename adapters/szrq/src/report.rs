@@ -28,6 +28,9 @@ const SINGLE_HEAD: usize = 10;
 pub const PACKED_HEAD: usize = 11;
 /// The diaphragm meter, which has no corrector unless it also knows a temperature.
 const DIAPHRAGM: u8 = 1;
+/// Flags of an alarm.
+const RECOVERED: u8 = 0;
+const BEGUN: u8 = 1;
 
 /// A report and what else its frame says.
 pub struct Reading {
@@ -77,11 +80,11 @@ impl Record {
         }
     }
 
-    fn put(&self, out: &mut Values, scale: i8, device_type: Option<u8>, at: [u32; 5], options: &Options) {
+    fn put(&self, out: &mut Values, scale: Option<i8>, device_type: Option<u8>, at: [u32; 5], options: &Options) {
         if let Some(quantity) = self.standard_quantity(device_type) {
-            out.put(self.standard, scale, total(quantity, at[0]));
+            out.put_volume(self.standard, scale, total(quantity, at[0]));
         }
-        out.put(self.working, scale, total(Quantity::WorkingVolume, at[1]));
+        out.put_volume(self.working, scale, total(Quantity::WorkingVolume, at[1]));
         out.put_float(self.flow, template(Quantity::VolumeFlow, Unit::CubicMetrePerHour, at[2]));
         let s = &options.scales;
         out.put(self.temperature, s.temperature, template(Quantity::Temperature, Unit::DegreeCelsius, at[3]));
@@ -136,7 +139,7 @@ impl<'a> Tail<'a> {
         digits.all(|rest| rest == 0).then_some(number)
     }
 
-    fn put(&self, out: &mut Values, others: &mut Vec<Message>, scale: i8, options: &Options) -> u64 {
+    fn put(&self, out: &mut Values, others: &mut Vec<Message>, scale: Option<i8>, options: &Options) -> u64 {
         out.put_signal(self.signal, 73);
         out.put_battery(self.batteries[0], 0, 78);
         out.put_battery(self.batteries[1], 1, 79);
@@ -153,10 +156,10 @@ impl<'a> Tail<'a> {
         out.put_balance(self.balance, 89, options);
         // Never settled: no time and nothing.
         if self.settled_at.is_some() || self.settled != Found::Value(0) {
-            let scale = if options.settled_scale == SettledScale::Hundredths { -2 } else { scale };
+            let scale = if options.settled_scale == SettledScale::Hundredths { Some(-2) } else { scale };
             let mut register = template(Quantity::Volume, Unit::CubicMetre, 93).with_role(Role::Frozen);
             (register.at, register.storage) = (self.settled_at, 1);
-            out.put(self.settled, scale, register);
+            out.put_volume(self.settled, scale, register);
         }
         if self.reserved.iter().any(|b| *b != 0) {
             others.push(Message::unknown("reserved", self.reserved));
@@ -175,7 +178,7 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let at = out.take_clock(&mut r, "read time")?;
     let record = Record::read(&mut r)?;
     let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + SINGLE_HEAD + RECORD_BYTES, &mut out)?;
-    let scale = wire::volume_exponent(tail.class, 75)?;
+    let scale = wire::volume_exponent(tail.class);
     record.put(&mut out, scale, Some(tail.device_type), [57, 61, 65, 69, 71], options);
     put_current_time(&mut out, now, at, 49);
     let sim = tail.put(&mut out, &mut others, scale, options);
@@ -212,7 +215,7 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let newest = Record::read(&mut r)?;
     let log = r.take("records", records - RECORD_BYTES)?;
     let tail = Tail::read(r.take("tail", TAIL_BYTES)?, BODY_AT + PACKED_HEAD + records, &mut out)?;
-    let scale = wire::volume_exponent(tail.class, BODY_AT + PACKED_HEAD + records + 2)?;
+    let scale = wire::volume_exponent(tail.class);
     newest.put(&mut out, scale, Some(tail.device_type), [58, 62, 66, 70, 72], options);
     put_current_time(&mut out, now, at, 50);
     let sim = tail.put(&mut out, &mut others, scale, options);
@@ -224,14 +227,17 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         _ => 0,
     };
     let mut series = Vec::new();
-    match at {
-        Some(at) if step > 0 => {
+    match (at, scale) {
+        (Some(at), Some(scale)) if step > 0 => {
             let mut columns = Columns::new(at, step, scale, tail.device_type);
             columns.read(log, &mut out)?;
             series = columns.series(&mut out, options);
         }
-        // Without a time or a step they cannot be dated.
-        _ if !log.is_empty() => others.push(Message::unknown("undated records", log)),
+        // Without a time or a step they cannot be dated, without a class not be scaled.
+        _ if !log.is_empty() => {
+            let what = if scale.is_some() { "undated records" } else { "records of no class" };
+            others.push(Message::unknown(what, log));
+        }
         _ => {}
     }
     let content = crc16_modbus(body.get(5..PACKED_HEAD + records).unwrap_or_default());
@@ -254,11 +260,7 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
     let mut r = Reader::at(body, BODY_AT);
     let (mut out, mut others) = (Values::with_capacity(10), Vec::new());
     let at = out.take_clock(&mut r, "alarm time")?;
-    let begins = match r.u8("alarm flag")? {
-        0 => false,
-        1 => true,
-        other => return Err(FieldError::invalid("alarm flag", 53, other.into())),
-    };
+    let flag = r.u8("alarm flag")?;
     let kind = r.u8("alarm type")?;
     let pressure = found(r.i16_le("pressure")?.into());
     let temperature = found(r.i16_le("temperature")?.into());
@@ -269,7 +271,7 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
     let (valve, reason) = (r.u8("valve")?, r.u8("close reason")?);
     let (standard, working) = (found(r.i32_le("standard total")?), found(r.i32_le("working total")?));
     let class = r.u8("device class")?;
-    let scale = wire::volume_exponent(class, 87)?;
+    let scale = wire::volume_exponent(class);
     let record = Record { standard, working, flow, temperature, pressure };
     record.put(&mut out, scale, device_type, [79, 83, 67, 57, 55], options);
     // Their units are not public.
@@ -280,15 +282,19 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
     out.put_balance(balance, 73, options);
     if let Some(code) = alarms::condition(kind) {
         let mut event = Event::new(&code, at, kind.into());
-        event.cleared = !begins;
+        event.cleared = flag == RECOVERED;
         others.push(event.into());
+    }
+    // It is told as what happened; that it lasts is not believed.
+    if flag > BEGUN {
+        others.push(Message::unknown("alarm flag", &[flag]));
     }
     if !r.is_empty() {
         others.push(Message::unknown("0D surplus", r.rest()));
     }
     let read_time = *body.first_chunk().unwrap_or(&[0; 6]);
     let report = finish(out, &mut others, ReportCause::Alarm, at, alarms::valve(valve, reason));
-    let status = [0, 0, 0, u8::from(begins), kind, valve, reason, class];
+    let status = [0, 0, 0, flag, kind, valve, reason, class];
     Ok(Reading {
         report: Report { raw_status: u64::from_be_bytes(status), ..report },
         others,
@@ -297,13 +303,19 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
         class,
         device_type: None,
         sim: 0,
-        alarm: Some((kind, begins)),
+        alarm: (flag <= BEGUN).then_some((kind, flag == BEGUN)),
     })
 }
 
 /// 0C after its result: the frozen reading of a month.
-pub fn frozen(r: &mut Reader, device_type: Option<u8>, options: &Options) -> Result<Report, FieldError> {
-    let at = wire::clock(r, "frozen time")?;
+pub fn frozen(
+    r: &mut Reader,
+    device_type: Option<u8>,
+    options: &Options,
+    others: &mut Vec<Message>,
+) -> Result<Report, FieldError> {
+    let mut out = Values::with_capacity(4);
+    let at = out.take_time(r, "frozen time")?;
     let record = Record {
         standard: found(r.i32_le("standard total")?),
         working: found(r.i32_le("working total")?),
@@ -311,25 +323,25 @@ pub fn frozen(r: &mut Reader, device_type: Option<u8>, options: &Options) -> Res
         temperature: found(r.i16_le("temperature")?.into()),
         pressure: found(r.i16_le("pressure")?.into()),
     };
-    let offset = r.offset();
-    let scale = wire::volume_exponent(r.u8("device class")?, offset)?;
-    let mut out = Values::with_capacity(4);
+    let scale = wire::volume_exponent(r.u8("device class")?);
     record.put(&mut out, scale, device_type, [54, 58, 0, 62, 64], options);
     for register in &mut out.registers {
         (register.role, register.at) = (Role::Frozen, at);
     }
+    out.take_odd(others);
     let mut report = Report::new(ReportCause::OnDemand).with_registers(out.registers);
     report.at = at;
     Ok(report)
 }
 
-fn finish(out: Values, others: &mut Vec<Message>, cause: ReportCause, at: Option<Civil>, valve: ValveStatus) -> Report {
-    for (code, bytes) in out.odd_floats {
-        others.push(Message::unknown(format!("flow at {code}"), &bytes));
-    }
-    for (field, bytes) in out.odd_times {
-        others.push(Message::unknown(field, &bytes));
-    }
+fn finish(
+    mut out: Values,
+    others: &mut Vec<Message>,
+    cause: ReportCause,
+    at: Option<Civil>,
+    valve: ValveStatus,
+) -> Report {
+    out.take_odd(others);
     let is_total =
         |r: &Register| r.role == Role::Cumulative && r.unit == Unit::CubicMetre && r.quality == Quality::Good;
     let is_absent = !out.registers.iter().any(is_total);

@@ -1,8 +1,8 @@
 //! Single values: the absence markers in every type, floats as exact decimals, clocks, and how they become registers.
 
 use crate::options::{MarkerBalance, Options};
-use polymeter_sdk::bytes::{FieldError, Problem, Reader};
-use polymeter_sdk::{Civil, Quality, Quantity, Register, Role, Unit, bcd, civil};
+use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::{Civil, Message, Quality, Quantity, Register, Role, Unit, bcd, civil};
 use std::fmt::Write;
 
 /// No such item 无此项数据.
@@ -87,16 +87,6 @@ pub fn exactly(value: i64, from: i8, to: i8) -> Option<i64> {
     if shift >= 0 { value.checked_mul(power) } else { (value % power == 0).then(|| value / power) }
 }
 
-/// A BCD time; all zero is unset.
-pub fn clock(r: &mut Reader, field: &'static str) -> Result<Option<Civil>, FieldError> {
-    let offset = r.offset();
-    let packed = r.array(field)?;
-    if packed == [0; 6] {
-        return Ok(None);
-    }
-    civil::from_bcd6(packed).map(Some).ok_or(FieldError { field, offset, problem: Problem::NotBcd })
-}
-
 /// `hh mm` in BCD as minutes of the day.
 pub fn minute_of_day(packed: [u8; 2]) -> Option<i64> {
     let [hour, minute] = packed.map(bcd::byte);
@@ -105,11 +95,11 @@ pub fn minute_of_day(packed: [u8; 2]) -> Option<i64> {
 }
 
 /// The volume scale of a device class; any other class leaves volumes without a scale.
-pub fn volume_exponent(class: u8, offset: usize) -> Result<i8, FieldError> {
+pub const fn volume_exponent(class: u8) -> Option<i8> {
     match class {
-        0 => Ok(-1),
-        1 => Ok(0),
-        other => Err(FieldError::invalid("device class, which scales volumes", offset, i64::from(other))),
+        0 => Some(-1),
+        1 => Some(0),
+        _ => None,
     }
 }
 
@@ -139,7 +129,7 @@ impl Values {
         Ok(time)
     }
 
-    /// A time that somebody has set.
+    /// A time that is not the meter's own clock. All zero is unset.
     pub fn take_time(&mut self, r: &mut Reader, field: &'static str) -> Result<Option<Civil>, FieldError> {
         let packed: [u8; 6] = r.array(field)?;
         let time = civil::from_bcd6(packed);
@@ -158,6 +148,24 @@ impl Values {
             self.clock_failed = true;
         }
         Ok(minute)
+    }
+
+    /// The bytes that could not be told.
+    pub fn take_odd(&mut self, out: &mut Vec<Message>) {
+        for (code, bytes) in self.odd_floats.drain(..) {
+            out.push(Message::unknown(format!("flow at {code}"), &bytes));
+        }
+        for (field, bytes) in self.odd_times.drain(..) {
+            out.push(Message::unknown(field, &bytes));
+        }
+    }
+
+    /// A volume in the scale of its class; without one it is a number without a unit.
+    pub fn put_volume(&mut self, found: Found<i64>, scale: Option<i8>, register: Register) {
+        match scale {
+            Some(exponent) => self.put(found, exponent, register),
+            None => self.put(found, 0, Register { quantity: Quantity::Other, unit: Unit::Other, ..register }),
+        }
     }
 
     /// A value unless it is absent. A marker that should be a value is kept as an invalid register that shows the marker.
