@@ -60,8 +60,9 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     }
     let (working, total) = (u40(&body, 11), u40(&body, 16));
     let corrected = working != total;
-    for (value, quantity, code) in
-        [(working, Quantity::WorkingVolume, 11), (total.filter(|_| corrected), Quantity::StandardVolume, 16)]
+    // Without a corrector both are one. Beside no working total nothing says which of the two the other is.
+    let current = if working.is_some() { Quantity::StandardVolume } else { Quantity::Volume };
+    for (value, quantity, code) in [(working, Quantity::WorkingVolume, 11), (total.filter(|_| corrected), current, 16)]
     {
         registers.extend(value.map(|v| Register::cumulative(quantity, Unit::CubicMetre, v as i64, -2).with_code(code)));
     }
@@ -120,7 +121,9 @@ fn gas(body: &[u8; BYTES], options: &Options, out: &mut Vec<Register>) {
         let register = Register::new(Quantity::Pressure, Unit::Pascal, pressure.into(), options.pressure);
         out.push(register.with_code(9));
     }
-    out.push(Register::new(Quantity::BatteryVoltage, Unit::Volt, body[145].into(), -1).with_code(145));
+    if body[145] != u8::MAX {
+        out.push(Register::new(Quantity::BatteryVoltage, Unit::Volt, body[145].into(), -1).with_code(145));
+    }
 }
 
 fn radio(body: &[u8; BYTES], out: &mut Vec<Register>, others: &mut Vec<Message>) {
