@@ -7,7 +7,7 @@ use crate::status::{self, Status};
 use crate::uplink::history;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{
-    AnswerBody, Civil, Fault, History, Interval, Quantity, ReadScope, Register, Report, ReportCause, Unit, bcd, civil,
+    AnswerBody, Civil, Fault, History, Interval, Quantity, ReadScope, Register, Report, ReportCause, Unit, civil,
 };
 
 /// Values of one 4022 whose answer still fits a body of 1024 bytes, sealed: (1024 - 12 - 1 - 6) / 8.
@@ -61,16 +61,17 @@ pub fn frozen(history: &History) -> Result<Order, Fault> {
 
 /// Kind, from, N, N x (uncorrected u32, standard u32).
 pub fn frozen_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
+    let kept = *r;
     let offset = r.offset();
     let kind = r.u8("kind")?;
     let [year, month, day, hour] = r.array("from")?;
     let day = if kind == 3 || day == 0 { 1 } else { day };
     let hour = if kind == 1 { hour } else { 0 };
-    let first = civil::from_bcd6([year, month, day, hour, 0, 0]).ok_or(FieldError::invalid(
-        "from",
-        offset + 1,
-        bcd::number(&[year, month, day, hour]).map_or(-1, |n| n as i64),
-    ))?;
+    let Some(first) = civil::from_bcd6([year, month, day, hour, 0, 0]) else {
+        // Values of no time are kept as bytes.
+        r.rest();
+        return Ok(AnswerBody::Raw({ kept }.rest().to_vec()).into());
+    };
     let count = r.u8("count")?;
     let series = match kind {
         1 => history::frozen_series(r, count, true, |i| first + i64::from(i) * HOUR)?,

@@ -3,10 +3,10 @@
 use super::{Order, Rest};
 use crate::fields::{self, clock_bytes, fit};
 use crate::frame::message;
-use crate::uplink::registration::{minute_of_day, period_from};
+use crate::uplink::registration;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{
-    AnswerBody, Civil, Endpoint, EndpointTransport, Fault, Message, ReportPeriod, Schedule, ScheduleChange, bcd,
+    AnswerBody, Civil, Endpoint, EndpointTransport, Fault, Message, ReportPeriod, ScheduleChange, bcd,
 };
 use std::net::Ipv4Addr;
 
@@ -52,16 +52,10 @@ pub fn schedule(change: &ScheduleChange) -> Result<Order, Fault> {
 
 /// The seven effective bytes after the mask.
 pub fn schedule_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
-    let offset = r.offset();
-    let period = r.u8("period")?;
-    let schedule = Schedule {
-        period: period_from(period).ok_or(FieldError::invalid("period", offset, i64::from(period)))?,
-        minute_of_day: minute_of_day(r)?,
-        stagger_minutes: r.u8("stagger")?.into(),
-        awake_minutes: r.u8("awake")?.into(),
-        heartbeat_minutes: r.u16_le("heartbeat")?,
-    };
-    Ok(AnswerBody::Schedule(schedule).into())
+    Ok(match registration::schedule(r)? {
+        Ok(schedule) => AnswerBody::Schedule(schedule).into(),
+        Err(packed) => AnswerBody::Raw(packed.to_vec()).into(),
+    })
 }
 
 fn period_code(period: ReportPeriod) -> Result<u8, Fault> {

@@ -35,7 +35,8 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
     registration.imei = r.ascii("IMEI", 15)?.into();
     let bits = r.u16_le("capability")?;
     registration.capabilities = capabilities(bits, header.terminal);
-    registration.schedule = Some(schedule(&mut r)?);
+    let schedule = schedule(&mut r)?;
+    registration.schedule = schedule.ok();
     let key_at = r.offset();
     let key_version = r.u8("key version")?;
     if key_version > 15 {
@@ -52,6 +53,9 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
     let at = registration.clock;
     messages.push(registration.into());
     put_report(total.map(|total| reading(total, at)), told, &mut messages);
+    if let Err(packed) = schedule {
+        messages.push(Message::unknown("schedule", &packed));
+    }
     if bits >> 9 != 0 {
         messages.push(Message::unknown("capability bits 9..15", &(bits & 0xFE00).to_le_bytes()));
     }
@@ -83,21 +87,24 @@ fn capabilities(bits: u16, terminal: Terminal) -> Capabilities {
     set.fold(start, |all, (_, one)| all | one)
 }
 
-fn schedule(r: &mut Reader<'_>) -> Result<Schedule, FieldError> {
-    let period_at = r.offset();
-    let period = r.u8("period")?;
-    let period = period_from(period).ok_or(FieldError::invalid("period", period_at, i64::from(period)))?;
-    Ok(Schedule {
+/// Seven bytes, or those bytes where period or report time are none.
+pub fn schedule(r: &mut Reader<'_>) -> Result<Result<Schedule, [u8; 7]>, FieldError> {
+    let packed: [u8; 7] = r.array("schedule")?;
+    let [period, hour, minute, stagger, awake, heartbeat @ ..] = packed;
+    let (Some(period), Some(minute_of_day)) = (period_from(period), minute_of_day([hour, minute])) else {
+        return Ok(Err(packed));
+    };
+    Ok(Ok(Schedule {
         period,
-        minute_of_day: minute_of_day(r)?,
-        stagger_minutes: r.u8("stagger")?.into(),
-        awake_minutes: r.u8("awake")?.into(),
-        heartbeat_minutes: r.u16_le("heartbeat")?,
-    })
+        minute_of_day,
+        stagger_minutes: stagger.into(),
+        awake_minutes: awake.into(),
+        heartbeat_minutes: u16::from_le_bytes(heartbeat),
+    }))
 }
 
 /// 1 day, 2 dekad, 3 month.
-pub const fn period_from(code: u8) -> Option<ReportPeriod> {
+const fn period_from(code: u8) -> Option<ReportPeriod> {
     match code {
         1 => Some(ReportPeriod::Daily),
         2 => Some(ReportPeriod::Dekad),
@@ -107,11 +114,9 @@ pub const fn period_from(code: u8) -> Option<ReportPeriod> {
 }
 
 /// `hh mm` BCD.
-pub fn minute_of_day(r: &mut Reader<'_>) -> Result<u16, FieldError> {
-    let offset = r.offset();
-    let [hour, minute] = r.array("report time")?;
+const fn minute_of_day([hour, minute]: [u8; 2]) -> Option<u16> {
     match (bcd::byte(hour), bcd::byte(minute)) {
-        (Some(hour @ 0..=23), Some(minute @ 0..=59)) => Ok(u16::from(hour) * 60 + u16::from(minute)),
-        _ => Err(FieldError::invalid("report time", offset, i64::from(u16::from_be_bytes([hour, minute])))),
+        (Some(hour @ 0..=23), Some(minute @ 0..=59)) => Some(hour as u16 * 60 + minute as u16),
+        _ => None,
     }
 }
