@@ -14,6 +14,25 @@ pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 's
     })
 }
 
+/// As `spawn`, for work that must never hold anybody up: a nice thread still keeps the processor for some milliseconds after
+/// another wakes, one that runs only when nobody else does gives it away at once.
+pub fn spawn_idle<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.into()).spawn(move || {
+        #[cfg(target_os = "linux")]
+        {
+            use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
+            let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+            let this = thread_priority::thread_native_id();
+            if let Err(error) = thread_priority::set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
+                tracing::debug!(?error, "a thread in the background runs like any other");
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        step_back();
+        work()
+    })
+}
+
 /// Does a piece of work on such a thread and waits for it. Where there is no thread to be had it is done here.
 pub fn wait_for<T: Send>(name: &str, work: impl Fn() -> T + Send + Sync) -> T {
     std::thread::scope(|threads| {

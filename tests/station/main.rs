@@ -13,6 +13,7 @@ mod full_disk;
 mod hot_load;
 mod lifecycle;
 mod mqtt;
+mod nested;
 mod polls;
 mod power_cuts;
 mod profiles;

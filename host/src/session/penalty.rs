@@ -15,7 +15,7 @@ pub struct Penalty(mpsc::Sender<Job>);
 impl Penalty {
     pub fn start() -> io::Result<Self> {
         let (queue, mut jobs) = mpsc::channel::<Job>(PENALTY_QUEUE_MAX);
-        background::spawn("adapter-penalty", move || {
+        background::spawn_idle("adapter-penalty", move || {
             while let Some(job) = jobs.blocking_recv() {
                 // Whoever waits for it learns that there is no answer.
                 drop(catch_unwind(AssertUnwindSafe(job)));
