@@ -31,6 +31,8 @@ pub struct StationStatus {
     /// Frames that nobody could read yet.
     pub quarantined: u64,
     pub sessions_open: u64,
+    /// As the configuration names them.
+    pub listeners: Vec<String>,
     pub journal: JournalLag,
     pub views: ViewsLag,
     pub adapters_active: usize,
@@ -135,6 +137,7 @@ pub fn gather(services: &Services) -> Result<StationStatus, ViewError> {
         },
         quarantined: services.views.quarantine_counts()?.iter().map(|c| c.frames).sum(),
         sessions_open: services.metrics.sessions_open(),
+        listeners: services.doors.iter().map(|door| door.name.clone()).collect(),
         journal: JournalLag { last_seq: snapshot.journal_last_seq, queued: snapshot.journal_queue as usize },
         views: ViewsLag { cursor: services.views.cursor().0, lag: snapshot.views_lag },
         adapters_active: snapshot.adapters_active as usize,

@@ -2,11 +2,10 @@
 
 use super::client::{Access, escape};
 use super::output::{Columns, Limit};
-use crate::limits::COMPONENT_BYTES_MAX;
-use anyhow::{Context, Result, ensure};
+use crate::kit::signing::read_component;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -123,7 +122,7 @@ pub fn run(command: StationCommand) -> Result<()> {
             let said = |key: &str, is: bool| if is { format!("&{key}={reason}") } else { String::new() };
             let (why, older) = (said("reason", !reason.is_empty()), said("downgrade", words.allow_downgrade));
             let path = format!("adapters/{}?stage={stage}{why}{older}", escape(&file_name(&file)?));
-            let answer = access.remote.connect()?.upload(&path, read(&file)?)?;
+            let answer = access.remote.connect()?.upload(&path, read_component(&file)?)?;
             told(&access, &answer)
         }
         StationCommand::List { all, access } => {
@@ -187,16 +186,4 @@ fn file_name(file: &Path) -> Result<String> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     ensure!(file.extension().is_some_and(|e| e == "wasm"), "{}: an adapter is a .wasm file", file.display());
     Ok(name.to_owned())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let mut bytes = Vec::new();
-    file.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    ensure!(
-        bytes.len() <= COMPONENT_BYTES_MAX,
-        "{}: an adapter has at most {COMPONENT_BYTES_MAX} bytes",
-        path.display()
-    );
-    Ok(bytes)
 }

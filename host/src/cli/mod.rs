@@ -112,7 +112,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("polymeter: {error:#}");
+            output::note(&format!("polymeter: {error:#}"));
             ExitCode::FAILURE
         }
     }

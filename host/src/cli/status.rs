@@ -10,7 +10,7 @@ const STATUS: Columns<'_> = &[
     ("health", "/health/status"),
     ("journal", "/health/journal"),
     ("views", "/health/views"),
-    ("up since", "/started"),
+    ("listeners", "/listeners"),
     ("devices", "/fleet/devices"),
     ("online", "/fleet/online"),
     ("reported today", "/fleet/reported_today"),

@@ -1,7 +1,10 @@
 //! `adapter bench`: what each vector costs, against what a station allows. Run it on a machine that does nothing else.
 
-use crate::adapter::{Adapter, Decoded, Input, LoadError, Ready, Vectors};
-use crate::limits::{BENCH_CALLS_MAX, BENCH_VECTOR_TIME};
+use crate::adapter::{Adapter, Decoded, Fault, Input, LoadError, Ready, Vectors};
+use crate::limits::{
+    BENCH_CALLS_MAX, BENCH_VECTOR_TIME, ENTRY_BYTES_MAX, GUEST_DEADLINE, GUEST_MEMORY_BYTES_MAX, MESSAGES_MAX,
+    VALUES_MAX,
+};
 use crate::model::Message;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -25,23 +28,75 @@ pub struct Cost {
     /// What the messages take in a station's journal.
     pub stored_bytes: usize,
     pub memory_bytes: usize,
+    /// What a station allows, so that a script need not know it.
+    pub limits: Allowed,
+}
+
+/// What a station allows of one call.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Allowed {
+    pub time_ns: u64,
+    pub memory_bytes: usize,
+    pub messages: usize,
+    pub values: usize,
+    pub stored_bytes: usize,
+}
+
+pub const ALLOWED: Allowed = Allowed {
+    time_ns: GUEST_DEADLINE.as_nanos() as u64,
+    memory_bytes: GUEST_MEMORY_BYTES_MAX,
+    messages: MESSAGES_MAX,
+    values: VALUES_MAX,
+    stored_bytes: ENTRY_BYTES_MAX,
+};
+
+/// What came of all vectors.
+#[derive(Debug)]
+pub struct Measured {
+    pub costs: Vec<Cost>,
+    /// Those that the adapter did nothing for, and why: a call past a limit ends as a fault.
+    pub failed: Vec<String>,
+}
+
+impl Cost {
+    /// The limits that it breaks.
+    pub fn broken(&self) -> Vec<String> {
+        let allowed = &self.limits;
+        let compared = [
+            ("time, p99, ns", self.p99_ns, allowed.time_ns),
+            ("memory, bytes", self.memory_bytes as u64, allowed.memory_bytes as u64),
+            ("messages", self.messages as u64, allowed.messages as u64),
+            ("values", self.values as u64, allowed.values as u64),
+            ("stored, bytes", self.stored_bytes as u64, allowed.stored_bytes as u64),
+        ];
+        let beyond = compared.into_iter().filter(|(_, found, allowed)| found > allowed);
+        beyond.map(|(what, found, allowed)| format!("{}: {what}: {found} of {allowed}", self.vector)).collect()
+    }
 }
 
 /// Measures every vector that gives the adapter something to do.
-pub fn run(adapter: &Adapter, bytes: &[u8]) -> Result<Vec<Cost>, LoadError> {
+pub fn run(adapter: &Adapter, bytes: &[u8]) -> Result<Measured, LoadError> {
     let vectors = Vectors::of(adapter, bytes)?;
-    let good = vectors.cases().iter().filter(|case| case.is_good());
-    Ok(good.filter_map(|case| measure(case.name(), &vectors.prepare(case).ok()?)).collect())
+    let mut measured = Measured { costs: Vec::new(), failed: Vec::new() };
+    for case in vectors.cases().iter().filter(|case| case.is_good()) {
+        match vectors.prepare(case).and_then(|ready| measure(case.name(), &ready)) {
+            Ok(cost) => measured.costs.push(cost),
+            Err(why) => measured.failed.push(format!("{}: {why}", case.name())),
+        }
+    }
+    Ok(measured)
 }
 
-fn measure(name: &str, ready: &Ready<'_>) -> Option<Cost> {
+fn measure(name: &str, ready: &Ready<'_>) -> Result<Cost, String> {
+    let fault = |fault: Fault| format!("{}: {}", fault.kind.name(), fault.detail);
     let (call, frame_bytes, messages) = match &ready.input {
         Input::Frame(frame) => {
-            let Decoded { messages, .. } = ready.adapter.decode(&ready.profile, &ready.context(), frame).ok()?;
+            let Decoded { messages, .. } =
+                ready.adapter.decode(&ready.profile, &ready.context(), frame).map_err(fault)?;
             ("decode", frame.len(), messages)
         }
         Input::Command(command) => {
-            let encoded = ready.adapter.encode(&ready.profile, &ready.context(), command).ok()?;
+            let encoded = ready.adapter.encode(&ready.profile, &ready.context(), command).map_err(fault)?;
             ("encode", encoded.frames.iter().map(Vec::len).sum(), Vec::new())
         }
     };
@@ -49,7 +104,7 @@ fn measure(name: &str, ready: &Ready<'_>) -> Option<Cost> {
         Input::Frame(frame) => drop(ready.adapter.decode(&ready.profile, &ready.context(), frame)),
         Input::Command(command) => drop(ready.adapter.encode(&ready.profile, &ready.context(), command)),
     });
-    Some(Cost {
+    Ok(Cost {
         vector: name.to_owned(),
         call,
         frame_bytes,
@@ -60,6 +115,7 @@ fn measure(name: &str, ready: &Ready<'_>) -> Option<Cost> {
         values: messages.iter().map(values).sum(),
         stored_bytes: postcard::to_stdvec(&messages).map_or(0, |bytes| bytes.len()),
         memory_bytes: ready.adapter.memory_bytes(&ready.profile).unwrap_or(0),
+        limits: ALLOWED,
     })
 }
 

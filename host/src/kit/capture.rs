@@ -30,8 +30,9 @@ pub struct Recorded {
     pub bytes: Vec<u8>,
 }
 
-/// Reads a whole file.
+/// Reads a whole file, which holds one frame at least.
 pub fn read(path: &Path) -> Result<Vec<Recorded>> {
+    super::signing::not_a_directory(path)?;
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let size = file.metadata().map_or(0, |about| about.len());
     ensure!(size <= CAPTURE_BYTES_MAX as u64, "{} has {size} bytes; at most {CAPTURE_BYTES_MAX}", path.display());
@@ -42,6 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>> {
         let parsed = parse(&line, number).map_err(|why| anyhow::anyhow!("{}:{number}: {why}", path.display()))?;
         recorded.extend(parsed);
     }
+    ensure!(!recorded.is_empty(), "{} holds no frames", path.display());
     Ok(recorded)
 }
 

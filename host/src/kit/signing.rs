@@ -22,8 +22,15 @@ pub fn new_key(path: &Path) -> Result<PublicKey> {
     Ok(key.public())
 }
 
+/// What the system says of a directory names neither it nor a way out.
+pub(super) fn not_a_directory(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{} is a directory; name a file in it", path.display());
+    Ok(())
+}
+
 /// Refuses a key file that others may read: its key could sign in its owner's name already.
 pub fn read_key(path: &Path) -> Result<SecretKey> {
+    not_a_directory(path)?;
     let about = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -57,6 +64,7 @@ pub fn read_component(file: &Path) -> Result<Vec<u8>> {
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
+    not_a_directory(path)?;
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes))

@@ -280,6 +280,7 @@ mod tests {
                 commands: CommandCounts { open: 18, unconfirmed: 1 },
                 quarantined: 9,
                 sessions_open: 321,
+                listeners: vec!["nb".into()],
                 journal: JournalLag { last_seq: 1_284_113, queued: 0 },
                 views: ViewsLag { cursor: 1_284_110, lag: 3 },
                 adapters_active: 2,

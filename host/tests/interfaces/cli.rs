@@ -99,7 +99,11 @@ fn failures_say_what_to_do() {
         (Role::Operator, &["command", "send", "usp/9", "read"], "meter list"),
         (Role::Operator, &["command", "send", "usp/101", "fly"], "--help"),
         (Role::Viewer, &["meter", "show", "101"], "realm/address"),
-        (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot be read"),
+        (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot read /nowhere/a.wasm"),
+        (Role::Viewer, &["adapter", "record", "--listener", "zzz"], "there are nb"),
+        (Role::Viewer, &["adapter", "record", "--listener", "zzz", "--from", "1", "--seconds", "0"], "there are nb"),
+        (Role::Viewer, &["adapter", "record", "--device", "bogus"], "realm/address"),
+        (Role::Viewer, &["adapter", "record", "--device", "usp/9"], "meter list"),
     ] {
         let output = run(&served, role, args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
@@ -111,6 +115,55 @@ fn failures_say_what_to_do() {
     assert!(text(&stranger.stderr).contains("polymeter token create"), "{}", text(&stranger.stderr));
     let nobody = polymeter(&["status", "--url", "http://127.0.0.1:1"]).output().expect("runs");
     assert!(text(&nobody.stderr).contains("is the station running"), "{}", text(&nobody.stderr));
+}
+
+#[test]
+fn a_key_that_is_refused_is_not_repeated() {
+    let secret = format!("ed25519-secret:{}", "0b".repeat(32));
+    let short = "1=deadbeefdeadbeef";
+    for (args, says) in [
+        (&["adapter", "verify", "a.wasm", "--trust", &secret][..], "this is a secret key"),
+        (&["adapter", "decode", "a.wasm", "--key", short], "16 bytes"),
+        (&["adapter", "test", "a.wasm", "--against", "frames", "--key", short], "16 bytes"),
+    ] {
+        let output = polymeter(args).output().expect("runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!said.contains("0b0b") && !said.contains("deadbeef"), "{said}");
+    }
+}
+
+#[test]
+fn a_directory_is_named_where_a_file_is_wanted() {
+    let dir = fresh_dir();
+    let place = dir.join("d.wasm");
+    std::fs::create_dir(&place).expect("a directory");
+    let place = place.to_str().expect("text");
+    for args in [
+        &["adapter", "check", place][..],
+        &["adapter", "install", place],
+        &["adapter", "sign", "a.wasm", "--key", place],
+        &["adapter", "replay", place, "--to", "127.0.0.1:1"],
+    ] {
+        let output = polymeter(args).output().expect("runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(&format!("{place} is a directory")), "{args:?}: {said}");
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn what_cannot_be_printed_is_an_error() {
+    let dir = fresh_dir();
+    let key = dir.join("a.key");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let mut keygen = polymeter(&["adapter", "keygen", "-o", key.to_str().expect("text")]);
+    let output = keygen.stdout(full).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("polymeter: "), "{}", text(&output.stderr));
+    let _ = std::fs::remove_dir_all(&dir);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use polymeter::adapter::{Adapter, Runtime, SecretKey, sign};
 use polymeter::kit::check::{self, Report, Verdict};
-use polymeter::kit::{build, capture, signing, trial};
+use polymeter::kit::{bench, build, capture, signing, trial};
 use polymeter::lifecycle::Trust;
 use polymeter::model::Civil;
 use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, register, report};
@@ -166,6 +166,34 @@ fn a_capture_is_played_session_after_session() {
     assert_eq!(found.faults["foreign"], 1);
     assert!(found.examples[0].starts_with("line 3: foreign"), "{found:?}");
     assert!(found.broken.is_empty());
+}
+
+#[test]
+fn a_capture_without_frames_proves_nothing() {
+    let scratch = Scratch::new();
+    scratch.write("frames.hex", b"# time, session, direction, bytes\n\n");
+    let error = capture::read(&scratch.path("frames.hex")).expect_err("there is nothing in it");
+    assert!(error.to_string().contains("holds no frames"), "{error:#}");
+}
+
+#[test]
+fn a_bench_names_the_limits_and_what_could_not_be_measured() {
+    let sound = file(&Guest::new("a"), &ends(), &[], &[]);
+    let measured = bench::run(&load(&sound), &sound).expect("it has vectors");
+    assert!(measured.failed.is_empty(), "{measured:?}");
+    let [cost] = &measured.costs[..] else { panic!("{measured:?}") };
+    assert_eq!(cost.broken(), Vec::<String>::new());
+    let shown = serde_json::to_value(cost).expect("JSON");
+    assert_eq!(shown["limits"]["memory_bytes"], json!(polymeter::limits::GUEST_MEMORY_BYTES_MAX));
+    let mut greedy = cost.clone();
+    greedy.messages = polymeter::limits::MESSAGES_MAX + 1;
+    assert_eq!(greedy.broken(), ["it ends: messages: 257 of 256"]);
+
+    let looping = Guest { on_decode: "(loop $l (br $l))", ..Guest::new("slow") };
+    let looping = file(&looping, &ends(), &[], &[]);
+    let measured = bench::run(&load(&looping), &looping).expect("it has vectors");
+    assert!(measured.costs.is_empty(), "{measured:?}");
+    assert!(measured.failed[0].starts_with("it ends: deadline"), "{measured:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! running station, beside the version that serves; what fails is told and changes nothing there.
 
 use crate::cli::client::{Access, escape};
+use crate::cli::output::{line, note};
 use crate::kit::decode::SlotKeys;
 use crate::kit::{build, signing, trial};
 use anyhow::{Result, ensure};
@@ -40,14 +41,14 @@ pub fn run(args: &DevArgs) -> Result<()> {
         if seen != Some(now) {
             seen = Some(now);
             match round(args, &mut draft) {
-                Ok(sentence) => println!("{sentence}"),
+                Ok(sentence) => line(&sentence)?,
                 Err(error) if args.once => return Err(error),
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => note(&format!("{error:#}")),
             }
             if args.once {
                 return Ok(());
             }
-            println!("watching {}", args.dir.display());
+            line(&format!("watching {}", args.dir.display()))?;
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -60,7 +61,7 @@ fn round(args: &DevArgs, draft: &mut Option<String>) -> Result<String> {
     let adapter = super::load(&built.path, &bytes, SlotKeys::default())?;
     let found = trial::run(&adapter, &bytes)?;
     for difference in found.differences.iter().chain(&found.damage.broken).chain(&found.units) {
-        eprintln!("{difference}");
+        note(difference);
     }
     ensure!(found.passed(), "{} is not handed to the station, since its test fails", built.manifest.name);
     let sentence = format!("{} {}: {} vectors agree", adapter.name(), adapter.version(), found.vectors);
@@ -72,25 +73,19 @@ fn round(args: &DevArgs, draft: &mut Option<String>) -> Result<String> {
 }
 
 /// Into the shadow of what serves; where nothing does, or that is what serves already, there is nobody to compare it with.
-fn hand_over(
-    args: &DevArgs,
-    name: &str,
-    digest: &str,
-    bytes: Vec<u8>,
-    draft: &mut Option<String>,
-) -> Result<&'static str> {
+fn hand_over(args: &DevArgs, name: &str, digest: &str, bytes: Vec<u8>, draft: &mut Option<String>) -> Result<String> {
     let client = args.access.remote.connect()?;
     let file = format!("adapters/{}", escape(&format!("{name}.wasm")));
     let rows = client.rows("adapters", &[], usize::MAX).collect::<Result<Vec<_>>>()?;
     let active = rows.iter().find(|row| row["name"] == name && row["state"] == "active");
     if active.is_some_and(|row| row["digest"] == digest) {
-        return Ok("it serves already");
+        return Ok("it serves already".into());
     }
     let reason = "a draft of `adapter dev`";
     if args.activate || active.is_none() {
         let asked = format!("{file}?downgrade={0}&reason={0}", escape(reason));
         client.upload(&asked, bytes)?;
-        return Ok("it serves");
+        return Ok("it serves".into());
     }
     let asked = format!("{file}?stage=true&downgrade={}", escape(reason));
     client.upload(&asked, bytes)?;
@@ -100,10 +95,10 @@ fn hand_over(
         // Drafts must not fill the store; one that somebody has put into service meanwhile stays.
         let retired = client.post(&path("retire"), &json!({"version": before, "reason": "a newer draft is there"}));
         if let Err(error) = retired {
-            eprintln!("{error:#}");
+            note(&format!("{error:#}"));
         }
     }
-    Ok("it hears live frames; `polymeter adapter shadow NAME` shows what would change")
+    Ok(format!("it hears live frames; `polymeter adapter shadow {name}` shows what would change"))
 }
 
 /// How many files the crate has, and when the newest was written.

@@ -1,14 +1,13 @@
 //! `polymeter adapter check|test|bench`: what an adapter is, whether it keeps its word, and what that costs.
 
-use super::load;
+use super::{keys, load};
 use crate::adapter::Runtime;
-use crate::cli::output::{Columns, Output, line};
+use crate::cli::output::{Columns, Output, line, note};
 use crate::clock::Clock;
 use crate::kit::check::{Growth, Report, Verdict};
 use crate::kit::trial::{Against, Coverage, Trial};
 use crate::kit::{bench, capture, check, decode::SlotKeys, signing, trial};
 use crate::lifecycle::Trust;
-use crate::limits::{ENTRY_BYTES_MAX, GUEST_DEADLINE, GUEST_MEMORY_BYTES_MAX, MESSAGES_MAX, VALUES_MAX};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -37,8 +36,8 @@ pub struct TestArgs {
     #[arg(long, value_name = "JSON", default_value = "{}", requires = "against")]
     profile: String,
     /// A device key for the recorded frames, 16 bytes in hex, as often as needed.
-    #[arg(long, value_name = "SLOT=HEX", value_parser = super::key, requires = "against")]
-    key: Vec<(String, [u8; 16])>,
+    #[arg(long, value_name = "SLOT=HEX", requires = "against")]
+    key: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -111,8 +110,9 @@ fn listed<T: AsRef<str>>(words: &[T]) -> String {
 }
 
 pub fn test(args: &TestArgs) -> Result<()> {
+    let keys = keys(&args.key)?;
     let bytes = signing::read_component(&args.file)?;
-    let adapter = load(&args.file, &bytes, SlotKeys(args.key.iter().cloned().collect()))?;
+    let adapter = load(&args.file, &bytes, keys)?;
     let (name, version) = (adapter.name().to_owned(), adapter.version().to_owned());
     let found = trial::run(&adapter, &bytes)?;
     let against = match &args.against {
@@ -233,26 +233,37 @@ const COSTS: Columns<'_> = &[
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let bytes = signing::read_component(&args.file)?;
     let adapter = load(&args.file, &bytes, SlotKeys::default())?;
-    let costs = bench::run(&adapter, &bytes)?;
-    ensure!(!costs.is_empty(), "{} has no vector to measure with", args.file.display());
+    let bench::Measured { costs, failed } = bench::run(&adapter, &bytes)?;
+    ensure!(!(costs.is_empty() && failed.is_empty()), "{} has no vector to measure with", args.file.display());
     let rows = costs.iter().map(|cost| serde_json::to_value(cost).context("a cost")).collect::<Vec<Result<Value>>>();
     args.output.rows(COSTS, rows.into_iter())?;
     let most = |of: fn(&bench::Cost) -> usize| costs.iter().map(of).max().unwrap_or(0);
     if !args.output.json {
         let slowest = most(|cost| cost.p99_ns as usize);
+        let allowed = bench::ALLOWED;
         line(&format!(
             "\nMost of any vector, and what a station allows:\n\
              time, p99    {slowest} ns of {}\n\
-             memory       {} bytes of {GUEST_MEMORY_BYTES_MAX}\n\
-             messages     {} of {MESSAGES_MAX}\n\
-             values       {} of {VALUES_MAX}\n\
-             stored       {} bytes of {ENTRY_BYTES_MAX}",
-            GUEST_DEADLINE.as_nanos(),
+             memory       {} bytes of {}\n\
+             messages     {} of {}\n\
+             values       {} of {}\n\
+             stored       {} bytes of {}",
+            allowed.time_ns,
             most(|cost| cost.memory_bytes),
+            allowed.memory_bytes,
             most(|cost| cost.messages),
+            allowed.messages,
             most(|cost| cost.values),
+            allowed.values,
             most(|cost| cost.stored_bytes),
+            allowed.stored_bytes,
         ))?;
     }
+    let broken: Vec<String> = costs.iter().flat_map(bench::Cost::broken).collect();
+    for text in failed.iter().chain(&broken) {
+        note(text);
+    }
+    ensure!(failed.is_empty(), "{} vectors could not be measured; `adapter test` says more", failed.len());
+    ensure!(broken.is_empty(), "a station allows less than {} needs", args.file.display());
     Ok(())
 }

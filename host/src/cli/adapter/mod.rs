@@ -6,6 +6,7 @@ mod sign;
 mod traffic;
 
 use crate::adapter::{Adapter, Runtime, Transport};
+use crate::cli::output::{line, note};
 use crate::clock::Clock;
 use crate::kit::{build, decode, scaffold, show, signing};
 use crate::model::Civil;
@@ -35,7 +36,7 @@ pub enum Command {
     /// result must come of it, never a trap. Encoded frames are shown to the adapter again. Units must fit their quantities.
     /// What the manifest claims and no vector shows is named.
     Test(examine::TestArgs),
-    /// Measure time, memory and output of every vector against a station's limits.
+    /// Measure time, memory and output of every vector against a station's limits; exit code 1 when one is broken.
     Bench(examine::BenchArgs),
     /// Write the frames that a running station receives into a file, for `test --against` and `replay`.
     Record(traffic::RecordArgs),
@@ -83,8 +84,8 @@ pub struct DecodeArgs {
     #[arg(long, value_name = "JSON", default_value = "{}")]
     profile: String,
     /// A device key, 16 bytes in hex, as often as needed.
-    #[arg(long, value_name = "SLOT=HEX", value_parser = key)]
-    key: Vec<(String, [u8; 16])>,
+    #[arg(long, value_name = "SLOT=HEX")]
+    key: Vec<String>,
     /// What the station's clock shows, such as 2024-03-15T00:20:05; otherwise this machine's local time.
     #[arg(long, value_name = "TIME")]
     now: Option<Civil>,
@@ -116,28 +117,27 @@ pub fn run(command: Command) -> Result<()> {
 fn new(args: &NewArgs) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let locked = scaffold::write(&dir, &args.name, args.protocol)?;
-    println!("{} is written; begin with its README.md", dir.display());
+    line(&format!("{} is written; begin with its README.md", dir.display()))?;
     if !locked {
-        eprintln!("Cargo could not settle Cargo.lock; run `cargo check` in {} before building.", dir.display());
+        note(&format!("Cargo could not settle Cargo.lock; run `cargo check` in {} before building.", dir.display()));
     }
     Ok(())
 }
 
 fn build(args: &BuildArgs) -> Result<()> {
     let built = build::build(&args.dir, args.out.as_deref())?;
-    println!(
+    line(&format!(
         "{} {} · {} bytes · {} · {}",
         built.manifest.name,
         built.manifest.version,
         built.bytes,
         built.digest.short(),
         built.path.display()
-    );
-    Ok(())
+    ))
 }
 
 fn decode(args: DecodeArgs) -> Result<()> {
-    let keys = decode::SlotKeys(args.key.into_iter().collect());
+    let keys = keys(&args.key)?;
     let adapter = load(&args.file, &signing::read_component(&args.file)?, keys)?;
     adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
     let transport = if args.datagram { Transport::Datagram } else { Transport::Stream };
@@ -162,6 +162,12 @@ fn decode(args: DecodeArgs) -> Result<()> {
 
 fn load(file: &Path, bytes: &[u8], keys: decode::SlotKeys) -> Result<Adapter> {
     Adapter::load(&Runtime::new(None)?, bytes, Arc::new(keys)).with_context(|| file.display().to_string())
+}
+
+/// What `--key` names. Read here and not by the argument parser, which repeats what it cannot read: a key must not be shown.
+fn keys(said: &[String]) -> Result<decode::SlotKeys> {
+    let keys = said.iter().map(|text| key(text).context("--key")).collect::<Result<_>>()?;
+    Ok(decode::SlotKeys(keys))
 }
 
 fn key(text: &str) -> Result<(String, [u8; 16])> {

@@ -1,8 +1,9 @@
 //! `polymeter adapter keygen|sign|verify`: who vouches for an adapter file.
 
 use crate::adapter::PublicKey;
+use crate::cli::output::{line, note};
 use crate::kit::signing;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub struct VerifyArgs {
     file: PathBuf,
     /// Who must have signed it, as often as needed: `ed25519:` and 64 hex digits.
     #[arg(long, value_name = "KEY")]
-    trust: Vec<PublicKey>,
+    trust: Vec<String>,
     /// One JSON object, for scripts.
     #[arg(long)]
     json: bool,
@@ -40,8 +41,8 @@ pub struct VerifyArgs {
 
 pub fn keygen(args: &KeygenArgs) -> Result<()> {
     // The only line on standard output, so that a script can keep it.
-    println!("{}", signing::new_key(&args.out)?);
-    eprintln!("The secret key is in {}: keep it to yourself. Stations need the line above.", args.out.display());
+    line(&signing::new_key(&args.out)?.to_string())?;
+    note(&format!("The secret key is in {}: keep it to yourself. Stations need the line above.", args.out.display()));
     Ok(())
 }
 
@@ -49,23 +50,24 @@ pub fn sign(args: &SignArgs) -> Result<()> {
     let key = signing::read_key(&args.key)?;
     let out = args.out.as_deref().unwrap_or(&args.file);
     let count = signing::sign_file(&args.file, &key, out)?;
-    println!("{} is signed by {} · signatures: {count}", out.display(), key.public());
-    Ok(())
+    line(&format!("{} is signed by {} · signatures: {count}", out.display(), key.public()))
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<()> {
-    let signed = signing::verify_file(&args.file, &args.trust)?;
+    // Not the argument parser's business: it repeats what it cannot read, and that may be a secret key by mistake.
+    let trusted = args.trust.iter().map(|key| key.parse().context("--trust")).collect::<Result<Vec<PublicKey>>>()?;
+    let signed = signing::verify_file(&args.file, &trusted)?;
     let keys: Vec<_> = signed.signatures.iter().map(|signature| signature.key).collect();
     if args.json {
-        println!("{}", json!({"file": args.file, "payload_bytes": signed.payload_len, "signatures": keys}));
-        return Ok(());
+        let found = json!({"file": args.file, "payload_bytes": signed.payload_len, "signatures": keys});
+        return line(&found.to_string());
     }
     for (number, key) in keys.iter().enumerate() {
-        let known = if args.trust.contains(key) { " · trusted" } else { "" };
-        println!("{}. {key}{known}", number + 1);
+        let known = if trusted.contains(key) { " · trusted" } else { "" };
+        line(&format!("{}. {key}{known}", number + 1))?;
     }
-    if args.trust.is_empty() {
-        println!("The signatures are true. Name those you trust with --trust to have them demanded.");
+    if trusted.is_empty() {
+        line("The signatures are true. Name those you trust with --trust to have them demanded.")?;
     }
     Ok(())
 }

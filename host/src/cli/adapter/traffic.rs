@@ -1,7 +1,8 @@
 //! `polymeter adapter record|replay`: frames out of a running station into a file, and out of a file into a listener.
 
 use crate::adapter::Direction;
-use crate::cli::client::{Access, Client};
+use crate::cli::client::{Access, Client, device_path};
+use crate::cli::output::note;
 use crate::kit::capture::{self, Recorded};
 use crate::kit::replay::{self, Step, Target};
 use crate::limits::REPLAY_WAIT_MAX;
@@ -59,6 +60,14 @@ pub struct ReplayArgs {
 /// Follows the journal; what a station answers is in no entry, so a capture has uplink frames only.
 pub fn record(args: &RecordArgs) -> Result<()> {
     let client = args.access.remote.connect()?;
+    if let Some(device) = &args.device {
+        client.get(&device_path(device)?)?;
+    }
+    let unknown = unknown_listener(args, &client)?;
+    // Old entries may well be of a listener that is gone.
+    if let Some(why) = unknown.as_ref().filter(|_| args.from.is_none()) {
+        bail!("{why}");
+    }
     let mut out: Box<dyn Write> = match &args.out {
         Some(path) => Box::new(BufWriter::new(File::create(path).with_context(|| path.display().to_string())?)),
         None => Box::new(io::stdout().lock()),
@@ -83,8 +92,20 @@ pub fn record(args: &RecordArgs) -> Result<()> {
         }
     }
     let to = args.out.as_ref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
-    eprintln!("{written} frames in {to}");
-    Ok(())
+    note(&format!("{written} frames in {to}"));
+    match unknown {
+        Some(why) if written == 0 => bail!("{why}"),
+        _ => Ok(()),
+    }
+}
+
+/// Why nothing will come of the listener that is wanted: the station has none of that name.
+fn unknown_listener(args: &RecordArgs, client: &Client) -> Result<Option<String>> {
+    let Some(wanted) = &args.listener else { return Ok(None) };
+    let status = client.get("station")?;
+    let names: Vec<&str> = status["listeners"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let unknown = !names.contains(&wanted.as_str());
+    Ok(unknown.then(|| format!("--listener: there is no `{wanted}` here; there are {}", names.join(", "))))
 }
 
 /// What there is by now; gives how many frames were written.
@@ -135,7 +156,6 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         .and_then(|mut found| found.next())
         .with_context(|| format!("--to: `{}` is no address; write HOST:PORT", args.to))?;
     let recorded = capture::read(&args.file)?;
-    ensure!(!recorded.is_empty(), "{} holds no frames", args.file.display());
     let mut out = io::stdout().lock();
     let target = Target { station, datagrams: args.udp, wait };
     let sums = replay::run(target, recorded, |step| {
