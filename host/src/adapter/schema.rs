@@ -104,7 +104,9 @@ fn check_properties(schema: &Map<String, Value>, map: &Map<String, Value>, path:
             Some(inner) => check_at(inner, value, &join(path, name))?,
             None if closed => {
                 let names: Vec<_> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-                return Err(format!("{}unknown option `{name}`; known are {}", at(path), names.join(", ")));
+                let known =
+                    if names.is_empty() { "it takes none".into() } else { format!("known are {}", names.join(", ")) };
+                return Err(format!("{}unknown option `{name}`; {known}", at(path)));
             }
             None => {}
         }
@@ -183,13 +185,20 @@ mod tests {
             (json!({"cipher": "sm4", "hosts": ["a", 2]}), "hosts[1]: string is wanted"),
             (json!({"cipher": "sm4", "hosts": ["a", "b", "c"]}), "hosts: at most 2 items"),
             (json!({"cipher": "sm4", "scale": {"price": "x"}}), "scale.price: integer is wanted"),
-            (json!({"cipher": "sm4", "cypher": 1}), "unknown option `cypher`; known are"),
+            (json!({"cipher": "sm4", "cypher": 1}), "unknown option `cypher`; known are cipher, "),
         ] {
             match check(&schema(), &profile) {
                 Ok(()) => assert_eq!(expected, "", "{profile}"),
                 Err(error) => assert!(!expected.is_empty() && error.contains(expected), "{profile}: {error}"),
             }
         }
+    }
+
+    #[test]
+    fn a_schema_without_options_says_that_there_are_none() {
+        let schema = json!({"type": "object", "additionalProperties": false});
+        let expected = "unknown option `cipher`; it takes none".to_owned();
+        assert_eq!(check(&schema, &json!({"cipher": "sm4"})), Err(expected));
     }
 
     #[test]
