@@ -180,7 +180,15 @@ pub async fn cancel(
 ) -> ApiResult<Json<Accepted>> {
     let cancelling = services.clone();
     to_the_end(async move {
-        let step = cancelling.desk.cancel(id, &caller.name)?;
+        let step = match cancelling.desk.cancel(id, &caller.name) {
+            Ok(step) => step,
+            // What is finished is not on the desk either; the views know whether there ever was such a command.
+            Err(refusal) => {
+                shown_all(&cancelling).await;
+                let known = look(&cancelling, move |s| s.views.command(id)).await?.is_some();
+                return Err(if known { refusal.into() } else { missing(id) });
+            }
+        };
         cancelling.commit_steps(vec![step]).await.map_err(|why| ApiError::journal(&why))
     })
     .await??;

@@ -2,17 +2,20 @@
 
 use super::adapters::{AdapterRow, check_words, row};
 use super::auth::Admin;
-use super::errors::{ApiError, ApiResult, ErrorBody};
-use super::requests::{Body, Named, Query};
+use super::errors::{ApiError, ApiResult, Code, ErrorBody};
+use super::requests::{Body, Named, Query, whole};
 use super::shown_all;
 use crate::lifecycle::{self, Delivery, LifecycleError};
+use crate::limits::COMPONENT_BYTES_MAX;
 use crate::session::Services;
 use crate::views;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -58,9 +61,9 @@ pub async fn install(
     State(services): State<Arc<Services>>,
     Named(file): Named<String>,
     Query(taken): Query<Taken>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> ApiResult<Json<AdapterRow>> {
-    let bytes = body?;
+    let bytes = whole(body, COMPONENT_BYTES_MAX, "no station runs a larger adapter")?;
     check_words(taken.reason.iter().chain(&taken.downgrade))?;
     change(&services, move |services| {
         let lifecycle = &services.lifecycle;
@@ -89,8 +92,13 @@ pub async fn remove(
     Named(file): Named<String>,
 ) -> ApiResult<StatusCode> {
     let working = services.clone();
-    let removed = tokio::task::spawn_blocking(move || working.lifecycle.take_file_away(&file, &caller.name)).await;
-    removed.map_err(|e| ApiError::internal(&e))??;
+    let removed = tokio::task::spawn_blocking(move || {
+        working.lifecycle.take_file_away(&file, &caller.name).map_err(|error| match error {
+            LifecycleError::Unknown(_) => no_such_file(&file, &working.lifecycle.present()),
+            error => error.into(),
+        })
+    });
+    removed.await.map_err(|e| ApiError::internal(&e))??;
     shown_all(&services).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -160,6 +168,30 @@ impl Cutover {
     fn order<'a>(&'a self, by: &'a str) -> lifecycle::Order<'a> {
         lifecycle::Order { by, reason: &self.reason, downgrade: self.allow_downgrade }
     }
+}
+
+/// Nothing came under that name. Where it is the name, the version or the digest of an adapter, its file is told.
+fn no_such_file(said: &str, rows: &[views::AdapterRow]) -> ApiError {
+    let (name, which) = said.split_once('@').unwrap_or((said, ""));
+    let begins =
+        |row: &views::AdapterRow, digits: &str| digits.len() >= 6 && row.digest.to_string().starts_with(digits);
+    let is_meant = |row: &&views::AdapterRow| {
+        row.name == name && (which.is_empty() || row.version == which || begins(row, which)) || begins(row, said)
+    };
+    let files: BTreeSet<&str> = rows.iter().filter(is_meant).map(|row| row.origin.file.as_str()).collect();
+    let said = said.escape_debug();
+    ApiError::new(
+        Code::NotFound,
+        if files.is_empty() {
+            format!("no adapter came under the file name `{said}`; `polymeter adapter list` shows the files")
+        } else {
+            let files: Vec<_> = files.into_iter().collect();
+            format!(
+                "`{said}` is no file name; it came as {}: name that, or use `polymeter adapter retire`",
+                files.join(", ")
+            )
+        },
+    )
 }
 
 /// Runs a change to its end, whether or not the client waits for it, on a thread that may block.

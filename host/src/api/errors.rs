@@ -4,8 +4,9 @@
 //! people. The table is part of the published description (`openapi`).
 
 use crate::command::Refusal;
+use crate::limits::REQUEST_BYTES_MAX;
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -179,6 +180,13 @@ impl ApiError {
         Self::new(Code::BadRequest, message)
     }
 
+    pub fn too_large(bytes_max: usize, remedy: &str) -> Self {
+        Self::new(
+            Code::TooLarge,
+            format!("the body has more than the {bytes_max} bytes that this route takes; {remedy}"),
+        )
+    }
+
     /// Nothing was done, because it could not have been made durable.
     pub fn journal(why: &str) -> Self {
         Self::new(
@@ -231,19 +239,9 @@ impl From<Refusal> for ApiError {
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::new(Code::TooLarge, "the body is too large for this route; send less");
+            return Self::too_large(REQUEST_BYTES_MAX, "send less");
         }
         Self::bad_request(format!("{}; see /api/v1/openapi.json for the form", rejection.body_text()))
-    }
-}
-
-impl From<BytesRejection> for ApiError {
-    fn from(rejection: BytesRejection) -> Self {
-        let code = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-            _ => Code::BadRequest,
-        };
-        Self::new(code, rejection.body_text())
     }
 }
 

@@ -4,7 +4,7 @@ use super::auth::{Admin, Operator, Viewer};
 use super::errors::{ApiError, ApiResult, Code, ErrorBody, ErrorDetail};
 use super::moments::instant;
 use super::paging::{Page, Paged};
-use super::requests::{Body, Device, Query};
+use super::requests::{Body, Device, Query, whole};
 use super::{look, shown, shown_all, to_the_end};
 use crate::limits;
 use crate::model::{Column, DeviceKey, DeviceKind, Flaw, Particulars, Record};
@@ -16,6 +16,7 @@ use crate::views::{RegistryFilter, RegistryRow, ViewError};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
@@ -232,16 +233,9 @@ pub async fn import(
     State(services): State<Arc<Services>>,
     Query(how): Query<How>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> ApiResult<Response> {
-    let body = body?;
-    if body.len() > limits::CHUNK_BYTES_MAX {
-        let most = limits::CHUNK_BYTES_MAX;
-        return Err(ApiError::new(
-            Code::TooLarge,
-            format!("a chunk has at most {most} bytes; send fewer rows at a time"),
-        ));
-    }
+    let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let read = tokio::task::spawn_blocking(move || match kind.split(';').next().unwrap_or_default().trim() {
         "text/csv" => Some(Chunk::of_csv(&body)),

@@ -3,9 +3,11 @@
 use super::errors::{ApiError, ApiResult};
 use crate::limits::EARLY_BODY_BYTES_MAX;
 use crate::model::DeviceKey;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -18,6 +20,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         Ok(Self(axum::Json::from_request(request, state).await?.0))
+    }
+}
+
+/// A body as it came, of at most so many bytes; `remedy` says what to do about a longer one.
+pub fn whole(body: Result<Bytes, BytesRejection>, bytes_max: usize, remedy: &str) -> ApiResult<Bytes> {
+    match body {
+        Ok(body) if body.len() <= bytes_max => Ok(body),
+        Err(rejection) if rejection.status() != StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(ApiError::bad_request(rejection.body_text()))
+        }
+        _ => Err(ApiError::too_large(bytes_max, remedy)),
     }
 }
 

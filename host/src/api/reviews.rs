@@ -176,7 +176,7 @@ pub async fn start_replay(
     if new.apply && new.reason.trim().is_empty() {
         return Err(ApiError::bad_request("a correction needs a reason; the journal keeps it"));
     }
-    let since_ms = services.clock.now_ms().saturating_sub_unsigned(new.since_s.saturating_mul(1_000).min(1 << 53));
+    let since_ms = before(services.clock.now_ms(), new.since_s)?;
     let purpose = match (new.apply, new.stored) {
         (true, _) => Purpose::Apply { by: caller.name, why: new.reason },
         (false, true) => Purpose::Show,
@@ -275,6 +275,15 @@ fn blank(adapter: &crate::adapter::Adapter, what: &'static str, tally: &Tally) -
     }
 }
 
+/// So many seconds before `now_ms`.
+fn before(now_ms: i64, seconds: u64) -> ApiResult<i64> {
+    let span_ms = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
+    let since_ms = span_ms.map(|span_ms| now_ms - span_ms).filter(|since_ms| *since_ms >= 0);
+    since_ms.ok_or_else(|| {
+        ApiError::bad_request(format!("`since_s`: {seconds} s reach back before 1970; give at most {}", now_ms / 1_000))
+    })
+}
+
 fn check_reason(reason: &str) -> ApiResult<()> {
     if reason.len() > NOTE_BYTES_MAX {
         return Err(ApiError::bad_request(format!("a reason has at most {NOTE_BYTES_MAX} bytes")));
@@ -298,5 +307,21 @@ impl From<ReviewError> for ApiError {
             ReviewError::Append(_) => Code::JournalFailing,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_reaches_back_to_1970_at_most() {
+        let now_ms = 1_710_462_005_123;
+        assert_eq!(before(now_ms, 86_400), Ok(now_ms - 86_400_000));
+        assert_eq!(before(now_ms, 1_710_462_005), Ok(123));
+        for seconds in [1_710_462_006, 1 << 62, u64::MAX] {
+            let error = before(now_ms, seconds).expect_err("too long");
+            assert!(error.code == Code::BadRequest && error.message.ends_with("at most 1710462005"), "{error:?}");
+        }
     }
 }

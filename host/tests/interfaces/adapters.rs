@@ -16,7 +16,7 @@ fn what_is_no_adapter_is_refused_and_leaves_nothing_behind() {
         ("adapters/usp.wasm", b"\0asm\x01\0\0\0".to_vec(), 422, "adapter-rejected"),
         ("adapters/..%2Fusp.wasm", b"x".to_vec(), 400, "bad-request"),
         ("adapters/usp.so", b"x".to_vec(), 400, "bad-request"),
-        ("adapters/usp.wasm", vec![0; limits::COMPONENT_BYTES_MAX + 1], 413, "too-large"),
+        ("adapters/usp.wasm", vec![0; limits::COMPONENT_BYTES_MAX + 1], 413, "more than the 16777216 bytes"),
     ] {
         let (got, text) = upload(&served, path, bytes);
         assert!(got == status && text.contains(says), "{path}: {got} {text}");

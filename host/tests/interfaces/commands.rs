@@ -60,5 +60,10 @@ fn what_cannot_be_done_is_said_at_once() {
     }
     let long = json!({"device": "usp/1", "command": {"read": {"scope": "current"}}, "expires_s": 0});
     assert_eq!(code(&served.by(Role::Operator, "POST", "commands", Some(long))), (422, "not-possible"));
+    assert_eq!(code(&served.by(Role::Operator, "POST", "commands/999/cancel", None)), (404, "not-found"));
+    let large = json!({"device": "usp/1", "command": "x".repeat(polymeter::limits::REQUEST_BYTES_MAX)});
+    let refused = served.by(Role::Operator, "POST", "commands", Some(large));
+    assert_eq!(code(&refused), (413, "too-large"));
+    assert!(refused.1.to_string().contains(&polymeter::limits::REQUEST_BYTES_MAX.to_string()), "{refused:?}");
     assert_eq!(served.get("commands").1["items"], json!([]));
 }

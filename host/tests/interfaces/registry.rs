@@ -101,7 +101,13 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
     assert_eq!(code(&chunk(&served, Role::Admin, "", "text/plain", good)), (400, "bad-request"));
     assert_eq!(code(&csv(&served, "device\nusp/1\n")), (400, "bad-request"));
     let long = format!("{HEADER}{}", "x".repeat(polymeter::limits::CHUNK_BYTES_MAX));
-    assert_eq!(code(&csv(&served, &long)), (413, "too-large"));
+    // One more than a chunk may have, and more than any request.
+    for text in [long, "x".repeat(polymeter::limits::REQUEST_BYTES_MAX + 1)] {
+        let refused = csv(&served, &text);
+        assert_eq!(code(&refused), (413, "too-large"));
+        let most = format!("more than the {} bytes", polymeter::limits::CHUNK_BYTES_MAX);
+        assert!(refused.1.to_string().contains(&most), "{refused:?}");
+    }
 }
 
 /// Meters before the concentrators that they stand behind, and these before their DTU; more than one chunk.
