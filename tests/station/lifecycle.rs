@@ -116,6 +116,19 @@ fn an_operator_stages_activates_and_goes_back_on_the_command_line() {
     assert!(run(&["activate", "usp@2.0.0"]).starts_with("usp 2.0.0 is active"));
     let refused = run(&["activate", "usp@1.0.0"]);
     assert!(refused.contains("a downgrade"), "{refused}");
+    let rows = site.rows("adapters");
+    let digest = rows.iter().find(|row| row["version"] == "2.0.0").and_then(|row| row["digest"].as_str()).expect("it");
+    let shown = run(&["show", &format!("usp@{}", &digest[..12])]);
+    assert!(shown.contains("2.0.0") && !shown.contains("1.0.0"), "{shown}");
+    for (said, says) in [
+        ("usp", "it came as new.wasm, usp.wasm: name that"),
+        ("usp@2.0.0", "it came as new.wasm: name that"),
+        (&digest[..12], "it came as new.wasm: name that"),
+        ("other.wasm", "no adapter came under the file name `other.wasm`"),
+    ] {
+        let refused = run(&["remove", said]);
+        assert!(refused.contains(says), "{said}: {refused}");
+    }
     assert!(run(&["retire", "usp"]).contains("usp@2.0.0 serves"));
     assert!(run(&["retire", "usp@1.0.0"]).starts_with("usp 1.0.0 is retired"));
     let history = run(&["history", "usp"]);

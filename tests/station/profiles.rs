@@ -57,6 +57,7 @@ fn a_profile_counts_from_the_next_frame_on() {
     run(&["set", "odd", "--adapter", "a", "--options", r#"{"n":12}"#, "--reason", "sheet 4"]);
     assert_eq!(read(&site, &mut peer), ("8".into(), "odd@2".into()));
     assert!(run(&["show", "odd@1"]).contains(r#"{"n":1}"#));
+    assert!(run(&["show", "odd@7"]).contains("there are versions 1 to 2"), "{}", run(&["show", "odd@7"]));
     let shown = run(&["list"]);
     assert!(shown.contains(r#"{"n":12}"#) && shown.contains("device test/12345678"), "{shown}");
     run(&["unbind", "odd", "--device", DEVICE, "--reason", "not needed"]);

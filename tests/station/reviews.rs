@@ -119,6 +119,13 @@ fn corrections_replace_values_and_keep_where_they_came_from() {
     assert_eq!(report["corrected"], 3);
     let expected = [("12.345".into(), "2.0.0".into(), true, false), ("123.45".into(), "1.0.0".into(), false, true)];
     assert_eq!(values(&site), expected);
+    // On the command line what was replaced is shown to whoever asks for it.
+    for (more, shows) in [(&[][..], false), (&["--superseded"], true)] {
+        let words = [&["meter", "readings", DEVICE, "--url", &url, "--token", site.token()], more].concat();
+        let table = site.run(&words).expect("readings");
+        assert!(table.contains("12.345"), "{table}");
+        assert_eq!((table.contains("123.45"), table.contains("SUPERSEDED")), (shows, shows), "{table}");
+    }
     // Once is enough.
     let again = replayed(&site, &asked);
     assert_eq!((&again["frames"], &again["differing"]), (&3.into(), &0.into()));

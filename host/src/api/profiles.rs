@@ -2,7 +2,7 @@
 
 use super::adapters::check_words;
 use super::auth::{Admin, Viewer};
-use super::errors::{ApiError, ApiResult, ErrorBody};
+use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Named, Query};
@@ -147,8 +147,26 @@ pub async fn show(
             look(&services, move |s| s.views.profile(&name, version)).await?
         }
     };
-    let found = found.ok_or(LifecycleError::UnknownProfile(name))?;
+    let found = found.ok_or_else(|| match which.version {
+        Some(version) => no_such_version(&services, name, version),
+        None => LifecycleError::UnknownProfile(name).into(),
+    })?;
     Ok(Json(row(&services, found)))
+}
+
+/// Versions are counted without a gap, so the newest names them all.
+fn no_such_version(services: &Services, name: String, version: u32) -> ApiError {
+    let profiles = services.lifecycle.profiles();
+    let newest = profiles.rows().into_iter().find(|row| row.name == name).map(|row| row.version);
+    let there_are = match newest {
+        Some(1) => "there is version 1 alone".to_owned(),
+        Some(newest) => format!("there are versions 1 to {newest}"),
+        None if profiles.configured().any(|spoken| spoken.name == name) => {
+            "it stands in the station's configuration, without versions".to_owned()
+        }
+        None => return LifecycleError::UnknownProfile(name).into(),
+    };
+    ApiError::new(Code::NotFound, format!("profile `{name}` has no version {version}; {there_are}"))
 }
 
 /// Set a profile

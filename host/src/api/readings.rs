@@ -51,7 +51,7 @@ pub struct ReadingRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_by: Option<ReadBy>,
     pub received: String,
-    /// A later frame gave another value for the same place.
+    /// A later frame, or a correction, gave another value for the same place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,
 }

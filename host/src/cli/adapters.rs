@@ -31,7 +31,7 @@ pub enum StationCommand {
     },
     /// All versions of one adapter
     Show {
-        /// Name, or NAME@VERSION
+        /// Name, NAME@VERSION or NAME@DIGEST
         name: String,
         #[command(flatten)]
         access: Access,
@@ -158,7 +158,10 @@ fn show(wanted: &str, access: &Access) -> Result<()> {
     let (name, version) = wanted.split_once('@').unwrap_or((wanted, ""));
     let client = access.remote.connect()?;
     let rows = client.rows("adapters", &[("all", "true".into())], usize::MAX).collect::<Result<Vec<_>>>()?;
-    let meant = |row: &&Value| row["name"] == name && (version.is_empty() || row["version"] == version);
+    let is_digest =
+        |row: &Value| version.len() >= 6 && row["digest"].as_str().is_some_and(|digest| digest.starts_with(version));
+    let meant =
+        |row: &&Value| row["name"] == name && (version.is_empty() || row["version"] == version || is_digest(row));
     let rows: Vec<Value> = rows.iter().filter(meant).cloned().collect();
     ensure!(
         !rows.is_empty(),

@@ -25,6 +25,9 @@ pub enum MeterCommand {
         device: String,
         #[command(flatten)]
         span: Span,
+        /// Also what was told differently later, marked: by a later frame or by a correction
+        #[arg(long)]
+        superseded: bool,
         #[command(flatten)]
         limit: Limit,
     },
@@ -152,9 +155,14 @@ pub fn run(access: &Access, command: MeterCommand) -> Result<()> {
             output.listing(DEVICES, client.rows("devices", &filter.query(), limit.rows_max()))
         }
         MeterCommand::Show { device } => show(&client, output, &device),
-        MeterCommand::Readings { device, span, limit } => {
+        MeterCommand::Readings { device, span, superseded, limit } => {
             let path = format!("{}/readings", device_path(&device)?);
-            output.listing(READINGS, client.rows(&path, &span.query(), limit.rows_max()))
+            let (mut query, mut columns) = (span.query(), READINGS.to_vec());
+            if superseded {
+                query.push(("superseded", "true".into()));
+                columns.push(("SUPERSEDED", "/superseded"));
+            }
+            output.listing(&columns, client.rows(&path, &query, limit.rows_max()))
         }
         MeterCommand::Series { device, span } => {
             let path = format!("{}/series", device_path(&device)?);
