@@ -544,11 +544,26 @@ address_from = "topic"
             ("udp", "127.0.0.1:7001", http, "line 18: [http] and listener `nb` both bind 127.0.0.1:7001; give each"),
             ("tcp", "127.0.0.1:8080", "", "line 15: [http] and listener `b` both bind 127.0.0.1:8080 ([http] listens"),
             ("udp", "127.0.0.1:1", https, "line 19: [http.tls] and [http] both bind [::1]:80; give each"),
+            (
+                "tcp",
+                "0.0.0.0:7001",
+                "",
+                "line 15: listener `b` binds 0.0.0.0:7001 and listener `nb` 127.0.0.1:7001, and one takes in the other",
+            ),
+            ("tcp", "[::]:7001", "", "line 15: listener `b` binds [::]:7001 and listener `nb` 127.0.0.1:7001, and"),
+            ("tcp", "0.0.0.0:8080", "", "line 15: [http] binds 127.0.0.1:8080 and listener `b` 0.0.0.0:8080 ([http]"),
         ] {
             let error = beside(transport, bind, more).expect_err(says).to_string();
             assert!(error.contains(says), "{transport} {bind}: got {error:?}, wanted {says:?}");
         }
-        for (transport, bind) in [("udp", "127.0.0.1:7001"), ("coap", "127.0.0.1:8080"), ("tcp", "127.0.0.2:7001")] {
+        for (transport, bind) in [
+            ("udp", "127.0.0.1:7001"),
+            ("coap", "127.0.0.1:8080"),
+            ("tcp", "127.0.0.2:7001"),
+            ("udp", "0.0.0.0:7001"),
+            ("tcp", "[::1]:7001"),
+            ("tcp", "0.0.0.0:7002"),
+        ] {
             assert!(beside(transport, bind, "").is_ok(), "{transport} {bind}");
         }
         let any = beside("tcp", "127.0.0.1:0", "[http]\nbind = \"127.0.0.1:0\"\n");
