@@ -10,7 +10,7 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use rustc_hash::FxHashSet;
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 const MASTER_BYTES: usize = 32;
@@ -61,9 +61,14 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Seal {
+    /// Where the master key of a data directory lies.
+    pub fn file(data: &Path) -> PathBuf {
+        data.join(FILE)
+    }
+
     /// Reads the master key of a data directory, or makes one.
     pub fn open(data: &Path) -> Result<Self, VaultError> {
-        Ok(Self(Aes256Gcm::new(&master_key(&data.join(FILE))?.into())))
+        Ok(Self(Aes256Gcm::new(&master_key(&Self::file(data))?.into())))
     }
 
     /// Seals a key for the journal. Bound to device and slot, so that it cannot be moved to another.
@@ -90,7 +95,7 @@ impl Vault {
     /// Makes a master key only where no key was ever sealed under one: beside a new one all of those would be dead.
     pub fn open(data: &Path, views: Views) -> Result<Self, VaultError> {
         let sealed = views.keys()?;
-        if !sealed.is_empty() && !data.join(FILE).try_exists()? {
+        if !sealed.is_empty() && !Seal::file(data).try_exists()? {
             return Err(VaultError::Missing(sealed.len()));
         }
         let seal = Seal::open(data)?;
@@ -190,7 +195,6 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::journal::{Entry, Fact, Identity, Journal, Options};
-    use std::path::PathBuf;
     use std::time::Duration;
 
     /// The parts of a station that keys need, in a directory that goes with its test.

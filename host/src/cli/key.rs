@@ -2,7 +2,7 @@
 
 use super::client::{Access, escape};
 use super::offline::Place;
-use super::output::Columns;
+use super::output::{Columns, note};
 use crate::api::keys;
 use crate::journal::Fact;
 use crate::keys::Seal;
@@ -77,7 +77,13 @@ fn seal(place: &Place, device: &str, slot: &str, key: &str) -> Result<()> {
     let device = keys::place(realm, address, slot).map_err(|refusal| anyhow!(refusal.message))?;
     let key = keys::parse(key).map_err(anyhow::Error::msg)?;
     let opened = place.open_or_make()?;
+    let master = Seal::file(&opened.data);
+    let was_there = master.try_exists()?;
     let sealed = Seal::open(&opened.data)?.seal(&device, slot, &key)?;
+    if !was_there {
+        let file = master.display();
+        note(&format!("made a new master key {file}: keep a copy; without it the keys cannot be read"));
+    }
     opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })
 }
 

@@ -212,7 +212,10 @@ fn a_first_token_needs_nothing_but_the_directory() {
     assert!(secret.starts_with("pmt_"), "{}", text(&made.stderr));
     let key = "00112233445566778899aabbccddeeff";
     let set = ["key", "set", "usp/1", "main", "--hex", key, "--data", data.to_str().expect("text")];
-    assert!(polymeter(&set).output().expect("runs").status.success());
+    let first = polymeter(&set).output().expect("runs");
+    assert!(first.status.success() && text(&first.stderr).contains("made a new master key"), "{}", text(&first.stderr));
+    let again = polymeter(&set).output().expect("runs");
+    assert!(again.status.success() && again.stderr.is_empty(), "{}", text(&again.stderr));
     let served = Served::in_dir(dir, "loopback");
     let opened = polymeter::adapter::KeyStore::key(&*served.station().services().vault, &device("1"), "main");
     assert_eq!(opened.map(hex::encode).as_deref(), Some(key));
