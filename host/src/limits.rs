@@ -167,6 +167,8 @@ pub const COMMAND_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Life of a valve order that does not say, and the longest it may have: nobody expects a valve to move next week.
 pub const VALVE_EXPIRY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const VALVE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A code of wit/codes.md, as the reason of a valve order.
+pub const REASON_BYTES_MAX: usize = 64;
 /// Texts and lists inside a command.
 pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
 /// How often expired commands are looked for.

@@ -94,8 +94,11 @@ fn check_valve(order: &Valve) -> Result<(), Refusal> {
         return Err(Refusal::Invalid(why.into()));
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if order.reason.len() > 64 || !order.reason.bytes().all(plain) {
-        return Err(Refusal::Invalid("a reason is a code of wit/codes.md, such as balance-exhausted".into()));
+    if order.reason.len() > limits::REASON_BYTES_MAX || !order.reason.bytes().all(plain) {
+        return Err(Refusal::Invalid(format!(
+            "a reason is a code of wit/codes.md, such as balance-exhausted: at most {} of a-z, 0-9 and `-`; what else there is to say goes into the note",
+            limits::REASON_BYTES_MAX
+        )));
     }
     Ok(())
 }
@@ -128,6 +131,25 @@ mod tests {
         assert_eq!(admit("d", &valve(), None), Err(Refusal::UnknownDevice("d".into())));
         let held = Some(Known { held: true, ..Known::default() });
         assert_eq!(admit("d", &Command::Read { scope: ReadScope::Current }, held), Err(Refusal::Held("d".into())));
+    }
+
+    #[test]
+    fn a_reason_is_a_code() {
+        let known = Some(Known { capabilities: Some(Capabilities(1)), ..Known::default() });
+        let long = "a".repeat(limits::REASON_BYTES_MAX);
+        for (reason, is_good) in [
+            ("", true),
+            ("gas-leak", true),
+            (long.as_str(), true),
+            (&format!("{long}a"), false),
+            ("Gas leak", false),
+            ("gas\u{1b}[2J", false),
+            ("漏气", false),
+        ] {
+            let Command::Valve(order) = valve() else { panic!("no valve order") };
+            let order = Command::Valve(Valve { reason: reason.into(), ..order });
+            assert_eq!(admit("d", &order, known).is_ok(), is_good, "{reason:?}");
+        }
     }
 
     #[test]
