@@ -25,7 +25,9 @@ struct Line {
 enum Command {
     /// Let a fleet live for some seconds against a running station, then compare its books with the station's
     ///
-    /// The station must be empty: whatever it shows that this fleet did not send counts as a difference.
+    /// The station must be empty: whatever it shows that this fleet did not send counts as a difference. Its listeners speak as
+    /// this fleet is set up: `qianwei_7xxx` under a profile with remote_open = "open", since the fleet is ordered to open
+    /// valves, and `fengxian` under one with the same, the fleet's price and unknown_account = "zero".
     Run(Box<RunArgs>),
     /// A station, a fleet, and what they do together; `DEMO_SECONDS=20` ends by itself
     Demo,
@@ -33,7 +35,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// TCP listener that speaks `usp` and `qianwei_7xxx`
+    /// TCP listener that speaks `usp`, and `qianwei_7xxx` with remote_open = "open"
     #[arg(long, value_name = "HOST:PORT")]
     station: SocketAddr,
     /// UDP listener that speaks both; without it they all use TCP
