@@ -70,6 +70,10 @@ fn a_profile_counts_from_the_next_frame_on() {
     assert!(refused.to_string().contains("options"), "{refused:#}");
     // By listener, and after a restart; the registry's column knows the name.
     run(&["bind", "odd", "--listener", "nb-iot"]);
+    assert!(run(&["remove", "odd"]).contains("`odd` is bound to listener nb-iot"));
+    run(&["set", "even", "--adapter", "a", "--options", "{}"]);
+    assert!(run(&["remove", "even", "--reason", "a slip"]).starts_with("profile even is removed"));
+    assert!(run(&["history", "even"]).contains("a slip") && !run(&["list"]).contains("even"));
     site.power_cut();
     let mut peer = Peer::udp(site.nb_iot());
     assert_eq!(read(&site, &mut peer), ("8".into(), "odd@2".into()));

@@ -193,9 +193,11 @@ impl From<LifecycleError> for ApiError {
             | E::NothingBefore { .. }
             | E::Quarantined(_)
             | E::Store(StoreError::Absent | StoreError::Changed)
+            | E::ProfileBound(..)
             | E::Full => Code::NotPossible,
             E::Store(cause) => return Self::internal(cause),
             E::Journal(_) => Code::JournalFailing,
+            E::Views(_) => Code::ViewsFailing,
         };
         Self::new(code, error.to_string())
     }

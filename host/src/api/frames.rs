@@ -244,6 +244,7 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
         Fact::Profile(p) => {
             let (device, what) = match &p.step {
                 ProfileStep::Set { version, .. } => (None, format!("version {version}")),
+                ProfileStep::Removed { version } => (None, format!("after version {version}")),
                 ProfileStep::Bound { to: scope } | ProfileStep::Unbound { from: scope } => {
                     let device = matches!(scope, ProfileScope::Device(_)).then(|| scope.name().to_owned());
                     (device, scope.to_string())

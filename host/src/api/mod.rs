@@ -103,7 +103,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(reviews::shadow, reviews::start_shadow, reviews::stop_shadow))
         .routes(routes!(reviews::replay, reviews::start_replay))
         .routes(routes!(profiles::list))
-        .routes(routes!(profiles::show, profiles::set))
+        .routes(routes!(profiles::show, profiles::set, profiles::remove))
         .routes(routes!(profiles::bind))
         .routes(routes!(profiles::unbind))
         .routes(routes!(profiles::history))

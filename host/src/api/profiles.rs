@@ -14,6 +14,7 @@ use crate::session::Services;
 use crate::views;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -89,9 +90,9 @@ pub struct ProfileEvent {
     /// The entry that says so.
     pub seq: u64,
     pub at: String,
-    /// set, bound or unbound.
+    /// set, bound, unbound or removed.
     pub step: &'static str,
-    /// With `set`.
+    /// With `set`, and with `removed`: the last there was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
     /// With `set`.
@@ -112,6 +113,16 @@ pub struct ProfileEvent {
 pub struct Which {
     /// Left out: the newest.
     version: Option<u32>,
+}
+
+/// Why it is to go.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    /// Kept in the journal.
+    #[serde(default)]
+    reason: String,
 }
 
 /// All profiles, each in its newest version
@@ -191,6 +202,30 @@ pub async fn set(
     .await
 }
 
+/// Remove a profile
+///
+/// Refused while anybody is bound to it or the registry names it. What it was stays known for the frames that were read with
+/// it; set again, it goes on counting its versions.
+#[utoipa::path(delete, path = "/profiles/{name}", tag = "profiles", security(("token" = ["admin"])),
+    params(("name", Path), Why),
+    responses((status = 204), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn remove(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Named(name): Named<String>,
+    Query(why): Query<Why>,
+) -> ApiResult<StatusCode> {
+    check_words([&why.reason])?;
+    let working = services.clone();
+    let removed = tokio::task::spawn_blocking(move || {
+        let order = lifecycle::Order { by: &caller.name, reason: &why.reason, downgrade: false };
+        working.lifecycle.remove_profile(&name, &order)
+    });
+    removed.await.map_err(|e| ApiError::internal(&e))??;
+    shown_all(&services).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Bind a profile to a listener, a model or a device
 ///
 /// From the next frame on. A device's own binding beats the registry's column `profile`, that its model's, that its
@@ -244,11 +279,13 @@ pub async fn history(
     Named(name): Named<String>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<ProfileEvent>>> {
-    if !services.lifecycle.profiles().rows().iter().any(|row| row.name == name) {
+    let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
+    let wanted = name.clone();
+    let events = look(&services, move |s| s.views.profile_history(&wanted, before, limit)).await?;
+    // One that was removed has a history as well.
+    if events.is_empty() && before.is_none() {
         return Err(LifecycleError::UnknownProfile(name).into());
     }
-    let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
-    let events = look(&services, move |s| s.views.profile_history(&name, before, limit)).await?;
     let next = events.last().filter(|_| events.len() == limit).map(|event| event.seq.0.to_string());
     Ok(Json(Paged { items: events.into_iter().map(event).collect(), next }))
 }
@@ -325,6 +362,7 @@ fn event(event: views::ProfileEvent) -> ProfileEvent {
     let step = event.fact.step.name();
     let (version, options, scope) = match event.fact.step {
         ProfileStep::Set { version, options } => (Some(version), Some(json(&options)), None),
+        ProfileStep::Removed { version } => (Some(version), None, None),
         ProfileStep::Bound { to: scope } | ProfileStep::Unbound { from: scope } => (None, None, Some(scope.into())),
     };
     let (by, reason) = (event.fact.by, event.fact.why);

@@ -54,6 +54,13 @@ pub enum ProfileCommand {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Remove a profile that nobody is bound to; what was read with it still names it
+    Remove {
+        name: String,
+        /// Why; the journal keeps it
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
     /// What was decided about a profile, who did it and why; newest first
     History {
         name: String,
@@ -128,6 +135,10 @@ pub fn run(access: &Access, command: ProfileCommand) -> Result<()> {
         }
         ProfileCommand::Bind { name, to, reason } => decide(access, &client, &name, "bind", &to.body(&reason)),
         ProfileCommand::Unbind { name, from, reason } => decide(access, &client, &name, "unbind", &from.body(&reason)),
+        ProfileCommand::Remove { name, reason } => {
+            client.delete(&format!("profiles/{}?reason={}", escape(&name), escape(&reason)))?;
+            access.output.done(&format!("profile {name} is removed"), &json!({"name": name}))
+        }
         ProfileCommand::History { name, limit } => {
             let path = format!("profiles/{}/history", escape(&name));
             let rows = client.rows(&path, &[], limit.rows_max()).map(|row| row.map(|row| in_words(access, row)));

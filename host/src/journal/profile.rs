@@ -32,6 +32,11 @@ pub enum ProfileStep {
     Unbound {
         from: ProfileScope,
     },
+    /// Nobody is spoken to with it any more. Its versions, of which that one is the last, stay known for the frames that name
+    /// them, and are never given again.
+    Removed {
+        version: u32,
+    },
 }
 
 /// Whom a profile is for; the narrowest counts.
@@ -76,6 +81,7 @@ impl ProfileStep {
             Self::Set { .. } => "set",
             Self::Bound { .. } => "bound",
             Self::Unbound { .. } => "unbound",
+            Self::Removed { .. } => "removed",
         }
     }
 }

@@ -137,6 +137,8 @@ pub enum LifecycleError {
     NoSuchModel,
     #[error("profile `{0}` is not bound to {1}")]
     NotBound(String, String),
+    #[error("profile `{0}` is bound to {1}; bind those to another one, or unbind them, first")]
+    ProfileBound(String, String),
     #[error(
         "there are as many profiles or bindings as a station keeps; give them an existing profile, or name it in the \
          registry's column `profile`"
@@ -162,6 +164,8 @@ pub enum LifecycleError {
     Store(#[from] StoreError),
     #[error("the journal cannot be written, so nothing was done: {0}")]
     Journal(String),
+    #[error("{0}; nothing was done. See /health, then try again")]
+    Views(String),
 }
 
 pub type Result<T> = std::result::Result<T, LifecycleError>;

@@ -8,14 +8,19 @@
 use super::{Lifecycle, LifecycleError, Order, Result};
 use crate::adapter::Adapter;
 use crate::journal::{Entry, Fact, ProfileFact, ProfileScope, ProfileStep};
-use crate::limits::{NOTE_BYTES_MAX, PROFILE_BINDINGS_MAX, PROFILE_VERSIONS_MAX, PROFILES_MAX, RECORD_TEXT_BYTES_MAX};
+use crate::limits::{
+    NOTE_BYTES_MAX, PAGE_ROWS_MAX, PROFILE_BINDINGS_MAX, PROFILE_VERSIONS_MAX, PROFILES_MAX, RECORD_TEXT_BYTES_MAX,
+};
 use crate::model::{DeviceKey, Seq};
-use crate::views::{BindingRow, ProfileRow, ViewError, Views};
+use crate::views::{BindingRow, ProfileRow, RegistryFilter, ViewError, Views};
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+
+/// Whom a refusal names before it counts the rest.
+const BOUND_SHOWN_MAX: usize = 5;
 
 /// A profile as frames are read with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +56,8 @@ pub struct Profiles {
 struct Book {
     /// The newest version of each, and as it is spoken.
     profiles: BTreeMap<String, (ProfileRow, Arc<Spoken>)>,
+    /// Those that were removed, with their last version: a version is never given twice.
+    removed: BTreeMap<String, u32>,
     /// By adapter and whom.
     bindings: FxHashMap<(String, ProfileScope), BindingRow>,
     /// Some of them are of models, so that models have to be known.
@@ -63,9 +70,13 @@ impl Profiles {
         configured: &BTreeMap<String, String>,
         views: &Views,
     ) -> std::result::Result<Self, ViewError> {
-        let mut book = Book::default();
+        let mut book = Book { removed: views.last_removed_profiles()?, ..Book::default() };
         // Ascending by version, so the newest stays.
-        views.profiles()?.into_iter().for_each(|row| book.keep(row));
+        for row in views.profiles()? {
+            if book.removed.get(&row.name).is_none_or(|last| row.version > *last) {
+                book.keep(row);
+            }
+        }
         views.profile_bindings()?.into_iter().for_each(|row| book.bind(row));
         let spoken = |(name, options): (&String, &String)| {
             (name.clone(), Arc::new(Spoken { name: name.clone(), options: options.clone() }))
@@ -145,6 +156,7 @@ impl Profiles {
 impl Book {
     fn keep(&mut self, row: ProfileRow) {
         let spoken = Arc::new(Spoken { name: row.label(), options: row.options.clone() });
+        self.removed.remove(&row.name);
         self.profiles.insert(row.name.clone(), (row, spoken));
     }
 
@@ -156,6 +168,12 @@ impl Book {
     fn unbind(&mut self, adapter: &str, from: ProfileScope) {
         self.bindings.remove(&(adapter.to_owned(), from));
         self.by_model = self.bindings.keys().any(|(_, to)| matches!(to, ProfileScope::Model(_)));
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some((row, _)) = self.profiles.remove(name) {
+            self.removed.insert(row.name, row.version);
+        }
     }
 
     fn bound(&self, adapter: &str, to: ProfileScope) -> Option<Arc<Spoken>> {
@@ -269,14 +287,16 @@ impl Lifecycle {
                 return Ok(known.clone());
             }
         }
-        let full = match &known {
-            Some(known) => known.version >= PROFILE_VERSIONS_MAX,
-            None => self.profiles.book.load().profiles.len() >= PROFILES_MAX,
+        let book = self.profiles.book.load_full();
+        let last = known.map(|row| row.version).or_else(|| book.removed.get(name).copied());
+        let full = match last {
+            Some(last) => last >= PROFILE_VERSIONS_MAX,
+            None => book.profiles.len() + book.removed.len() >= PROFILES_MAX,
         };
         if full {
             return Err(LifecycleError::ProfilesFull);
         }
-        let version = known.map_or(1, |row| row.version + 1);
+        let version = last.map_or(1, |last| last + 1);
         self.must_take(adapter, name, options)?;
         let step = ProfileStep::Set { version, options: options.to_owned() };
         let (fact, seq, at_ms) = self.tell_profile((name, adapter), step, order)?;
@@ -325,6 +345,44 @@ impl Lifecycle {
         // What could not serve under it may serve now.
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Nobody can be spoken to with it any more; what frames say of its versions stays. Refused while somebody is.
+    pub fn remove_profile(&self, name: &str, order: &Order<'_>) -> Result<()> {
+        self.profile_row(name)?;
+        // Beforehand, since the registry may be long. Who comes to name it meanwhile is spoken to by the next wider binding.
+        let named = self.named_by_registry(name)?;
+        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = self.profile_row(name)?;
+        let bound = self.profiles.bindings(name);
+        let whom: Vec<String> = bound.iter().map(|bound| bound.to.to_string()).chain(named).collect();
+        if !whom.is_empty() {
+            let more = whom.len().saturating_sub(BOUND_SHOWN_MAX);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let whom = whom.into_iter().take(BOUND_SHOWN_MAX).collect::<Vec<_>>().join(", ") + &more;
+            return Err(LifecycleError::ProfileBound(name.to_owned(), whom));
+        }
+        self.tell_profile((name, &row.adapter), ProfileStep::Removed { version: row.version }, order)?;
+        self.profiles.change(|book| book.remove(name));
+        drop(cutover);
+        Ok(())
+    }
+
+    /// The first device of which the registry names that profile, in words.
+    fn named_by_registry(&self, name: &str) -> Result<Option<String>> {
+        let unreadable = |error: ViewError| LifecycleError::Views(error.to_string());
+        let mut after = None;
+        loop {
+            let page =
+                self.views.records(&RegistryFilter::default(), after.as_deref(), PAGE_ROWS_MAX).map_err(unreadable)?;
+            if let Some(row) = page.rows.iter().find(|row| row.record.about.profile == name) {
+                return Ok(Some(format!("the registry's record of {}", row.record.device)));
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     /// A version that does not take what its devices are spoken to with may not serve.

@@ -69,7 +69,7 @@ macro_rules! with_all_tables {
         $call!(credentials::KEYS, credentials::TOKENS, polls::ROUNDS);
         $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS);
         $call!(registry::LINES, registry::ENTRIES);
-        $call!(profiles::PROFILES, profiles::BINDINGS, profiles::HISTORY);
+        $call!(profiles::PROFILES, profiles::BINDINGS, profiles::REMOVALS, profiles::HISTORY);
     };
 }
 

@@ -52,6 +52,7 @@ use crate::journal::{Entry, Journal};
 use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, Record, Seq};
 use follower::Folding;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -344,6 +345,11 @@ impl Views {
     /// All versions of all profiles, by name.
     pub fn profiles(&self) -> Result<Vec<ProfileRow>, ViewError> {
         profiles::list(&self.read()?)
+    }
+
+    /// The last version of each profile that was removed, whether or not there are newer ones since.
+    pub fn last_removed_profiles(&self) -> Result<BTreeMap<String, u32>, ViewError> {
+        profiles::last_removed(&self.read()?)
     }
 
     /// One version of a profile.

@@ -3,6 +3,7 @@
 //! ```text
 //! profiles          (name, version)              -> postcard of ProfileRow
 //! profile_bindings  (adapter, kind, listener …)  -> postcard of BindingRow
+//! profile_removals  name                         -> postcard of ProfileEvent; what has a newer version is there again
 //! profile_history   u64 seq                      -> postcard of ProfileEvent
 //! ```
 
@@ -11,10 +12,12 @@ use crate::journal::{Fact, ProfileFact, ProfileScope, ProfileStep, Retold};
 use crate::model::Seq;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "profiles";
 pub(super) const PROFILES: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("profiles");
 pub(super) const BINDINGS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("profile_bindings");
+pub(super) const REMOVALS: TableDefinition<&str, &[u8]> = TableDefinition::new("profile_removals");
 pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("profile_history");
 
 /// One version of a profile.
@@ -50,6 +53,21 @@ pub struct ProfileEvent {
     /// When it was said first.
     pub at_ms: i64,
     pub fact: ProfileFact,
+}
+
+impl ProfileEvent {
+    /// The last version of what was removed; `None`: nothing was.
+    fn removed(&self) -> Option<u32> {
+        match self.fact.step {
+            ProfileStep::Removed { version } => Some(version),
+            _ => None,
+        }
+    }
+
+    fn again(self) -> Fact {
+        let Self { seq, at_ms, fact } = self;
+        Fact::Profile(ProfileFact { retold: Some(Retold { seq, at_ms }), ..fact })
+    }
 }
 
 impl ProfileRow {
@@ -103,6 +121,17 @@ pub(super) fn bindings(snapshot: &Snapshot) -> Result<Vec<BindingRow>> {
     table.iter().map_err(ViewError::store)?.map(|row| unpack(VIEW, row.map_err(ViewError::store)?.1.value())).collect()
 }
 
+fn removals(snapshot: &Snapshot) -> Result<Vec<ProfileEvent>> {
+    let table = snapshot.table(REMOVALS)?;
+    table.iter().map_err(ViewError::store)?.map(|row| unpack(VIEW, row.map_err(ViewError::store)?.1.value())).collect()
+}
+
+/// The last version of each profile that was removed, whether or not there are newer ones since.
+pub(super) fn last_removed(snapshot: &Snapshot) -> Result<BTreeMap<String, u32>> {
+    let last = |event: ProfileEvent| event.removed().map(|version| (event.fact.profile, version));
+    Ok(removals(snapshot)?.into_iter().filter_map(last).collect())
+}
+
 pub(super) fn version(snapshot: &Snapshot, name: &str, version: u32) -> Result<Option<ProfileRow>> {
     match snapshot.table(PROFILES)?.get((name, version)).map_err(ViewError::store)? {
         Some(bytes) => unpack(VIEW, bytes.value()).map(Some),
@@ -135,7 +164,8 @@ pub(super) fn history(
 pub(super) fn standing_before(snapshot: &Snapshot, before: Seq) -> Result<Vec<Fact>> {
     let profiles = list(snapshot)?.into_iter().filter(|row| row.seq < before).map(ProfileRow::again);
     let bindings = bindings(snapshot)?.into_iter().filter(|row| row.seq < before).map(BindingRow::again);
-    Ok(profiles.chain(bindings).collect())
+    let removals = removals(snapshot)?.into_iter().filter(|event| event.seq < before).map(ProfileEvent::again);
+    Ok(profiles.chain(bindings).chain(removals).collect())
 }
 
 /// Decisions of one batch.
@@ -153,6 +183,7 @@ impl Fold {
         }
         let mut profiles = txn.open_table(PROFILES).map_err(ViewError::store)?;
         let mut bindings = txn.open_table(BINDINGS).map_err(ViewError::store)?;
+        let mut removals = txn.open_table(REMOVALS).map_err(ViewError::store)?;
         let mut history = txn.open_table(HISTORY).map_err(ViewError::store)?;
         for event in self.0.drain(..) {
             let ProfileEvent { seq, at_ms, fact } = &event;
@@ -169,6 +200,16 @@ impl Fold {
             }
             if let ProfileStep::Unbound { from } = &fact.step {
                 bindings.remove((&fact.adapter[..], from.kind(), from.name())).map_err(ViewError::store)?;
+            }
+            if event.removed().is_some() {
+                let known = match removals.get(&fact.profile[..]).map_err(ViewError::store)? {
+                    Some(bytes) => unpack::<ProfileEvent>(VIEW, bytes.value())?.removed(),
+                    None => None,
+                };
+                // One that is told again may be older than the last.
+                if known <= event.removed() {
+                    removals.insert(&fact.profile[..], &pack(VIEW, &event)?[..]).map_err(ViewError::store)?;
+                }
             }
         }
         Ok(())

@@ -141,6 +141,7 @@ fn any_profile() -> impl Strategy<Value = Fact> {
         (1..4_u32).prop_map(|version| ProfileStep::Set { version, options: "{}".into() }),
         to.clone().prop_map(|to| ProfileStep::Bound { to }),
         to.prop_map(|from| ProfileStep::Unbound { from }),
+        (1..4_u32).prop_map(|version| ProfileStep::Removed { version }),
     ];
     let told = prop::option::weighted(0.3, (1..40_u64, 0..3_i64));
     (0..2_u32, step, told).prop_map(|(name, step, told)| {

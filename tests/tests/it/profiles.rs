@@ -184,3 +184,52 @@ fn decisions_are_versions_with_who_and_why_and_outlive_everything() {
     }
     assert_eq!(spoken(&shop, "tcp", 1, None), "x@2");
 }
+
+#[test]
+fn a_profile_goes_when_nobody_is_bound_to_it_and_its_versions_are_never_given_again() {
+    let scratch = Scratch::new();
+    let mut shop = shop(&scratch);
+    shop.lifecycle.set_profile("x", "a", r#"{"scale":1}"#, &order("")).expect("set");
+    shop.lifecycle.bind_profile("x", ProfileScope::Device(device(1)), &order("")).expect("bound");
+    register(&shop, 2, "x", "");
+    let remove = |shop: &Shop, name: &str| shop.lifecycle.remove_profile(name, &order("no longer made"));
+    says(remove(&shop, "file"), "stands in the station's configuration");
+    says(remove(&shop, "x"), "profile `x` is bound to device test/1, the registry's record of test/2;");
+    shop.lifecycle.unbind_profile("x", ProfileScope::Device(device(1)), &order("")).expect("unbound");
+    says(remove(&shop, "x"), "profile `x` is bound to the registry's record of test/2;");
+    register(&shop, 2, "", "");
+    remove(&shop, "x").expect("removed");
+    says(remove(&shop, "x"), "there is no profile `x`");
+    for lost in [false, true] {
+        assert_eq!(shop.lifecycle.profiles().rows(), []);
+        assert_eq!(shop.lifecycle.profiles().names(), ["file"]);
+        assert_eq!(shop.lifecycle.spoken_then("x@1").expect("frames name it").options, r#"{"scale":1}"#);
+        let last = shop.journal.health().last_seq;
+        assert!(shop.views.wait_caught_up(last, Duration::from_secs(60)));
+        let history = shop.views.profile_history("x", None, 10).expect("a history");
+        assert!(
+            history.iter().any(|e| e.fact.step.name() == "removed" && e.fact.why == "no longer made"),
+            "{history:?}"
+        );
+        // Told again before old days go, in whatever order, it stays removed.
+        let standing = shop.views.standing_before(polymeter::model::Seq(last.0 + 1), 5).expect("readable");
+        let again: Vec<_> = standing.into_iter().filter(|entry| matches!(entry.fact, Fact::Profile(_))).collect();
+        assert_eq!(again.len(), 2, "a version and its removal");
+        for entry in again.into_iter().rev() {
+            shop.journal.append_blocking(entry).expect("appended");
+        }
+        shop.shut();
+        if lost {
+            std::fs::remove_file(scratch.path("data/views.redb")).expect("there");
+        }
+        shop = self::shop(&scratch);
+    }
+    let anew = shop.lifecycle.set_profile("x", "a", r#"{"scale":2}"#, &order("")).expect("set");
+    assert_eq!(anew.version, 2, "frames name the first one");
+    let last = shop.journal.health().last_seq;
+    assert!(shop.views.wait_caught_up(last, Duration::from_secs(60)));
+    shop.shut();
+    let shop = self::shop(&scratch);
+    let rows = shop.lifecycle.profiles().rows();
+    assert_eq!(rows.iter().map(polymeter::views::ProfileRow::label).collect::<Vec<_>>(), ["x@2"]);
+}
