@@ -75,7 +75,7 @@ pub enum StationCommand {
         #[command(flatten)]
         access: Access,
     },
-    /// Take away all that came under a file name, also out of the adapter directory
+    /// Take an adapter away by its file: out of the adapter directory, and out of service; what stood by takes over
     Remove {
         /// File name as `adapter list` shows it
         file: String,
