@@ -16,7 +16,10 @@ pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 's
 
 /// As `spawn`, for work that must never hold anybody up: a nice thread still keeps the processor for some milliseconds after
 /// another wakes, one that runs only when nobody else does gives it away at once.
-pub fn spawn_idle<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+pub fn spawn_idle<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
     Builder::new().name(name.into()).spawn(move || {
         #[cfg(target_os = "linux")]
         {

@@ -42,7 +42,11 @@ fn dtu(site: &Site, behind: Behind) -> Terminal {
 #[test]
 fn a_meter_is_read_and_closed_through_two_carriers() {
     let site = site();
-    set(&site, CONCENTRATOR, &json!({"kind": "concentrator", "adapter": "usp", "parent": DTU, "protocol": "raw", "channel": 2}));
+    set(
+        &site,
+        CONCENTRATOR,
+        &json!({"kind": "concentrator", "adapter": "usp", "parent": DTU, "protocol": "raw", "channel": 2}),
+    );
     let lines = Lines::new(civil(NOON), 2_400);
     let (_, record) = lines.add(CONCENTRATOR, Meter::cjt188("00231100456789"), 1);
     set(&site, CJT188, &record);
@@ -89,7 +93,11 @@ fn a_meter_is_read_and_closed_through_two_carriers() {
 #[test]
 fn a_corrector_behind_a_dtu_is_polled_register_by_register() {
     let site = site();
-    set(&site, CORRECTOR, &json!({"kind": "meter", "adapter": "modbus_corrector", "parent": DTU, "protocol": "modbus-rtu", "channel": 1}));
+    set(
+        &site,
+        CORRECTOR,
+        &json!({"kind": "meter", "adapter": "modbus_corrector", "parent": DTU, "protocol": "modbus-rtu", "channel": 1}),
+    );
     let mut state = State::healthy(civil(NOON));
     (state.standard_total, state.working_total) = (9_876_543, 2_345_678);
     let corrector = Mutex::new(Corrector::typical(1, &state));

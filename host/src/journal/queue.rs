@@ -244,8 +244,11 @@ impl Queue {
     }
 }
 
+/// Entries that are kept together, each with its bytes.
+type Group = Vec<(Entry, Vec<u8>)>;
+
 /// Encodes them, as groups that one commit takes.
-fn in_groups(entries: Vec<Entry>) -> Result<Vec<Vec<(Entry, Vec<u8>)>>, AppendError> {
+fn in_groups(entries: Vec<Entry>) -> Result<Vec<Group>, AppendError> {
     let encoded = entries.into_iter().map(|entry| format::encode(&entry).map(|bytes| (entry, bytes)));
     let mut rest = encoded.collect::<Result<Vec<_>, _>>()?;
     let mut groups = Vec::with_capacity(1);

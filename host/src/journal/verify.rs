@@ -4,6 +4,7 @@ use super::Reader;
 use super::format::{self, Chain, Hash};
 use super::segment::{Segment, StoreError, Tip};
 use crate::model::Seq;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Commits looked up at a time.
 const COMMITS_STEP: usize = 1_000;
@@ -57,7 +58,14 @@ impl Reader {
             if at.is_some_and(|tip| tip.last >= end) {
                 break;
             }
-            match self.walk(&segment, at, end, &mut report, progress)? {
+            // Pages that are no pages any more make the store below stop rather than complain.
+            let walked = catch_unwind(AssertUnwindSafe(|| self.walk(&segment, at, end, &mut report, progress)));
+            let walked = walked.unwrap_or_else(|_| {
+                let first = at.map_or(segment.name.first, |tip| Seq(tip.last.0 + 1));
+                let what = "the file is damaged and cannot be read; put back a copy of it".into();
+                Ok(Err(Broken { file: segment.name.file(), first, last: first, what }))
+            });
+            match walked? {
                 Ok(tip) => at = Some(tip),
                 Err(broken) => {
                     report.broken = Some(broken);

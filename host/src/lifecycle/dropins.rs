@@ -47,6 +47,9 @@ struct Arrival {
     settled: bool,
 }
 
+/// A file that is not there any more, and what lay in it.
+type Gone = (String, Option<Digest>);
+
 impl Lifecycle {
     /// Looks at the directory and at the trust file, and does what their changes ask for. Blocks for as long as compiling
     /// takes; one look at a time.
@@ -153,7 +156,7 @@ impl DropIns {
     }
 
     /// What came, in the order of names, and which files are gone, with what lay in them.
-    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<(String, Option<Digest>)>)> {
+    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<Gone>)> {
         let present = self.present()?;
         let gone = self.files.extract_if(.., |file, _| !present.contains_key(file));
         let gone = gone.map(|(file, known)| (file, known.digest)).collect();
