@@ -87,8 +87,8 @@ pub struct Fault {
 pub struct EntryRow {
     pub seq: u64,
     pub at: String,
-    /// frame, command, adapter, redecoded, corrected, device-adopted, key-set, token-set, token-revoked, remembered, forgotten,
-    /// registry, profile, poll or unreadable.
+    /// frame, command, adapter, redecoded, corrected, reread, device-adopted, key-set, token-set, token-revoked, remembered,
+    /// forgotten, registry, profile, poll or unreadable.
     pub fact: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -215,13 +215,16 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             ("adapter", None, format!("{} {} {state}{why} by {}", a.name, a.version, a.by))
         }
         Fact::Redecoded { frame, device, outcome, part, .. } => {
-            let part = if *part == 0 { String::new() } else { format!(", part {part}") };
-            let summary = format!("frame {frame}{part}: {}", outcome_in_words(outcome));
+            let summary = format!("{}: {}", piece_in_words(*frame, *part), outcome_in_words(outcome));
             ("redecoded", device.as_ref().map(ToString::to_string), summary)
         }
         Fact::Corrected { frame, device, outcome, by, why, .. } => {
             let summary = format!("frame {frame} by {by}, {why}: {}", outcome_in_words(outcome));
             ("corrected", device.as_ref().map(ToString::to_string), summary)
+        }
+        Fact::Reread { frame, part, device, outcome, by, why, .. } => {
+            let (piece, meaning) = (piece_in_words(*frame, *part), outcome_in_words(outcome));
+            ("reread", device.as_ref().map(ToString::to_string), format!("{piece} by {by}, {why}: {meaning}"))
         }
         Fact::DeviceAdopted { device, by } => ("device-adopted", Some(device.to_string()), format!("by {by}")),
         Fact::KeySet { device, slot, sealed, by } => {
@@ -266,6 +269,10 @@ fn describe(fact: &Fact) -> (&'static str, Option<String>, String) {
             ("remembered", Some(device.to_string()), format!("{} bytes", memory.0.len()))
         }
     }
+}
+
+fn piece_in_words(frame: u64, part: u32) -> String {
+    if part == 0 { format!("frame {frame}") } else { format!("frame {frame}, part {part}") }
 }
 
 fn outcome_in_words(outcome: &FrameOutcome) -> String {

@@ -1,6 +1,6 @@
 //! Where a stored value comes from: which frame, which version of which adapter, and whether it was corrected since.
 
-use crate::journal::{AdapterRef, Fact, FrameFact, FrameOutcome, Stored};
+use crate::journal::{AdapterRef, Again, Fact, FrameFact, FrameOutcome, Stored};
 use crate::model::{DeviceKey, Seq};
 use crate::session::Services;
 use crate::views::ViewError;
@@ -67,19 +67,21 @@ impl<'a> Origins<'a> {
             }
             Some(Fact::Frame(frame)) => {
                 let later = self.services.views.redecoded(source, 0)?.map(|seq| self.fact(seq)).transpose()?.flatten();
-                let Some(Fact::Redecoded { adapter: digest, profile, device, outcome, .. }) = later else {
+                let Some(again) = later.as_ref().and_then(Fact::again) else {
                     return origin(source, None, None);
                 };
-                if device.as_ref() != Some(self.device)
-                    && let Some(read_by) = self.read_behind(source, &outcome)?
+                if again.device != Some(self.device)
+                    && let Some(read_by) = self.read_behind(source, again.outcome)?
                 {
                     return origin(source, None, Some(read_by));
                 }
                 let name = frame.adapter.map(|adapter| adapter.name).unwrap_or_default();
-                origin(source, None, Some(self.read_by(AdapterRef { name, digest, profile })))
+                origin(source, None, Some(self.read_again_by(name, &again)))
             }
-            Some(Fact::Corrected { frame, adapter, .. }) => {
-                origin(Seq(frame), Some(source), Some(self.read_by(adapter)))
+            Some(Fact::Corrected { frame, adapter, .. } | Fact::Reread { frame, adapter, .. }) => {
+                let first = self.services.journal.reader().first_told(Seq(frame))?;
+                let frame = first.map_or(Seq(frame), |(frame, ..)| frame);
+                origin(frame, Some(source), Some(self.read_by(adapter)))
             }
             _ => origin(source, None, None),
         }
@@ -94,12 +96,11 @@ impl<'a> Origins<'a> {
                 (FrameOutcome::Decoded { .. }, Some(adapter)) if own => return Ok(Some(self.read_by(adapter.clone()))),
                 (FrameOutcome::Fault { .. }, before) => {
                     let Some(seq) = self.services.views.redecoded(entry, found.number)? else { continue };
-                    let Some(Fact::Redecoded { adapter: digest, device, profile, .. }) = self.fact(seq)? else {
-                        continue;
-                    };
-                    if device.as_ref() == Some(self.device) || own {
+                    let later = self.fact(seq)?;
+                    let Some(again) = later.as_ref().and_then(Fact::again) else { continue };
+                    if again.device == Some(self.device) || own {
                         let name = before.as_ref().map(|adapter| adapter.name.clone()).unwrap_or_default();
-                        return Ok(Some(self.read_by(AdapterRef { name, digest, profile })));
+                        return Ok(Some(self.read_again_by(name, &again)));
                     }
                 }
                 _ => {}
@@ -111,6 +112,11 @@ impl<'a> Origins<'a> {
     fn fact(&self, seq: Seq) -> Result<Option<Fact>, ViewError> {
         let found = self.services.journal.reader().get(seq)?;
         Ok(found.and_then(|Stored { entry, .. }| entry.ok()).map(|entry| entry.fact))
+    }
+
+    /// Where the station does not know the version any more, it is called as who could not read it.
+    fn read_again_by(&self, name: String, again: &Again<'_>) -> ReadBy {
+        self.read_by(AdapterRef { name, digest: again.digest, profile: again.profile.to_owned() })
     }
 
     fn read_by(&self, adapter: AdapterRef) -> ReadBy {

@@ -70,7 +70,7 @@ pub async fn list(
         let reader = s.journal.reader();
         Ok(Paged::of(found, |row| {
             let raw = match reader.get(row.seq) {
-                Ok(Some(Stored { entry: Ok(Entry { fact, .. }), .. })) => raw_of(fact, row.part),
+                Ok(Some(Stored { entry: Ok(Entry { fact, .. }), .. })) => raw_of(&fact, row.part),
                 _ => None,
             };
             QuarantineRow {
@@ -92,12 +92,6 @@ pub async fn list(
 }
 
 /// The bytes of a frame, or of a part of it.
-fn raw_of(fact: Fact, part: u32) -> Option<Vec<u8>> {
-    let outcome = match fact {
-        Fact::Frame(frame) if part == 0 => return Some(frame.raw.0),
-        Fact::Frame(frame) => frame.outcome,
-        Fact::Redecoded { outcome, .. } => outcome,
-        _ => return None,
-    };
-    outcome.part(part).map(|found| found.raw.to_vec())
+fn raw_of(fact: &Fact, part: u32) -> Option<Vec<u8>> {
+    fact.piece(part).map(|piece| piece.raw.to_vec())
 }

@@ -84,6 +84,20 @@ pub enum Fact {
     Profile(ProfileFact),
     /// A round of a poll begins, or has asked everybody.
     Poll(PollFact),
+    /// As `Corrected`, of what nobody could read until now, or of a part of a carrier's frame.
+    Reread {
+        /// The entry that has its bytes.
+        frame: u64,
+        /// As in `Redecoded`.
+        part: u32,
+        /// As in `Corrected`; `frame` itself where that told it, or could not be read.
+        before: u64,
+        adapter: AdapterRef,
+        device: Option<DeviceKey>,
+        outcome: FrameOutcome,
+        by: String,
+        why: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

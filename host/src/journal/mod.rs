@@ -7,6 +7,7 @@
 //! there are several). It knows nothing of what entries mean; folding them is the business of `views`.
 
 mod adapter;
+mod again;
 mod entry;
 mod format;
 mod part;
@@ -29,6 +30,7 @@ mod simulated;
 mod tests;
 
 pub use adapter::{AdapterFact, AdapterOrigin, AdapterStanding, AdapterState, AdapterStep};
+pub use again::{Again, Piece};
 pub use entry::{
     AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, PollFact, PollStep,
     RegistryFact, Retold, Role, Round, Settlement,

@@ -70,9 +70,9 @@ fn batch(services: &Services, adapter: &Adapter, (after, harmed): (Option<&str>,
         let Ok(Entry { fact, .. }) = kept.entry else { continue };
         let read = match fact {
             Fact::Frame(frame) if row.part == 0 => read(services, adapter, &frame, row.at_ms),
-            Fact::Frame(FrameFact { outcome, device, .. }) | Fact::Redecoded { outcome, device, .. } => {
-                read_part(services, adapter, &row, &outcome, device.as_ref())
-            }
+            Fact::Frame(FrameFact { outcome, device, .. })
+            | Fact::Redecoded { outcome, device, .. }
+            | Fact::Reread { outcome, device, .. } => read_part(services, adapter, &row, &outcome, device.as_ref()),
             _ => continue,
         };
         match read {

@@ -103,6 +103,7 @@ impl Fold {
                 | Fact::Remembered { .. }
                 | Fact::Forgotten { .. }
                 | Fact::Corrected { .. }
+                | Fact::Reread { .. }
                 | Fact::Registry(_)
                 | Fact::Profile(_)
                 | Fact::Poll(_) => {}

@@ -166,7 +166,14 @@ impl Fold {
                 self.redecoded(snapshot, seq, (*frame, *part), *adapter, outcome, device.as_ref())
             }
             Fact::Corrected { frame, before, device, outcome, .. } => {
-                self.corrected(seq, (Seq(*frame), *before), device.as_ref(), outcome)
+                self.corrected(seq, ((Seq(*frame), 0), Seq(*before)), device.as_ref(), outcome)
+            }
+            Fact::Reread { frame, part, before, adapter, device, outcome, .. } => {
+                let device = device.as_ref();
+                if self.quarantine.holds((*frame, *part)) {
+                    return self.redecoded(snapshot, seq, (*frame, *part), adapter.digest, outcome, device);
+                }
+                self.corrected(seq, ((Seq(*frame), *part), Seq(*before)), device, outcome)
             }
             Fact::DeviceAdopted { device, by } => {
                 let slot = self.devices.ensure(device)?;
@@ -502,6 +509,7 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
             quality: r.quality,
             exponent: r.exponent,
             superseded: false,
+            withdrawn: false,
         };
         take(r.at.unwrap_or(default), value);
     }
@@ -521,6 +529,7 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
             quality: Quality::Good,
             exponent: s.exponent,
             superseded: false,
+            withdrawn: false,
         };
         for sample in &s.samples {
             take(sample.at, Value { mantissa: sample.mantissa, ..value });

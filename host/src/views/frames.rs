@@ -75,6 +75,11 @@ impl Fold {
         self.held.insert((device, seq.0), true);
     }
 
+    /// What the entry said of the device does not count any more.
+    pub fn drop_held(&mut self, device: u32, seq: Seq) {
+        self.held.insert((device, seq.0), false);
+    }
+
     /// The frames kept aside of a device, oldest first; they are not kept any longer.
     pub fn release(&mut self, snapshot: &Snapshot, device: u32) -> Result<Vec<Seq>> {
         let all = (device, 0)..=(device, u64::MAX);

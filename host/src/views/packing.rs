@@ -6,7 +6,8 @@
 //! value   = flags (1 byte) | quantity (1) | unit (1) | exponent (1, signed) | second of day - that of the value before
 //!           | mantissa (zigzag) | source index
 //!           | if flagged: role and quality (1 byte: role << 2 | quality) | storage | tariff | channel | code
-//! flags   = 1 superseded, 2 role is not cumulative or quality is not good, 4 storage, 8 tariff, 16 channel, 32 code
+//! flags   = 1 superseded, 2 role is not cumulative or quality is not good, 4 storage, 8 tariff, 16 channel, 32 code,
+//!           64 withdrawn
 //! ```
 //! Numbers without a size are LEB128 varints. Enums are stored as their position in the contract, which never
 //! changes. A usual register takes 9 to 12 bytes.
@@ -21,6 +22,7 @@ const STORAGE: u8 = 4;
 const TARIFF: u8 = 8;
 const CHANNEL: u8 = 16;
 const CODE: u8 = 32;
+const WITHDRAWN: u8 = 64;
 
 /// One value inside a day's row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,10 +41,15 @@ pub(super) struct Value {
     pub quality: Quality,
     pub exponent: i8,
     pub superseded: bool,
+    /// Its frame turned out not to say so: it is superseded for good.
+    pub withdrawn: bool,
 }
 
 /// Where a value belongs: two values of one place contradict each other.
 pub(super) type Place = (u32, Quantity, Role, u32, u16, u16, u32);
+
+/// When a value was told, by which entry, and, to tell apart what one entry says of a place twice, what it says.
+pub(super) type Age = (i64, u64, i64, i8, u8, u8);
 
 impl Value {
     pub fn place(&self) -> Place {
@@ -54,9 +61,15 @@ impl Value {
         (self.mantissa, self.exponent, self.unit, self.quality)
     }
 
-    /// The order inside a row: by place, the current one first, then what it superseded, newest first.
-    pub fn order(&self) -> (Place, bool, std::cmp::Reverse<u64>) {
-        (self.place(), self.superseded, std::cmp::Reverse(self.source))
+    /// The order inside a row: by place, the current one first, then what it superseded, newest first. Only values that are
+    /// the same are equal here, so a row's bytes do not depend on how it came about.
+    pub fn order(&self) -> (Place, bool, std::cmp::Reverse<Age>, bool) {
+        (self.place(), self.superseded, std::cmp::Reverse(self.age()), self.withdrawn)
+    }
+
+    /// Of two values of one place the one whose frame came later is greater.
+    pub fn age(&self) -> Age {
+        (self.received_ms, self.source, self.mantissa, self.exponent, self.unit as u8, self.quality as u8)
     }
 
     pub fn reading(&self, day: Day) -> Reading {
@@ -113,6 +126,7 @@ fn put_value(out: &mut Vec<u8>, v: &Value, second: u32, source: usize) {
     let plain = v.role == Role::Cumulative && v.quality == Quality::Good;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = flag(v.superseded, SUPERSEDED)
+        | flag(v.withdrawn, WITHDRAWN)
         | flag(!plain, ROLE_QUALITY)
         | flag(v.storage != 0, STORAGE)
         | flag(v.tariff != 0, TARIFF)
@@ -186,6 +200,7 @@ fn take_value(input: &mut Input, second: u32, sources: &[(u64, i64)]) -> Option<
         quality,
         exponent,
         superseded: flags & SUPERSEDED != 0,
+        withdrawn: flags & WITHDRAWN != 0,
     })
 }
 
@@ -244,21 +259,24 @@ mod tests {
     fn any_value() -> impl Strategy<Value = Value> {
         let place = (0..90_000_u32, any::<u32>(), any::<u32>(), any::<u16>(), any::<u16>(), 0..Quantity::ALL.len());
         let says = (any::<i64>(), any::<i8>(), 0..Unit::ALL.len(), 0..Role::ALL.len(), 0..Quality::ALL.len());
-        (place, says, 0..5_u64, any::<bool>()).prop_map(|(place, says, source, superseded)| Value {
-            second: place.0,
-            storage: place.1,
-            code: place.2,
-            tariff: place.3,
-            channel: place.4,
-            quantity: Quantity::ALL[place.5],
-            mantissa: says.0,
-            exponent: says.1,
-            unit: Unit::ALL[says.2],
-            role: Role::ALL[says.3],
-            quality: Quality::ALL[says.4],
-            source,
-            received_ms: source as i64 * 1_000 - 2_000,
-            superseded,
+        (place, says, 0..5_u64, any::<(bool, bool)>()).prop_map(|(place, says, source, (superseded, withdrawn))| {
+            Value {
+                second: place.0,
+                storage: place.1,
+                code: place.2,
+                tariff: place.3,
+                channel: place.4,
+                quantity: Quantity::ALL[place.5],
+                mantissa: says.0,
+                exponent: says.1,
+                unit: Unit::ALL[says.2],
+                role: Role::ALL[says.3],
+                quality: Quality::ALL[says.4],
+                source,
+                received_ms: source as i64 * 1_000 - 2_000,
+                superseded,
+                withdrawn,
+            }
         })
     }
 

@@ -146,6 +146,10 @@ impl Fold {
         Ok(())
     }
 
+    pub fn holds(&self, place: (u64, u32)) -> bool {
+        self.held.contains(&place)
+    }
+
     fn put(&mut self, row: QuarantineRow) {
         *self.counts.entry(count_key(&row)).or_default() += 1;
         let place = (row.seq.0, row.part);

@@ -6,7 +6,8 @@
 //! The day comes first, so that what a fleet reports in one night lies together; a month of one meter is 31 point
 //! reads. A value's identity is its place: time, quantity, role, storage, tariff, channel and the vendor's code. The
 //! same value told again changes nothing. Another value for the same place becomes the current one if its frame is
-//! newer, and the older one stays beside it, marked superseded, with the frame it came from.
+//! newer, and the older one stays beside it, marked superseded, with the frame it came from. When a frame turns out not to
+//! have said it, its value is withdrawn, and what it had pushed aside counts again.
 
 use super::devices::{self, Page};
 use super::packing::{self, Place, Value};
@@ -226,26 +227,39 @@ impl Fold {
 
 /// Replaces a value by another or by none; tells whether anything changed.
 fn correct(row: &mut Vec<Value>, correction: &Correction) -> bool {
-    let current = row.iter().position(|v| !v.superseded && v.place() == correction.place);
-    let theirs = |v: &Value| correction.instead_of.contains(&v.source);
-    match (current, &correction.new) {
-        (Some(at), Some(new)) if row[at].says() == new.says() => false,
-        (Some(at), new) if theirs(&row[at]) => {
-            row[at].superseded = true;
-            row.extend(new);
-            true
+    let Correction { place, instead_of, new } = correction;
+    let there = |v: &Value| v.place() == *place;
+    let is_new = |v: &Value| new.is_some_and(|new| v.says() == new.says());
+    let mut changed = false;
+    for value in row.iter_mut().filter(|v| there(v) && !v.withdrawn && instead_of.contains(&v.source)) {
+        if value.superseded || !is_new(value) {
+            (value.superseded, value.withdrawn, changed) = (true, true, true);
         }
-        // Another frame has told it since: that one stays.
-        (Some(_), Some(new)) => {
-            row.push(Value { superseded: true, ..*new });
-            true
+    }
+    let current = row.iter().position(|v| !v.superseded && there(v));
+    match (current, new) {
+        (Some(at), Some(new)) if row[at].says() == new.says() => {}
+        // Another frame has told it: the later one counts.
+        (Some(at), Some(new)) => {
+            let later = new.received_ms > row[at].received_ms;
+            row[at].superseded = later;
+            row.push(Value { superseded: !later, ..*new });
+            changed = true;
         }
         (None, Some(new)) => {
             row.push(*new);
-            true
+            changed = true;
         }
-        (_, None) => false,
+        // What a frame had pushed aside that never told anything of this place is what counts.
+        (None, None) => {
+            let aside = row.iter_mut().filter(|v| there(v) && !v.withdrawn);
+            if let Some(value) = aside.max_by_key(|v| v.age()) {
+                (value.superseded, changed) = (false, true);
+            }
+        }
+        (Some(_), None) => {}
     }
+    changed
 }
 
 /// Puts a value into its place; tells whether anything changed.
@@ -262,7 +276,8 @@ fn merge(row: &mut Vec<Value>, new: &Value) -> bool {
         row.push(Value { superseded: true, ..old });
     } else {
         // An older frame that was folded late: a device was adopted, or a frame decoded again.
-        let known = row.iter().any(|v| v.superseded && v.place() == new.place() && v.says() == new.says());
+        let known =
+            row.iter().any(|v| v.superseded && !v.withdrawn && v.place() == new.place() && v.says() == new.says());
         if known {
             return false;
         }
@@ -270,7 +285,7 @@ fn merge(row: &mut Vec<Value>, new: &Value) -> bool {
     }
     let superseded = || row.iter().enumerate().filter(|(_, v)| v.superseded && v.place() == new.place());
     if superseded().count() > SUPERSEDED_MAX
-        && let Some((oldest, _)) = superseded().min_by_key(|(_, v)| v.source)
+        && let Some((oldest, _)) = superseded().min_by_key(|(_, v)| v.age())
     {
         row.remove(oldest);
     }

@@ -3,13 +3,10 @@
 
 use super::super::quarantine::QuarantineRow;
 use super::{Arrival, Fold, Slot};
-use crate::journal::{Fact, Found, FrameFact, FrameOutcome};
+use crate::journal::{Again, Found, FrameFact, FrameOutcome};
 use crate::limits::MESSAGES_MAX;
 use crate::model::{DeviceKey, Seq};
 use crate::views::store::{Result, Snapshot};
-
-/// Depth to which "read again" may point at "read again".
-const AGAIN_MAX: usize = 8;
 
 /// Whose frame it was, and where its parts are told.
 pub(super) struct Carrier<'a> {
@@ -109,21 +106,24 @@ impl Fold {
     pub(super) fn release_entry(&mut self, snapshot: &Snapshot, slot: Slot, seq: Seq) -> Result<()> {
         // An entry that the journal has dropped meanwhile cannot be folded any more.
         let Some(Ok(entry)) = self.journal.get(seq)?.map(|stored| stored.entry) else { return Ok(()) };
+        let Some((frame_seq, at_ms, frame)) = self.journal.first_told(seq)? else { return Ok(()) };
         let key = self.devices.key(slot).clone();
-        let (frame_seq, at_ms, frame) = match &entry.fact {
-            Fact::Frame(frame) => (seq, entry.at_ms, frame.clone()),
-            Fact::Redecoded { frame, .. } => match self.first_told(Seq(*frame))? {
-                Some(first) => first,
-                None => return Ok(()),
-            },
-            _ => return Ok(()),
-        };
-        let (outcome, sender, adapter, number) = match &entry.fact {
-            Fact::Redecoded { adapter, outcome, device, part, .. } => {
-                let name = self.devices.adapter_name(*adapter).unwrap_or("").to_owned();
-                (outcome, device.as_ref(), name, *part)
+        let again = entry.fact.again();
+        if let Some(again) = &again
+            && let Some(before) = again.before
+            && !self.was_unread(again)?
+        {
+            return self.corrected(seq, (again.of, before), again.device, again.outcome);
+        }
+        let (outcome, sender, adapter, number) = match again {
+            Some(again) => {
+                let name = self.devices.adapter_name(again.digest).unwrap_or("").to_owned();
+                (again.outcome, again.device, name, again.of.1)
             }
-            _ => (&frame.outcome, frame.device.as_ref(), frame.adapter.as_ref().map_or("", |a| &a.name).to_owned(), 0),
+            None => {
+                let adapter = frame.adapter.as_ref().map_or("", |a| &a.name).to_owned();
+                (&frame.outcome, frame.device.as_ref(), adapter, 0)
+            }
         };
         let arrival = Arrival { seq: frame_seq, at_ms, civil: self.clock.civil(at_ms), adapter: &adapter };
         if sender.is_none_or(|sender| *sender == key) {
@@ -140,18 +140,14 @@ impl Fold {
         Ok(())
     }
 
-    /// The frame that an entry speaks of, through those that only read something again.
-    fn first_told(&self, entry: Seq) -> Result<Option<(Seq, i64, FrameFact)>> {
-        let mut at = entry;
-        for _ in 0..AGAIN_MAX {
-            let Some(Ok(entry)) = self.journal.get(at)?.map(|stored| stored.entry) else { return Ok(None) };
-            match entry.fact {
-                Fact::Frame(frame) => return Ok(Some((at, entry.at_ms, frame))),
-                Fact::Redecoded { frame, .. } => at = Seq(frame),
-                _ => return Ok(None),
-            }
+    /// Whether nobody could read the bytes before this entry did.
+    fn was_unread(&self, again: &Again<'_>) -> Result<bool> {
+        let (entry, part) = again.of;
+        if again.before != Some(entry) {
+            return Ok(false);
         }
-        Ok(None)
+        let Some(Ok(first)) = self.journal.get(entry)?.map(|stored| stored.entry) else { return Ok(false) };
+        Ok(first.fact.piece(part).is_some_and(|piece| matches!(piece.outcome, FrameOutcome::Fault { .. })))
     }
 }
 
