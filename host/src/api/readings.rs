@@ -220,7 +220,7 @@ impl From<views::EventRow> for EventRow {
 
 // serde passes references.
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(number: &u32) -> bool {
+pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 

@@ -3,6 +3,7 @@
 use super::auth::{Admin, Viewer};
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
+use super::readings::is_zero;
 use super::requests::{Body, Named};
 use super::shown_all;
 use crate::background;
@@ -65,7 +66,7 @@ pub struct ReviewReport {
     /// Stored frames from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Frames that were compared.
+    /// Frames that were compared, those that carriers brought of others included.
     pub frames: u64,
     /// Of them with any difference.
     pub differing: u64,
@@ -75,6 +76,11 @@ pub struct ReviewReport {
     pub unrepeatable: u64,
     /// Corrections written.
     pub corrected: u64,
+    /// They differ and get no correction: this version cannot read them, or they bring frames of others that only the station
+    /// takes apart, once this version serves.
+    pub uncorrectable: u64,
+    /// They tell events, states or their sender otherwise. Corrections change readings only: these stay as they were told.
+    pub events_differ: u64,
     /// Journal entries gone through, and how many there are.
     pub entries: u64,
     pub entries_total: u64,
@@ -104,6 +110,9 @@ pub struct ExampleRow {
     /// Journal entry of the frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<u64>,
+    /// Which part of what a carrier's frame brought; left out: the frame itself.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub part: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     pub old: String,
@@ -232,6 +241,8 @@ fn of_walk(walk: &Walk) -> ReviewReport {
         since: Some(instant(walk.since_ms)),
         unrepeatable: progress.unrepeatable,
         corrected: progress.corrected,
+        uncorrectable: progress.uncorrectable,
+        events_differ: progress.events_differ,
         entries: progress.entries,
         entries_total: progress.entries_total,
         finished: progress.finished,
@@ -243,6 +254,7 @@ fn of_walk(walk: &Walk) -> ReviewReport {
 fn blank(adapter: &crate::adapter::Adapter, what: &'static str, tally: &Tally) -> ReviewReport {
     let example = |example: &crate::review::Example| ExampleRow {
         frame: example.frame,
+        part: example.part,
         device: example.device.as_ref().map(ToString::to_string),
         old: example.old.clone(),
         new: example.new.clone(),
@@ -267,6 +279,8 @@ fn blank(adapter: &crate::adapter::Adapter, what: &'static str, tally: &Tally) -
         dropped: tally.dropped,
         unrepeatable: 0,
         corrected: 0,
+        uncorrectable: 0,
+        events_differ: 0,
         entries: 0,
         entries_total: 0,
         finished: false,

@@ -29,7 +29,9 @@ pub enum ReviewCommand {
     },
     /// Read stored frames again: shows what would change, and with --apply corrects it
     ///
-    /// What was told before stays, marked as superseded, with the version and the frame that it came from.
+    /// What was told before stays, marked as superseded, with the version and the frame that it came from. A frame that turns
+    /// out to be another device's takes its readings there. Only readings are corrected: events and states that would be told
+    /// otherwise are counted and stay.
     Redecode {
         /// Name, NAME@VERSION or NAME@DIGEST; a bare name means the version that serves
         #[arg(long, value_name = "NAME")]
@@ -124,6 +126,15 @@ fn show(access: &Access, report: &Value) -> Result<()> {
         report["dropped"].as_u64().unwrap_or(0) + report["unrepeatable"].as_u64().unwrap_or(0),
         number("corrected")
     ));
+    let some = |key: &str| report[key].as_u64().filter(|count| *count > 0);
+    if let Some(count) = some("uncorrectable") {
+        note(&format!(
+            "{count} differ and cannot be corrected: unreadable for this version, or carrying others' frames"
+        ));
+    }
+    if let Some(count) = some("events_differ") {
+        note(&format!("events differ: {count}, not changed; only readings are corrected"));
+    }
     let rows = report["differences"].as_array().cloned().unwrap_or_default();
     access.output.rows(DIFFERENCES, rows.into_iter().map(Ok))
 }

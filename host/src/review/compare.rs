@@ -107,7 +107,39 @@ pub fn compare(old: &Reading, new: &Reading) -> Vec<Difference> {
     found.0
 }
 
+/// Whether other readings follow from it, or readings of another device.
+pub fn values_differ(old: &Reading, new: &Reading) -> bool {
+    let (Reading::Read { sender: a, messages: old, .. }, Reading::Read { sender: b, messages: new, .. }) = (old, new)
+    else {
+        return true;
+    };
+    let all = |messages: &[Message]| {
+        let mut all = BTreeMap::new();
+        for report in messages.iter().filter_map(Message::report) {
+            all.extend(registers(report).into_iter().map(|(place, told)| ((report.subject.clone(), place), told)));
+        }
+        all
+    };
+    let (old, new) = (all(old), all(new));
+    old != new || a != b && !(old.is_empty() && new.is_empty())
+}
+
 impl Reading {
+    /// What no correction of readings changes: events, states, who spoke.
+    pub fn besides_values(mut self) -> Self {
+        if let Self::Read { messages, .. } = &mut self {
+            for report in messages.iter_mut().filter_map(report_of) {
+                report.registers.clear();
+                report.series.clear();
+            }
+        }
+        self
+    }
+
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
     fn reply(&self) -> Option<&[u8]> {
         match self {
             Self::Read { reply, .. } | Self::Failed { reply, .. } => reply.as_deref(),

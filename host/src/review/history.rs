@@ -1,15 +1,15 @@
 //! Going through stored frames with a version of choice: to show what it would say, and, if that is wanted, to correct what was
-//! said.
+//! said. What carriers brought is gone through part by part, each for the adapter that read it.
 
-use super::compare::{Reading, compare};
-use super::replay::{Memories, Replay, Replayed};
+use super::compare::{Reading, compare, values_differ};
+use super::path::{Kept, Path, Said};
 use super::tally::{Compared, Tally};
 use super::{Review, ReviewError};
 use crate::adapter::Adapter;
-use crate::journal::{AdapterRef, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Stored};
-use crate::limits::{PAGE_BYTES_MAX, REPLAY_DEVICES_MAX, REPLAY_ENTRIES};
-use crate::model::{Civil, DeviceKey, Digest, HexBytes, Seq};
-use rustc_hash::FxHashMap;
+use crate::journal::{AdapterRef, CommandStep, Entry, Fact, FaultKind, FrameOutcome, Piece, Stored};
+use crate::lifecycle::Spoken;
+use crate::limits::{PAGE_BYTES_MAX, REPLAY_ENTRIES};
+use crate::model::{DeviceKey, Message, Seq};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is done with what is found.
@@ -40,18 +40,13 @@ pub struct Progress {
     /// Not to be relied on: the version that read them first does not repeat itself here.
     pub unrepeatable: u64,
     pub corrected: u64,
+    /// They differ, and no correction is written of them: this version cannot read them, or they carry others' frames that only
+    /// the station takes apart.
+    pub uncorrectable: u64,
+    /// They tell events, states or a sender otherwise: what was told of these stays, whatever is corrected.
+    pub events_differ: u64,
     pub finished: bool,
     pub failed: Option<String>,
-}
-
-/// What a walk keeps in mind.
-struct Path {
-    new: Replay,
-    /// The versions that are compared with, or that read a frame first, as far as they are at hand.
-    others: FxHashMap<Digest, Option<Replay>>,
-    memories: Memories,
-    /// Frames that were read again since: the entry that says so.
-    later: FxHashMap<u64, u64>,
 }
 
 impl Walk {
@@ -79,20 +74,11 @@ impl Walk {
     fn walk(&self, review: &Review) -> Result<(), ReviewError> {
         let (first, last) = review.span(self.since_ms)?;
         self.note(|progress| progress.entries_total = (last.0 + 1).saturating_sub(first.0));
-        let mut path = Path {
-            new: Replay::new(self.adapter.clone()),
-            others: FxHashMap::default(),
-            memories: Memories::default(),
-            later: FxHashMap::default(),
-        };
+        let mut path = Path::new(self.adapter.clone());
         if self.purpose != Purpose::Shadow {
             each(review, (first, last), |seq, entry| {
-                match entry.fact {
-                    Fact::Redecoded { frame, outcome: FrameOutcome::Decoded { .. }, .. } => {
-                        path.later.entry(frame).or_insert(seq.0);
-                    }
-                    Fact::Corrected { frame, .. } => drop(path.later.insert(frame, seq.0)),
-                    _ => {}
+                if let Some(again) = entry.fact.again() {
+                    path.note(seq, &again);
                 }
                 Ok(())
             })?;
@@ -100,23 +86,7 @@ impl Walk {
         let mut corrections = Vec::new();
         each(review, (first, last), |seq, entry| {
             self.note(|progress| progress.entries += 1);
-            let at_ms = entry.at_ms;
-            match entry.fact {
-                Fact::Frame(frame) => {
-                    if at_ms >= self.since_ms {
-                        corrections.extend(self.frame(review, &mut path, seq, at_ms, &frame)?);
-                    }
-                    path.remember(&frame);
-                }
-                Fact::Remembered { device, memory } => path.set(device, memory.0, None),
-                Fact::Forgotten { device, .. } => path.set(device, Vec::new(), None),
-                Fact::Command(command) => {
-                    if let CommandStep::Sent { memory: Some(memory), .. } = command.step {
-                        path.set(command.device, memory.0, None);
-                    }
-                }
-                _ => {}
-            }
+            self.entry(review, &mut path, (seq, &entry), &mut corrections)?;
             if corrections.len() >= REPLAY_ENTRIES {
                 self.correct(review, &mut corrections)?;
             }
@@ -125,65 +95,155 @@ impl Walk {
         self.correct(review, &mut corrections)
     }
 
-    /// Compares one frame; gives what there is to correct.
-    fn frame(
+    /// Compares what an entry brought; collects what there is to correct.
+    fn entry(
         &self,
         review: &Review,
         path: &mut Path,
-        seq: Seq,
-        at_ms: i64,
-        frame: &FrameFact,
-    ) -> Result<Option<Fact>, ReviewError> {
-        let theirs = frame.adapter.as_ref().is_some_and(|adapter| adapter.name == self.adapter.name());
-        let counts = match &frame.outcome {
-            FrameOutcome::Decoded { duplicate, held, .. } => !duplicate && !held,
-            FrameOutcome::Fault { kind, .. } => !matches!(kind, FaultKind::Refused | FaultKind::Noise),
-        };
-        if !theirs || !counts {
+        (seq, entry): (Seq, &Entry),
+        corrections: &mut Vec<Fact>,
+    ) -> Result<(), ReviewError> {
+        match &entry.fact {
+            Fact::Frame(frame) => {
+                let (at_ms, listener, session) = (entry.at_ms, &frame.listener[..], Some(frame.session));
+                let from = |number, piece| Kept { of: (seq, number), frame: seq, at_ms, listener, session, piece };
+                let whole = entry.fact.piece(0).map(|piece| from(0, piece));
+                for kept in whole.into_iter().chain(parts(&frame.outcome, from)) {
+                    // What a carrier brings that is held is held with it.
+                    if at_ms >= self.since_ms && counts(&frame.outcome) {
+                        corrections.extend(self.piece(review, path, &kept)?);
+                    }
+                    path.remember(&kept.piece);
+                }
+            }
+            Fact::Redecoded { outcome, .. } | Fact::Reread { outcome, .. } => {
+                let FrameOutcome::Decoded { behind, .. } = outcome else { return Ok(()) };
+                if behind.is_empty() {
+                    return Ok(());
+                }
+                let Some((frame, at_ms, told)) = review.journal.reader().first_told(seq)? else { return Ok(()) };
+                let listener = &told.listener[..];
+                let from = |number, piece| Kept { of: (seq, number), frame, at_ms, listener, session: None, piece };
+                for kept in parts(outcome, from).filter(|_| at_ms >= self.since_ms) {
+                    corrections.extend(self.piece(review, path, &kept)?);
+                }
+            }
+            Fact::Remembered { device, memory } => path.set(device.clone(), memory.0.clone(), None),
+            Fact::Forgotten { device, .. } => path.set(device.clone(), Vec::new(), None),
+            Fact::Command(command) => {
+                if let CommandStep::Sent { memory: Some(memory), .. } = &command.step {
+                    path.set(command.device.clone(), memory.0.clone(), None);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Compares one frame, or a part of one; gives what there is to correct.
+    fn piece(&self, review: &Review, path: &mut Path, kept: &Kept<'_>) -> Result<Option<Fact>, ReviewError> {
+        let piece = &kept.piece;
+        let later = path.later(kept.of);
+        let ours = |name: &str| name == self.adapter.name();
+        let theirs = piece.adapter.is_some_and(|adapter| ours(&adapter.name))
+            || later.is_some_and(|later| review.lifecycle.row(&later.by).is_some_and(|row| ours(&row.name)));
+        if !theirs || !counts(piece.outcome) {
             return Ok(None);
         }
-        // As the device is spoken to now: a profile, too, may have been what was wrong.
-        let spoken = review.lifecycle.spoken(&self.adapter, &frame.listener, frame.device.as_ref())?;
-        let now = review.clock.civil(at_ms);
-        let replayed = path.new.read(&review.lifecycle, frame, (&spoken.options, now), &path.memories);
-        let new = Reading::from(&replayed.result);
-        let (old, before) = match &self.purpose {
+        let said = match later {
+            Some(later) => review.said(later.last, piece)?,
+            None => Said::first(piece),
+        };
+        let spoken = self.spoken(review, kept, &said)?;
+        let now = review.clock.civil(kept.at_ms);
+        let replayed = path.new.read(&review.lifecycle, kept.bytes(), (&spoken.options, now), &path.memories);
+        let (new, device) = replayed.reading(said.device.as_ref());
+        let old = match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
-                let Some(replayed) = path.by_other(review, active.digest, (frame, &spoken.options, now)) else {
-                    return Ok(None);
-                };
-                (Reading::from(&replayed.result), seq.0)
+                let other = path.by_other(review, active.digest, (kept.bytes(), &spoken.options, now));
+                let Some(other) = other else { return Ok(None) };
+                other.reading(said.device.as_ref()).0
             }
             Purpose::Show | Purpose::Apply { .. } => {
-                let before = path.later.get(&seq.0).copied().unwrap_or(seq.0);
-                let recorded = review.recorded(before)?.unwrap_or_else(|| frame.outcome.clone());
-                if before == seq.0 && !path.repeats(review, frame, now) {
+                if later.is_none() && !path.repeats(review, kept, now) {
                     self.note(|progress| progress.unrepeatable += 1);
                     return Ok(None);
                 }
-                (as_recorded(&recorded, &new), before)
+                said.reading(&new)
             }
         };
         let found = compare(&old, &new);
         let differs = !found.is_empty();
-        let model = frame.device.as_ref().map(|device| review.model_of(device)).unwrap_or_default();
-        let compared = Compared { frame: Some(seq.0), device: frame.device.as_ref(), model: &model, raw: &frame.raw };
+        let model = said.device.as_ref().map(|device| review.model_of(device)).unwrap_or_default();
+        let (frame, part) = (Some(kept.frame.0), kept.of.1);
+        let compared = Compared { frame, part, device: said.device.as_ref(), model: &model, raw: piece.raw };
         self.note(|progress| progress.tally.add(compared, found));
-        let (Purpose::Apply { by, why }, true, Ok(decoded)) = (&self.purpose, differs, replayed.result) else {
+        if self.purpose == Purpose::Shadow {
             return Ok(None);
+        }
+        // What was told besides readings was told once, by whoever could read it first.
+        let first = match (later, piece.outcome) {
+            (Some(_), FrameOutcome::Decoded { .. }) => Said::first(piece).reading(&new),
+            (Some(later), FrameOutcome::Fault { .. }) => review.said(later.first, piece)?.reading(&new),
+            (None, _) => old.clone(),
         };
-        let messages = decoded.messages;
+        let was_read = matches!(first, Reading::Read { .. });
+        if was_read && !new.is_failed() && !compare(&first.besides_values(), &new.clone().besides_values()).is_empty() {
+            self.note(|progress| progress.events_differ += 1);
+        }
+        if !differs || !values_differ(&old, &new) {
+            return Ok(None);
+        }
+        let before = later.map_or(kept.of.0, |later| later.last);
+        let fact = replayed.result.ok().and_then(|decoded| {
+            let meaning = (device, decoded.messages);
+            self.correction(kept.of, (before, old.is_failed()), meaning, &spoken.name)
+        });
+        if fact.is_none() {
+            self.note(|progress| progress.uncorrectable += 1);
+        }
+        Ok(fact.filter(|_| self.purpose != Purpose::Show))
+    }
+
+    /// What is to be written; `None`: only the station can take apart what a carrier's frame brings that nobody could read.
+    fn correction(
+        &self,
+        (entry, part): (Seq, u32),
+        (before, unread): (Seq, bool),
+        (device, messages): (Option<DeviceKey>, Vec<Message>),
+        profile: &str,
+    ) -> Option<Fact> {
+        if unread && messages.iter().any(|message| matches!(message, Message::Relayed(_))) {
+            return None;
+        }
+        let (by, why) = match &self.purpose {
+            Purpose::Apply { by, why } => (by.clone(), why.clone()),
+            Purpose::Shadow | Purpose::Show => Default::default(),
+        };
         let outcome =
             FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind: Vec::new() };
-        let (frame_seq, digest, device) = (seq.0, self.adapter.digest, replayed.device);
-        let profile = spoken.name.clone();
-        if matches!(old, Reading::Failed { .. }) {
-            return Ok(Some(Fact::Redecoded { frame: frame_seq, adapter: digest, outcome, device, profile, part: 0 }));
+        let (frame, before) = (entry.0, before.0);
+        let (name, digest) = (self.adapter.name().to_owned(), self.adapter.digest);
+        let adapter = AdapterRef { name, digest, profile: profile.to_owned() };
+        Some(if part == 0 && !unread {
+            Fact::Corrected { frame, before, adapter, device, outcome, by, why }
+        } else {
+            Fact::Reread { frame, part, before, adapter, device, outcome, by, why }
+        })
+    }
+
+    /// As the device is spoken to now: a profile, too, may have been what was wrong. Behind a carrier it is that of then, unless
+    /// something was decided since.
+    fn spoken(&self, review: &Review, kept: &Kept<'_>, said: &Said) -> Result<Arc<Spoken>, ReviewError> {
+        let (lifecycle, device) = (&review.lifecycle, said.device.as_ref());
+        if kept.of.1 > 0 {
+            let decided = lifecycle.decided(&self.adapter, kept.listener, device, None)?;
+            if let Some(spoken) = decided.or_else(|| lifecycle.spoken_then(&said.profile)) {
+                return Ok(spoken);
+            }
         }
-        let adapter = AdapterRef { name: self.adapter.name().into(), digest, profile };
-        let (by, why) = (by.clone(), why.clone());
-        Ok(Some(Fact::Corrected { frame: frame_seq, before, adapter, device, outcome, by, why }))
+        Ok(lifecycle.spoken(&self.adapter, kept.listener, device)?)
     }
 
     fn correct(&self, review: &Review, facts: &mut Vec<Fact>) -> Result<(), ReviewError> {
@@ -194,58 +254,16 @@ impl Walk {
     }
 }
 
-impl Path {
-    fn remember(&mut self, frame: &FrameFact) {
-        let (Some(device), FrameOutcome::Decoded { memory, .. }) = (&frame.device, &frame.outcome) else { return };
-        let by = frame.adapter.as_ref().map(|adapter| adapter.digest);
-        match (memory, self.memories.get_mut(device)) {
-            (Some(HexBytes(memory)), _) => self.set(device.clone(), memory.clone(), by),
-            (None, Some(known)) => known.1 = by,
-            (None, None) => {}
-        }
-    }
-
-    fn set(&mut self, device: DeviceKey, memory: Vec<u8>, by: Option<Digest>) {
-        if self.memories.len() < REPLAY_DEVICES_MAX || self.memories.contains_key(&device) {
-            let by = by.or_else(|| self.memories.get(&device).and_then(|(_, by)| *by));
-            self.memories.insert(device, (memory, by));
-        }
-    }
-
-    /// What another version makes of a frame, if it is still here.
-    fn by_other(
-        &mut self,
-        review: &Review,
-        digest: Digest,
-        (frame, profile, now): (&FrameFact, &str, Civil),
-    ) -> Option<Replayed> {
-        let at_hand = || review.lifecycle.at_hand(&digest).map(Replay::new);
-        let other = self.others.entry(digest).or_insert_with(at_hand).as_mut()?;
-        Some(other.read(&review.lifecycle, frame, (profile, now), &self.memories))
-    }
-
-    /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here
-    /// any more is believed.
-    fn repeats(&mut self, review: &Review, frame: &FrameFact, now: Civil) -> bool {
-        let (Some(adapter), FrameOutcome::Decoded { messages, .. }) = (&frame.adapter, &frame.outcome) else {
-            return true;
-        };
-        let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return true };
-        let repeated = self.by_other(review, adapter.digest, (frame, &spoken.options, now));
-        repeated.is_none_or(|repeated| repeated.result.is_ok_and(|decoded| decoded.messages == *messages))
+/// Whether what was told of it counts.
+fn counts(outcome: &FrameOutcome) -> bool {
+    match outcome {
+        FrameOutcome::Decoded { duplicate, held, .. } => !duplicate && !held,
+        FrameOutcome::Fault { kind, .. } => !matches!(kind, FaultKind::Refused | FaultKind::Noise),
     }
 }
 
-/// What is stored, as a reading; replies and senders are not stored apart, so they never differ.
-fn as_recorded(outcome: &FrameOutcome, new: &Reading) -> Reading {
-    let (sender, reply) = match new {
-        Reading::Read { sender, reply, .. } => (sender.clone(), reply.clone()),
-        Reading::Failed { reply, .. } => (None, reply.clone()),
-    };
-    match outcome {
-        FrameOutcome::Decoded { messages, .. } => Reading::Read { sender, messages: messages.clone(), reply },
-        FrameOutcome::Fault { kind, detail } => Reading::Failed { kind: *kind, detail: detail.clone(), reply },
-    }
+fn parts<'a>(outcome: &'a FrameOutcome, from: impl Fn(u32, Piece<'a>) -> Kept<'a>) -> impl Iterator<Item = Kept<'a>> {
+    outcome.parts().into_iter().map(move |found| from(found.number, Piece::from(&found)))
 }
 
 /// All entries of a span, in order; those that do not decode are passed over.
@@ -266,17 +284,4 @@ fn each(
         from = Seq(end.0 + 1);
     }
     Ok(())
-}
-
-impl Review {
-    /// What an entry says that a frame means.
-    fn recorded(&self, seq: u64) -> Result<Option<FrameOutcome>, ReviewError> {
-        let Some(Ok(entry)) = self.journal.reader().get(Seq(seq))?.map(|stored| stored.entry) else { return Ok(None) };
-        Ok(match entry.fact {
-            Fact::Frame(FrameFact { outcome, .. })
-            | Fact::Redecoded { outcome, .. }
-            | Fact::Corrected { outcome, .. } => Some(outcome),
-            _ => None,
-        })
-    }
 }

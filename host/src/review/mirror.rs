@@ -94,7 +94,8 @@ impl Mirror {
             let Ok(sample) = samples.recv_timeout(LOOK_EVERY) else { continue };
             let found = compare(&sample.reading, &self.read(&sample));
             let model = sample.device.as_ref().map(model).unwrap_or_default();
-            let compared = Compared { frame: None, device: sample.device.as_ref(), model: &model, raw: &sample.frame };
+            let (device, raw) = (sample.device.as_ref(), &sample.frame[..]);
+            let compared = Compared { frame: None, part: 0, device, model: &model, raw };
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(compared, found);
         }
     }

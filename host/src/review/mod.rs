@@ -2,11 +2,12 @@
 //! correcting what a version has read wrongly.
 //!
 //! `compare` says how two readings differ, `tally` counts it, `mirror` shows live frames to a shadow, `replay` reads stored
-//! ones in their sessions, `history` walks through them. Nothing here answers a device.
+//! ones in their sessions, `history` walks through them along the `path` that they came. Nothing here answers a device.
 
 mod compare;
 mod history;
 mod mirror;
+mod path;
 mod replay;
 mod tally;
 

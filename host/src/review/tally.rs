@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Counts and examples.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Compared.
+    /// Compared, those that carriers brought included.
     pub frames: u64,
     /// Of them with any difference.
     pub differing: u64,
@@ -28,6 +28,8 @@ pub struct Group {
 pub struct Example {
     /// The frame's entry; `None` while it is being mirrored.
     pub frame: Option<u64>,
+    /// 0: the frame; otherwise the part of it that a carrier brought.
+    pub part: u32,
     pub device: Option<DeviceKey>,
     pub old: String,
     pub new: String,
@@ -38,6 +40,7 @@ pub struct Example {
 #[derive(Clone, Copy, Debug)]
 pub struct Compared<'a> {
     pub frame: Option<u64>,
+    pub part: u32,
     pub device: Option<&'a DeviceKey>,
     pub model: &'a str,
     pub raw: &'a [u8],
@@ -55,8 +58,9 @@ impl Tally {
             let group = self.groups.entry(key).or_default();
             group.count += 1;
             if group.examples.len() < REVIEW_EXAMPLES_MAX {
-                let (frame, device, raw) = (compared.frame, compared.device.cloned(), HexBytes(compared.raw.to_vec()));
-                group.examples.push(Example { frame, device, old, new, raw });
+                let Compared { frame, part, .. } = compared;
+                let (device, raw) = (compared.device.cloned(), HexBytes(compared.raw.to_vec()));
+                group.examples.push(Example { frame, part, device, old, new, raw });
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::config::{Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part};
 use crate::limits;
 use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed, ValveStatus};
+use crate::review::{Reading, Sample};
 use crate::session::{Door, Services, reference};
 use crate::views::ViewError;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ enum Piece {
 struct Said {
     device: Option<DeviceKey>,
     profile: String,
+    options: String,
     decoded: Result<Decoded, Fault>,
 }
 
@@ -224,7 +226,12 @@ impl<'a> Ear<'a> {
     /// One frame of somebody behind.
     fn part(&mut self, place: (u16, u32, u32), from: &From<'_, 'a>, raw: &[u8]) -> Result<Part, ViewError> {
         let From { candidate, adapter, level, .. } = *from;
-        let Said { device, profile, decoded } = self.decode(candidate, adapter, raw)?;
+        let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
+        let said = self.decode(candidate, adapter, raw)?;
+        if let Some(shadow) = shadow {
+            shadow.offer(self.sample(adapter, raw, &said));
+        }
+        let Said { device, profile, decoded, .. } = said;
         let by = Some(reference(adapter, &profile));
         let size = |decoded: &Decoded| postcard::to_stdvec(&decoded.messages).map_or(usize::MAX, |b| b.len());
         let decoded = match decoded {
@@ -330,7 +337,10 @@ impl<'a> Ear<'a> {
     /// whom the carrier names.
     fn decode(&mut self, candidate: &Candidate, adapter: &Adapter, raw: &[u8]) -> Result<Said, ViewError> {
         let (named, speaks) = (candidate.device.clone(), &candidate.speaks);
-        let said = |decoded| Said { device: named.clone(), profile: speaks.profile.clone(), decoded };
+        let said = |decoded| {
+            let (profile, options) = (speaks.profile.clone(), speaks.options.clone());
+            Said { device: named.clone(), profile, options, decoded }
+        };
         let decoded = match self.call(adapter, &speaks.options, named.as_ref(), raw)? {
             Ok(decoded) => decoded,
             failed @ Err(_) => return Ok(said(failed)),
@@ -341,10 +351,33 @@ impl<'a> Ear<'a> {
             Ok(device) => {
                 let speaks = route::spoken(self.services, self.door, &device, speaks)?;
                 let decoded = self.call(adapter, &speaks.options, Some(&device), raw)?;
-                Ok(Said { device: Some(device), profile: speaks.profile, decoded })
+                Ok(Said { device: Some(device), profile: speaks.profile, options: speaks.options, decoded })
             }
             Err(error) => Ok(said(Err(Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None }))),
         }
+    }
+
+    /// The frame and what was known when it was read, for a shadow; nothing of it was taken in yet.
+    fn sample(&mut self, adapter: &Adapter, raw: &[u8], said: &Said) -> Sample {
+        let sub = said.device.as_ref().and_then(|device| self.subs.get(device)).cloned();
+        let sub = sub.unwrap_or_else(|| Sub::new(Vec::new(), Admission::Undecided));
+        Sample {
+            options: said.options.clone(),
+            now: self.now,
+            transport: Transport::Relay,
+            admission: sub.admission,
+            pending: said.device.as_ref().map_or(0, |device| self.pending(device)),
+            device: said.device.clone(),
+            memory: sub.memory,
+            state: sub.state,
+            state_version: adapter.manifest.state_version,
+            frame: raw.to_vec(),
+            reading: Reading::from(&said.decoded),
+        }
+    }
+
+    fn pending(&self, device: &DeviceKey) -> u32 {
+        self.services.desk.pending(device, self.services.clock.now_ms())
     }
 
     fn call(
@@ -355,7 +388,7 @@ impl<'a> Ear<'a> {
         raw: &[u8],
     ) -> Result<Result<Decoded, Fault>, ViewError> {
         let stranger = Sub::new(Vec::new(), Admission::Undecided);
-        let pending = device.map_or(0, |d| self.services.desk.pending(d, self.services.clock.now_ms()));
+        let pending = device.map_or(0, |device| self.pending(device));
         let sub = match device {
             Some(device) => load(self.services, self.door, self.subs, device, (adapter, options))?,
             None => &stranger,

@@ -1,0 +1,174 @@
+//! What a walk through stored frames keeps in mind: memories, sessions, and what was read again later.
+
+use super::compare::Reading;
+use super::replay::{Bytes, Memories, Replay, Replayed, Way};
+use super::{Review, ReviewError};
+use crate::adapter::Adapter;
+use crate::journal::{Again, FrameOutcome, Piece};
+use crate::limits::REPLAY_DEVICES_MAX;
+use crate::model::{Civil, DeviceKey, Digest, HexBytes, Seq};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+pub(super) struct Path {
+    pub new: Replay,
+    /// The versions that are compared with, or that read a frame first, as far as they are at hand.
+    others: FxHashMap<Digest, Option<Replay>>,
+    pub memories: Memories,
+    /// What was read again since, by the entry with the bytes and the part there.
+    later: FxHashMap<(u64, u32), Later>,
+}
+
+/// Entries that read something again.
+#[derive(Clone, Copy)]
+pub(super) struct Later {
+    pub first: Seq,
+    pub last: Seq,
+    /// Who could read it first.
+    pub by: Digest,
+}
+
+/// A frame, or a part of one, and how it came.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a> {
+    /// The entry with its bytes, and the part there.
+    pub of: (Seq, u32),
+    /// The frame's entry, and when it came.
+    pub frame: Seq,
+    pub at_ms: i64,
+    pub listener: &'a str,
+    /// `None`: it was read without its session.
+    pub session: Option<u64>,
+    pub piece: Piece<'a>,
+}
+
+/// What an entry said that something means.
+pub(super) struct Said {
+    pub device: Option<DeviceKey>,
+    pub profile: String,
+    pub outcome: FrameOutcome,
+}
+
+impl<'a> Kept<'a> {
+    pub fn bytes(&self) -> Bytes<'a> {
+        let way = match (self.of.1, self.session) {
+            (0, Some(session)) => Way::Direct(session),
+            (_, session) => Way::Behind(session, self.piece.device),
+        };
+        Bytes { raw: self.piece.raw, way }
+    }
+}
+
+impl Path {
+    pub fn new(adapter: Arc<Adapter>) -> Self {
+        Self {
+            new: Replay::new(adapter),
+            others: FxHashMap::default(),
+            memories: Memories::default(),
+            later: FxHashMap::default(),
+        }
+    }
+
+    /// Another entry reads something again.
+    pub fn note(&mut self, seq: Seq, again: &Again<'_>) {
+        if matches!(again.outcome, FrameOutcome::Fault { .. }) {
+            return;
+        }
+        let ((entry, part), first) = (again.of, Later { first: seq, last: seq, by: again.digest });
+        let known = self.later.entry((entry.0, part)).or_insert(first);
+        // Decoded once is decoded; what is corrected counts from then on.
+        if again.before.is_some() {
+            known.last = seq;
+        }
+    }
+
+    pub fn later(&self, (entry, part): (Seq, u32)) -> Option<Later> {
+        self.later.get(&(entry.0, part)).copied()
+    }
+
+    pub fn remember(&mut self, piece: &Piece<'_>) {
+        let (Some(device), FrameOutcome::Decoded { memory, .. }) = (piece.device, piece.outcome) else { return };
+        let by = piece.adapter.map(|adapter| adapter.digest);
+        match (memory, self.memories.get_mut(device)) {
+            (Some(HexBytes(memory)), _) => self.set(device.clone(), memory.clone(), by),
+            (None, Some(known)) => known.1 = by,
+            (None, None) => {}
+        }
+    }
+
+    pub fn set(&mut self, device: DeviceKey, memory: Vec<u8>, by: Option<Digest>) {
+        if self.memories.len() < REPLAY_DEVICES_MAX || self.memories.contains_key(&device) {
+            let by = by.or_else(|| self.memories.get(&device).and_then(|(_, by)| *by));
+            self.memories.insert(device, (memory, by));
+        }
+    }
+
+    /// What another version makes of a frame, if it is still here.
+    pub fn by_other(
+        &mut self,
+        review: &Review,
+        digest: Digest,
+        (bytes, profile, now): (Bytes<'_>, &str, Civil),
+    ) -> Option<Replayed> {
+        let at_hand = || review.lifecycle.at_hand(&digest).map(Replay::new);
+        let other = self.others.entry(digest).or_insert_with(at_hand).as_mut()?;
+        Some(other.read(&review.lifecycle, bytes, (profile, now), &self.memories))
+    }
+
+    /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here
+    /// any more is believed.
+    pub fn repeats(&mut self, review: &Review, kept: &Kept<'_>, now: Civil) -> bool {
+        let (Some(adapter), FrameOutcome::Decoded { messages, .. }) = (kept.piece.adapter, kept.piece.outcome) else {
+            return true;
+        };
+        let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return true };
+        let repeated = self.by_other(review, adapter.digest, (kept.bytes(), &spoken.options, now));
+        repeated.is_none_or(|repeated| {
+            let same_sender = repeated.device.is_none() || repeated.device.as_ref() == kept.piece.device;
+            same_sender && repeated.result.is_ok_and(|decoded| decoded.messages == *messages)
+        })
+    }
+}
+
+impl Replayed {
+    /// What it made of it, and whose it is: a frame that does not tell is of whom it was before.
+    pub(super) fn reading(&self, before: Option<&DeviceKey>) -> (Reading, Option<DeviceKey>) {
+        let device = self.device.as_ref().or(before).cloned();
+        let mut reading = Reading::from(&self.result);
+        if let Reading::Read { sender, .. } = &mut reading {
+            *sender = device.as_ref().map(ToString::to_string);
+        }
+        (reading, device)
+    }
+}
+
+impl Said {
+    /// As the entry with the bytes tells it.
+    pub fn first(piece: &Piece<'_>) -> Self {
+        let (device, outcome) = (piece.device.cloned(), piece.outcome.clone());
+        Self { device, profile: piece.adapter.map(|adapter| adapter.profile.clone()).unwrap_or_default(), outcome }
+    }
+
+    /// As a reading; replies are not stored, so they never differ.
+    pub fn reading(&self, new: &Reading) -> Reading {
+        let (Reading::Read { reply, .. } | Reading::Failed { reply, .. }) = new;
+        let reply = reply.clone();
+        match &self.outcome {
+            FrameOutcome::Decoded { messages, .. } => {
+                let sender = self.device.as_ref().map(ToString::to_string);
+                Reading::Read { sender, messages: messages.clone(), reply }
+            }
+            FrameOutcome::Fault { kind, detail } => Reading::Failed { kind: *kind, detail: detail.clone(), reply },
+        }
+    }
+}
+
+impl Review {
+    /// What the entry `seq` says of something; of an entry that is gone, what was said before.
+    pub(super) fn said(&self, seq: Seq, piece: &Piece<'_>) -> Result<Said, ReviewError> {
+        let stored = self.journal.reader().get(seq)?.and_then(|stored| stored.entry.ok());
+        let Some(again) = stored.as_ref().and_then(|entry| entry.fact.again()) else { return Ok(Said::first(piece)) };
+        let device = again.device.or(piece.device).cloned();
+        Ok(Said { device, profile: again.profile.to_owned(), outcome: again.outcome.clone() })
+    }
+}
