@@ -2,29 +2,43 @@
 //! corrections that keep what they replace.
 
 use fleet::station::{Listener, Settings};
-use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, report, volume};
+use polymeter_tests::guest::{Guest, MESSAGE_BYTES, MESSAGES, RESULT, decoded, report, volume};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::Terminal;
 use serde_json::{Value, json};
+use usp::device::Device;
 
 const DEVICE: &str = "test/12345678";
+const OTHER: &str = "test/87654321";
+const DTU: &str = "usp/50008800000007";
 
 /// Says that every frame reports this volume of the device 12345678.
 fn reads(version: &'static str, mantissa: i64, exponent: i8) -> Vec<u8> {
+    guest(version, *b"12345678", mantissa, exponent).component()
+}
+
+/// The same of the device with this address.
+fn guest(version: &'static str, address: [u8; 8], mantissa: i64, exponent: i8) -> Guest {
     let memory = vec![
         (RESULT, decoded(Some((512, 8)), MESSAGES, 1)),
-        (512, b"12345678".to_vec()),
+        (512, address.to_vec()),
         (MESSAGES, report((8_192, 1), (0, 0))),
         (8_192, volume(mantissa, exponent)),
     ];
-    Guest { version, memory, ..Guest::new("a") }.component()
+    Guest { version, memory, ..Guest::new("a") }
 }
 
 fn site() -> Site {
+    site_of(reads("1.0.0", 12_345, -2), reads("2.0.0", 12_345, -3))
+}
+
+/// One version serves, another one waits.
+fn site_of(serves: Vec<u8>, waits: Vec<u8>) -> Site {
     let listener = Listener::udp("nb-iot", "\"a\"");
     let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    site.client().upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
-    site.client().upload("adapters/a.wasm?stage=true", reads("2.0.0", 12_345, -3)).expect("installed");
+    site.client().upload("adapters/a.wasm", serves).expect("installed");
+    site.client().upload("adapters/a.wasm?stage=true", waits).expect("installed");
     site
 }
 
@@ -38,17 +52,26 @@ fn send(site: &Site, frames: u64) {
 }
 
 fn replayed(site: &Site, body: &Value) -> Value {
-    site.client().post("adapters/a/replay", body).expect("begun");
+    replayed_of(site, "a", body)
+}
+
+fn replayed_of(site: &Site, adapter: &str, body: &Value) -> Value {
+    let path = format!("adapters/{adapter}/replay");
+    site.client().post(&path, body).expect("begun");
     wait_until("it is through", || {
-        let report = site.get("adapters/a/replay");
+        let report = site.get(&path);
         (report["finished"] == true).then_some(report)
     })
 }
 
 /// Distinct `value, version, corrected, superseded` of all readings.
 fn values(site: &Site) -> Vec<(String, String, bool, bool)> {
+    values_of(site, DEVICE)
+}
+
+fn values_of(site: &Site, device: &str) -> Vec<(String, String, bool, bool)> {
     site.catch_up();
-    let rows = site.rows(&format!("devices/{DEVICE}/readings?superseded=true"));
+    let rows = site.rows(&format!("devices/{device}/readings?superseded=true"));
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let told = |row: &Value| {
         assert!(row["frame"].as_u64() < row["corrected_in"].as_u64() || row["corrected_in"].is_null(), "{row}");
@@ -134,4 +157,114 @@ fn corrections_replace_values_and_keep_where_they_came_from() {
     std::fs::remove_file(site.data().join("views.redb")).expect("there");
     site.start().expect("comes back");
     assert_eq!(values(&site), expected);
+}
+
+#[test]
+fn readings_of_a_wrong_address_move_to_the_device_that_sent_them() {
+    let mut site = site_of(reads("1.0.0", 12_345, -2), guest("2.0.0", *b"87654321", 12_345, -2).component());
+    send(&site, 3);
+    let shown = replayed(&site, &json!({"version": "2.0.0", "since_s": 86_400, "stored": true}));
+    assert_eq!((&shown["frames"], &shown["differing"]), (&3.into(), &3.into()), "{shown}");
+    let found = &shown["differences"][0];
+    assert_eq!((&found["kind"], &found["count"]), (&"sender-differs".into(), &3.into()), "{shown}");
+    assert_eq!((&found["examples"][0]["old"], &found["examples"][0]["new"]), (&DEVICE.into(), &OTHER.into()));
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "address of the wrong field"});
+    let applied = replayed(&site, &why);
+    // What the first device's row shows of its last words stays as it was.
+    assert_eq!((&applied["corrected"], &applied["events_differ"]), (&3.into(), &3.into()), "{applied}");
+    let there = [("123.45".into(), "1.0.0".into(), false, true)];
+    let here = [("123.45".into(), "2.0.0".into(), true, false)];
+    assert_eq!((values(&site).as_slice(), values_of(&site, OTHER).as_slice()), (&there[..], &here[..]));
+    let again = replayed(&site, &json!({"version": "2.0.0", "since_s": 86_400, "stored": true}));
+    assert_eq!((&again["differing"], &again["corrected"]), (&0.into(), &0.into()), "{again}");
+    site.stop().expect("stops");
+    std::fs::remove_file(site.data().join("views.redb")).expect("there");
+    site.start().expect("comes back");
+    assert_eq!((values(&site).as_slice(), values_of(&site, OTHER).as_slice()), (&there[..], &here[..]));
+}
+
+#[test]
+fn what_carriers_bring_is_compared_and_corrected_for_who_read_it() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp""#.into();
+    let site = Site::with(&settings);
+    let client = site.client();
+    client.upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    client.upload("adapters/a.wasm?stage=true", reads("2.0.0", 12_345, -3)).expect("installed");
+    let mut dtu = Terminal::tcp(Device::dtu("50008800000007"), site.meters());
+    assert_eq!(dtu.register().result, 0);
+    // The first comes before anybody has said who reads it.
+    let frame = dtu.device.transparent(1, 6, &[0x68, 1]);
+    assert_eq!(dtu.ask(&frame).result, 0);
+    site.catch_up();
+    assert_eq!(site.rows("quarantine").len(), 1);
+    let record = json!({"kind": "meter", "adapter": "a", "parent": DTU, "protocol": "szrq"});
+    client.put(&format!("registry/{DTU}"), &json!({"kind": "dtu"})).expect("a record");
+    client.put(&format!("registry/{DEVICE}"), &record).expect("a record");
+    wait_until("it is read again", || site.rows("quarantine").is_empty().then_some(()));
+    client.post("adapters/a/shadow", &json!({"version": "2.0.0"})).expect("a shadow");
+    let frame = dtu.device.transparent(1, 6, &[0x68, 2]);
+    assert_eq!(dtu.ask(&frame).result, 0);
+    let live = wait_until("the shadow has heard it", || {
+        let report = site.get("adapters/a/shadow");
+        (report["frames"] == 1).then_some(report)
+    });
+    let found = &live["differences"][0];
+    assert_eq!(
+        (&found["kind"], &found["examples"][0]["device"], &found["examples"][0]["raw"]),
+        (&"register-changed".into(), &DEVICE.into(), &"6802".into())
+    );
+    let stored = replayed(&site, &json!({"version": "2.0.0", "since_s": 86_400}));
+    assert_eq!((&stored["frames"], &stored["differing"]), (&1.into(), &1.into()), "the one read at once: {stored}");
+    // What somebody else read of a part is no other meaning of the carrier's frame.
+    let carrier = replayed_of(&site, "usp", &json!({"since_s": 86_400, "stored": true}));
+    assert_eq!((carrier["frames"] == 0, &carrier["differing"]), (false, &0.into()), "{carrier}");
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a wrong scale"});
+    let applied = replayed(&site, &why);
+    assert_eq!((&applied["frames"], &applied["corrected"]), (&2.into(), &2.into()), "{applied}");
+    assert_eq!(applied["differences"][0]["examples"][0]["part"], 1, "{applied}");
+    let expected = [("12.345".into(), "2.0.0".into(), true, false), ("123.45".into(), "1.0.0".into(), false, true)];
+    assert_eq!(values(&site), expected);
+    let again = replayed(&site, &json!({"version": "2.0.0", "since_s": 86_400, "stored": true}));
+    assert_eq!((&again["frames"], &again["differing"]), (&2.into(), &0.into()), "{again}");
+}
+
+#[test]
+fn who_ordered_it_stays_known_of_what_nobody_could_read() {
+    let broken = Guest { on_decode: "unreachable", ..guest("1.0.0", *b"12345678", 0, 0) };
+    let site = site_of(broken.component(), reads("2.0.0", 12_345, -2));
+    Peer::udp(site.nb_iot()).send(&[0x68, 1]);
+    wait_until("it is kept", || {
+        site.catch_up();
+        (site.rows("quarantine").len() == 1).then_some(())
+    });
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a crash"});
+    let applied = replayed(&site, &why);
+    assert_eq!((&applied["differing"], &applied["corrected"]), (&1.into(), &1.into()), "{applied}");
+    assert_eq!(values(&site), [("123.45".into(), "2.0.0".into(), false, false)]);
+    assert_eq!(site.rows("quarantine"), [Value::Null; 0]);
+    let entries = site.rows("journal/entries");
+    let told = entries.iter().find(|entry| entry["fact"] == "reread").expect("an entry of its own");
+    let summary = told["summary"].as_str().unwrap_or_default();
+    assert!(told["device"] == DEVICE && summary.contains(" by ") && summary.contains("a crash"), "{told}");
+}
+
+#[test]
+fn what_is_no_reading_is_counted_and_stays() {
+    let mut more = guest("2.0.0", *b"12345678", 12_345, -2);
+    let end_of_session = 6;
+    more.memory[0] = (RESULT, decoded(Some((512, 8)), MESSAGES, 2));
+    more.memory.push((MESSAGES + MESSAGE_BYTES, vec![end_of_session]));
+    let site = site_of(reads("1.0.0", 12_345, -2), more.component());
+    send(&site, 2);
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a message was missing"});
+    for _ in 0..2 {
+        let told = replayed(&site, &why);
+        assert_eq!(
+            (&told["differing"], &told["events_differ"], &told["corrected"], &told["uncorrectable"]),
+            (&2.into(), &2.into(), &0.into(), &0.into()),
+            "{told}"
+        );
+    }
+    assert_eq!(values(&site), [("123.45".into(), "1.0.0".into(), false, false)]);
 }

@@ -429,4 +429,24 @@ mod tests {
             assert!(told.iter().zip(expected).all(|(a, b)| a.starts_with(b)), "{told:?}, wanted {expected:?}");
         }
     }
+
+    #[test]
+    fn what_makes_no_other_reading_is_told_apart() {
+        let volume = |mantissa| report(vec![register(mantissa, -2, Unit::CubicMetre)], &[]);
+        let of = |sender: &str, messages| Reading::Read { sender: Some(sender.into()), messages, reply: None };
+        let besides =
+            |a: &Reading, b: &Reading| !compare(&a.clone().besides_values(), &b.clone().besides_values()).is_empty();
+        let old = of("1", vec![volume(1)]);
+        for (new, values, others) in [
+            (of("1", vec![volume(1)]), false, false),
+            (of("1", vec![volume(2)]), true, false),
+            (of("1", vec![volume(1), event("x")]), false, true),
+            (of("1", vec![]), true, true),
+            (of("2", vec![volume(1)]), true, true),
+        ] {
+            assert_eq!((values_differ(&old, &new), besides(&old, &new)), (values, others), "{new:?}");
+        }
+        assert!(!values_differ(&of("1", vec![event("x")]), &of("2", vec![event("x")])), "nothing to move");
+        assert!(values_differ(&failed(FaultKind::Corrupt), &old));
+    }
 }

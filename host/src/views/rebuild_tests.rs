@@ -4,12 +4,12 @@ use super::fold::Fold;
 use super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
 use super::*;
 use crate::journal::{
-    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, ProfileFact,
+    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, Part, ProfileFact,
     ProfileScope, ProfileStep, RegistryFact, Retold,
 };
 use crate::model::{
     Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Particulars, ReadScope, Record,
-    Register, Report, Sample, Series, ValveState, ValveStatus,
+    Register, Relayed, Report, Sample, Series, ValveState, ValveStatus,
 };
 use proptest::prelude::*;
 use redb::Durability;
@@ -88,6 +88,20 @@ fn any_outcome() -> impl Strategy<Value = FrameOutcome> {
     prop_oneof![3 => good, 1 => bad.prop_map(|kind| FrameOutcome::Fault { kind, detail: "bad".into() })]
 }
 
+/// Now and then of a carrier, with a part of somebody behind it.
+fn any_carrying() -> impl Strategy<Value = FrameOutcome> {
+    (any_outcome(), any_outcome(), prop::option::weighted(0.3, 0..5_u32)).prop_map(|(mut outer, inner, behind)| {
+        if let (FrameOutcome::Decoded { messages, behind: parts, .. }, Some(n)) = (&mut outer, behind) {
+            let (target, protocol, payload) = (n.to_string(), "raw".into(), HexBytes(vec![1, 2]));
+            let relayed = Relayed { target, protocol, channel: 1, payload, correlation: None };
+            let (message, device) = (messages.len() as u16, Some(device(&n.to_string())));
+            messages.push(Message::Relayed(relayed));
+            parts.push(Part { message, from: 0, bytes: 2, device, adapter: None, outcome: inner });
+        }
+        outer
+    })
+}
+
 fn any_fact() -> impl Strategy<Value = Fact> {
     let key = |n: u32| device(&n.to_string());
     let step = prop_oneof![
@@ -103,7 +117,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let steps = [AdapterStep::Activated, AdapterStep::Removed];
     prop_oneof![
-        12 => (0..5_u32, any_outcome()).prop_map(|(n, outcome)| frame(&n.to_string(), outcome)),
+        12 => (0..5_u32, any_carrying()).prop_map(|(n, outcome)| frame(&n.to_string(), outcome)),
         2 => (1..40_u64, 0..3_u8, any_outcome(), prop::option::of(0..5_u32)).prop_map(move |(frame, digest, outcome, n)| {
             let (adapter, device, profile) = (Digest([digest; 32]), n.map(key), String::new());
             Fact::Redecoded { frame, adapter, outcome, device, profile, part: 0 }
@@ -113,6 +127,14 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             let (before, device) = (frame + later, n.map(key));
             Fact::Corrected { frame, before, adapter, device, outcome, by: "anna".into(), why: "scale".into() }
         }),
+        2 => (1..40_u64, 0..3_u64, 0..3_u32, any_outcome(), prop::option::of(0..5_u32)).prop_map(
+            move |(frame, later, part, outcome, n)| {
+                let adapter = AdapterRef { name: "usp".into(), digest: Digest([1; 32]), profile: String::new() };
+                let (before, device) = (frame + later, n.map(key));
+                let (by, why) = ("anna".into(), "scale".into());
+                Fact::Reread { frame, part, before, adapter, device, outcome, by, why }
+            }
+        ),
         2 => any_registry(),
         2 => any_profile(),
         1 => (0..5_u32).prop_map(move |n| Fact::DeviceAdopted { device: key(n), by: "anna".into() }),

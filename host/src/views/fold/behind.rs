@@ -115,15 +115,12 @@ impl Fold {
         {
             return self.corrected(seq, (again.of, before), again.device, again.outcome);
         }
-        let (outcome, sender, adapter, number) = match again {
-            Some(again) => {
-                let name = self.devices.adapter_name(again.digest).unwrap_or("").to_owned();
-                (again.outcome, again.device, name, again.of.1)
-            }
-            None => {
-                let adapter = frame.adapter.as_ref().map_or("", |a| &a.name).to_owned();
-                (&frame.outcome, frame.device.as_ref(), adapter, 0)
-            }
+        let (outcome, sender, adapter, number) = if let Some(again) = again {
+            let name = self.devices.adapter_name(again.digest).unwrap_or("").to_owned();
+            (again.outcome, again.device, name, again.of.1)
+        } else {
+            let adapter = frame.adapter.as_ref().map_or("", |a| &a.name).to_owned();
+            (&frame.outcome, frame.device.as_ref(), adapter, 0)
         };
         let arrival = Arrival { seq: frame_seq, at_ms, civil: self.clock.civil(at_ms), adapter: &adapter };
         if sender.is_none_or(|sender| *sender == key) {

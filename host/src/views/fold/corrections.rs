@@ -46,7 +46,7 @@ impl Fold {
     ) -> Result<()> {
         let FrameOutcome::Decoded { messages, .. } = outcome else { return Ok(()) };
         // What the journal has dropped meanwhile cannot be corrected any more.
-        let Some(before) = self.before(of, before)? else { return Ok(()) };
+        let Some(before) = self.before(seq, of, before)? else { return Ok(()) };
         let Some(key) = device.or(before.sender.as_ref()) else { return Ok(()) };
         let at_ms = before.at_ms;
         let arrival = Arrival { seq, at_ms, civil: self.clock.civil(at_ms), adapter: &before.adapter };
@@ -81,14 +81,20 @@ impl Fold {
         Ok(())
     }
 
-    /// All that was said of it, from the entry `at` back to the one with its bytes.
-    fn before(&self, (entry, part): (Seq, u32), mut at: Seq) -> Result<Option<Before>> {
+    /// All that was said of it before `seq`, from the entry `at` back to the one with its bytes.
+    fn before(&self, seq: Seq, (entry, part): (Seq, u32), mut at: Seq) -> Result<Option<Before>> {
+        if entry >= seq {
+            return Ok(None);
+        }
         let Some((frame, at_ms, _)) = self.journal.first_told(entry)? else { return Ok(None) };
         let Some(Ok(first)) = self.journal.get(entry)?.map(|stored| stored.entry) else { return Ok(None) };
         let Some(piece) = first.fact.piece(part) else { return Ok(None) };
         // Readings of a frame name the frame, whichever entry could read it first.
         let (mut entries, mut last) = (vec![frame.0], None);
         for _ in 0..CORRECTIONS_OF_FRAME_MAX {
+            if at >= seq {
+                break;
+            }
             entries.push(at.0);
             let mut note = |device: Option<&DeviceKey>, outcome: &FrameOutcome| {
                 if let (None, FrameOutcome::Decoded { messages, .. }) = (&last, outcome) {
@@ -130,5 +136,123 @@ impl Fold {
             }
         }
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
+    use super::super::super::{ReadingFilter, Views};
+    use super::*;
+    use crate::journal::{AdapterRef, Entry, Fact, FaultKind, Part};
+    use crate::model::{Digest, HexBytes, Relayed};
+
+    fn volume(mantissa: i64) -> FrameOutcome {
+        decoded(vec![Message::Report(report(Some(Civil(1_000)), vec![register(mantissa)]))])
+    }
+
+    fn adapter() -> AdapterRef {
+        AdapterRef { name: "usp".into(), digest: Digest([8; 32]), profile: String::new() }
+    }
+
+    /// `frame`, told by `before` until now, is of that device and says so.
+    fn corrected((frame, before): (Seq, Seq), address: &str, outcome: FrameOutcome) -> Fact {
+        let (frame, before, device) = (frame.0, before.0, Some(device(address)));
+        let (by, why) = ("anna".into(), "address".into());
+        Fact::Corrected { frame, before, adapter: adapter(), device, outcome, by, why }
+    }
+
+    fn reread((frame, part): (Seq, u32), address: &str, outcome: FrameOutcome) -> Fact {
+        let (frame, before, device) = (frame.0, frame.0, Some(device(address)));
+        let (by, why) = ("anna".into(), "scale".into());
+        Fact::Reread { frame, part, before, adapter: adapter(), device, outcome, by, why }
+    }
+
+    /// Values and the entries that told them.
+    type Told = Vec<(i64, u64)>;
+
+    /// What is current, and what was superseded.
+    fn told(views: &Views, address: &str) -> (Told, Told) {
+        let filter = ReadingFilter { from: Civil(0), to: Civil(86_399), quantity: None, with_superseded: true };
+        let page = views.readings(&device(address), &filter, None, 100).expect("reads");
+        let of = |superseded: bool| {
+            let rows = page.rows.iter().filter(|row| row.superseded == superseded);
+            let mut all: Vec<_> = rows.map(|row| (row.register.mantissa, row.source.0)).collect();
+            all.sort_unstable();
+            all
+        };
+        (of(false), of(true))
+    }
+
+    #[test]
+    fn a_frame_is_billed_at_one_meter() {
+        let station = Station::new("moved");
+        // The meter's own value; then another one's, read as its own and so pushing it aside.
+        let own = station.tell(frame("1", volume(100)));
+        let later = Entry { at_ms: NOON_MS + 60_000, fact: frame("1", volume(200)) };
+        let wrong = station.journal.append_blocking(later).expect("appends");
+        assert_eq!(told(&station.views(), "1"), (vec![(200, wrong.0)], vec![(100, own.0)]));
+        let first = station.tell(corrected((wrong, wrong), "2", volume(200)));
+        let views = station.views();
+        assert_eq!(told(&views, "1"), (vec![(100, own.0)], vec![(200, wrong.0)]));
+        assert_eq!(told(&views, "2"), (vec![(200, first.0)], vec![]));
+        drop(views);
+        // And once more, to a third one with another value.
+        let second = station.tell(corrected((wrong, first), "3", volume(300)));
+        let views = station.views();
+        assert_eq!(told(&views, "1"), (vec![(100, own.0)], vec![(200, wrong.0)]));
+        assert_eq!(told(&views, "2"), (vec![], vec![(200, first.0)]));
+        assert_eq!(told(&views, "3"), (vec![(300, second.0)], vec![]));
+    }
+
+    #[test]
+    fn a_held_device_gets_its_corrected_readings_once_adopted() {
+        let station = Station::new("moved-held");
+        let mut held = volume(1);
+        if let FrameOutcome::Decoded { held, messages, .. } = &mut held {
+            (*held, *messages) = (true, vec![Message::EndOfSession]);
+        }
+        station.tell(frame("2", held));
+        let wrong = station.tell(frame("1", volume(200)));
+        let moved = station.tell(corrected((wrong, wrong), "2", volume(200)));
+        // What was taken back before anybody let it in is never told.
+        let other = station.tell(frame("1", volume(300)));
+        let back = station.tell(corrected((other, other), "2", volume(300)));
+        let again = station.tell(corrected((other, back), "1", volume(300)));
+        let views = station.views();
+        assert_eq!(told(&views, "2"), (vec![], vec![]));
+        assert_eq!(told(&views, "1").0, [(300, again.0)]);
+        drop(views);
+        station.tell(Fact::DeviceAdopted { device: device("2"), by: "anna".into() });
+        let views = station.views();
+        assert_eq!(told(&views, "2"), (vec![(200, moved.0)], vec![]));
+        assert_eq!(told(&views, "1").0, [(300, again.0)]);
+    }
+
+    #[test]
+    fn a_part_is_corrected_alone_and_what_nobody_could_read_is_told() {
+        let station = Station::new("part-corrected");
+        let payload = HexBytes(vec![1, 2, 3]);
+        let relayed = Relayed { target: String::new(), protocol: "raw".into(), channel: 1, payload, correlation: None };
+        let part = |from, address, outcome| {
+            let adapter = Some(adapter());
+            Part { message: 0, from, bytes: 1, device: Some(device(address)), adapter, outcome }
+        };
+        let fault = FrameOutcome::Fault { kind: FaultKind::Corrupt, detail: "a sum".into() };
+        let parts = vec![part(0, "1", volume(100)), part(1, "2", volume(100)), part(2, "3", fault)];
+        let carrier = match decoded(vec![Message::Relayed(relayed)]) {
+            FrameOutcome::Decoded { messages, memory, duplicate, held, .. } => {
+                FrameOutcome::Decoded { messages, memory, duplicate, held, behind: parts }
+            }
+            fault @ FrameOutcome::Fault { .. } => fault,
+        };
+        let carrying = station.tell(frame("9", carrier));
+        let corrected = station.tell(reread((carrying, 2), "2", volume(200)));
+        station.tell(reread((carrying, 3), "3", volume(300)));
+        let views = station.views();
+        assert_eq!(told(&views, "1"), (vec![(100, carrying.0)], vec![]));
+        assert_eq!(told(&views, "2"), (vec![(200, corrected.0)], vec![(100, carrying.0)]));
+        assert_eq!(told(&views, "3"), (vec![(300, carrying.0)], vec![]));
+        assert_eq!(views.quarantine_counts().expect("reads"), []);
     }
 }
