@@ -240,6 +240,8 @@ pub const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 pub const BUDGET_CPU_TIME: Duration = Duration::from_secs(1);
 pub const BUDGET_SOURCES_MIN: u32 = 3;
 pub const BUDGET_CPU_TIME_A_FRAME: Duration = Duration::from_millis(1);
+/// Frames over which an adapter failed in the sandbox become durable together, so often.
+pub const SANDBOX_FAULTS_EVERY: Duration = Duration::from_millis(200);
 /// A call that takes so much processor time beyond its first interruption makes its device a suspect; how many of them are
 /// remembered, and how many calls of theirs wait for their turn.
 pub const SUSPECT_CPU_TIME: Duration = EPOCH_TICK;

@@ -30,6 +30,8 @@ const ATTACK_PAUSE: Duration = Duration::from_millis(500);
 /// After a change of who serves.
 const SETTLE: Duration = Duration::from_secs(1);
 const SLOW_MS: u64 = 17;
+/// The second byte of a frame becomes the first of its sender's address: each device of a good adapter is one of its own.
+const NAMES_ITS_SENDER: &str = "(i32.store8 (i32.const 512) (i32.load8_u (i32.add (local.get 12) (i32.const 1))))";
 
 /// The delays of replies since somebody last took them.
 #[derive(Default)]
@@ -42,8 +44,11 @@ pub fn beside_others(table: &mut Table) -> anyhow::Result<()> {
     let mut set: Vec<(&str, Vec<u8>)> =
         hostile::callable().into_iter().map(|hostile| (hostile.name, hostile.component)).collect();
     set.push(("slow", hostile::slow("slow", "1.0.0", SLOW_MS)));
-    let mut listeners = vec![Listener::tcp("load", "\"usp\""), Listener::udp("good", "\"good\"")];
-    listeners.extend(set.iter().map(|(name, _)| Listener::udp(name, &format!("\"{name}\""))));
+    // As many that behave, each with a listener and devices of its own, too.
+    let behaved: Vec<&'static str> = (0..set.len()).map(|n| &*format!("good{n:02}").leak()).collect();
+    let mut listeners = vec![Listener::tcp("load", "\"usp\"")];
+    let names = set.iter().map(|(name, _)| *name).chain(behaved.iter().copied());
+    listeners.extend(names.map(|name| Listener::udp(name, &format!("\"{name}\""))));
     let settings = Settings { listeners, log: "error".into(), ..Settings::usual() };
     let usp = bundled_adapters()?.into_iter().find(|path| path.ends_with("usp.wasm")).context("usp")?;
     let mut station = Station::prepare(&fresh_dir("hostile")?, &settings, &[usp])?;
@@ -52,10 +57,13 @@ pub fn beside_others(table: &mut Table) -> anyhow::Result<()> {
     for (name, component) in &set {
         api.upload(&format!("adapters/{name}.wasm"), component.clone())?;
     }
-    api.upload("adapters/good.wasm", Guest::new("good").component())?;
+    for name in &behaved {
+        let component = Guest { realm: name, on_decode: NAMES_ITS_SENDER, ..Guest::new(name) }.component();
+        api.upload(&format!("adapters/{name}.wasm"), component)?;
+    }
     let names: Vec<&str> = set.iter().map(|(name, _)| *name).collect();
     let doors: Vec<SocketAddr> = names.iter().map(|name| station.door(name)).collect::<Result<_, _>>()?;
-    let good = vec![station.door("good")?; doors.len()];
+    let good: Vec<SocketAddr> = behaved.iter().map(|name| station.door(name)).collect::<Result<_, _>>()?;
 
     let load = Arc::new(Load::default());
     let (address, working) = (station.door("load")?, load.clone());

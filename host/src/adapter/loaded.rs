@@ -81,6 +81,12 @@ impl Adapter {
         }
     }
 
+    /// The same code for somebody who asks it beside those it serves: neither his calls count for it nor does he keep it from
+    /// being taken out of service.
+    pub fn apart(&self) -> Self {
+        Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.linked.clone(), self.keys.clone())
+    }
+
     /// The same code with other keys: how vectors are run.
     pub(super) fn with_keys(&self, keys: Arc<dyn KeyStore>) -> Self {
         let mut twin = Self::assemble(&self.runtime, self.manifest.clone(), self.digest, self.linked.clone(), keys);

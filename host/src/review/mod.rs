@@ -126,7 +126,7 @@ impl Review {
         if walks.get(&row.name).is_some_and(|walk| !walk.progress().finished) {
             return Err(ReviewError::Busy(row.name));
         }
-        let walk = Arc::new(Walk::new(adapter, purpose, since_ms));
+        let walk = Arc::new(Walk::new(Arc::new(adapter.apart()), purpose, since_ms));
         walks.insert(row.name, walk.clone());
         Ok(walk)
     }
@@ -165,11 +165,8 @@ impl Review {
 
     fn write(&self, facts: Vec<Fact>) -> Result<(), ReviewError> {
         let at_ms = self.clock.now_ms();
-        let mut receipts = Vec::with_capacity(facts.len());
-        for fact in facts {
-            receipts.push(self.journal.submit_blocking(Entry { at_ms, fact })?);
-        }
-        receipts.into_iter().try_for_each(|receipt| receipt.wait().map(drop))?;
+        let entries = facts.into_iter().map(|fact| Entry { at_ms, fact }).collect();
+        self.journal.append_all_blocking(entries)?;
         Ok(())
     }
 }

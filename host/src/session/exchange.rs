@@ -8,7 +8,7 @@ use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Reg
 use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
-use crate::limits;
+use crate::limits::{self, SANDBOX_FAULTS_EVERY};
 use crate::model::{AnswerBody, Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq, ValveStatus};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
@@ -299,6 +299,9 @@ impl Conversation {
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {
             self.account(&with.adapter);
             self.struck(&with.adapter, kind, detail);
+            // Nobody waits for an answer to it, and a commit for each such frame would be felt by everybody else.
+            let late_ms = self.services.clock.steady_ms() as u64 % SANDBOX_FAULTS_EVERY.as_millis() as u64;
+            tokio::time::sleep(SANDBOX_FAULTS_EVERY.saturating_sub(Duration::from_millis(late_ms))).await;
         }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
         let entry = self.entry(raw, with, outcome);
