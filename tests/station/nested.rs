@@ -15,6 +15,7 @@ const CJT188: &str = "cjt188/00231100456789";
 const CORRECTOR: &str = "modbus/CORRECTOR1";
 /// What a DTU is told to hand on.
 const TRANSPARENT: u16 = 0x4071;
+const RAW: u8 = 0xFE;
 const OK: u8 = 0x00;
 const NO_ANSWER: u8 = 0x09;
 
@@ -52,6 +53,7 @@ fn a_meter_is_read_and_closed_through_two_carriers() {
     set(&site, CJT188, &record);
     let mut concentrator = Device::concentrator("50009900000001");
     concentrator.carrier.behind = lines.behind();
+    let registration = concentrator.registration(civil(NOON));
     let concentrator = Mutex::new(concentrator);
     let cut = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_cut = cut.clone();
@@ -67,6 +69,10 @@ fn a_meter_is_read_and_closed_through_two_carriers() {
             }
         }),
     );
+    // It says what it is through the DTU, and is answered through it.
+    let brought = terminal.device.transparent(2, RAW, &registration);
+    assert_eq!(terminal.ask(&brought).result, OK);
+    assert_eq!(terminal.obey(), (TRANSPARENT, OK));
     let reading = site.order(CJT188, &json!({"read": {"scope": "current"}}));
     assert_eq!(terminal.obey(), (TRANSPARENT, OK));
     site.await_state(reading, "done");

@@ -47,9 +47,6 @@ struct Arrival {
     settled: bool,
 }
 
-/// A file that is not there any more, and what lay in it.
-type Gone = (String, Option<Digest>);
-
 impl Lifecycle {
     /// Looks at the directory and at the trust file, and does what their changes ask for. Blocks for as long as compiling
     /// takes; one look at a time.
@@ -63,12 +60,9 @@ impl Lifecycle {
         }
         let (arrivals, gone) = dropins.look(first)?;
         *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
-        for (file, digest) in gone {
-            // What came in another way stays, also under the same name.
-            let brought = digest.and_then(|digest| self.row(&digest)).filter(|row| row.origin.dropped_in);
-            if let Some(row) = brought {
-                log(&file, self.take_away(&row, &file, "its file was taken out of the directory", &file));
-            }
+        for file in gone {
+            let brought = self.brought_by(&file);
+            log(&file, self.take_away(&brought, &file, "its file was taken out of the directory", &file));
         }
         let mut fresh = Vec::new();
         for Arrival { file, bytes, settled } in arrivals {
@@ -88,25 +82,30 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Takes the file out of the directory and retires what it brought; where none lies there, what came last under this name:
-    /// the version that serves, or else the newest. What stood by takes over.
+    /// Takes the file out of the directory and retires what it brought; where it brought nothing, what came last in another way
+    /// under this name: the version that serves, or else the newest. What stood by takes over.
     pub fn take_file_away(&self, file: &str, by: &str) -> Result<()> {
-        let lay_there = {
+        let was_there = {
             let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = dropins.files.remove(file);
-            known.filter(|_| dropins.dir.remove_file(file).is_ok())
+            dropins.files.remove(file).is_some() && dropins.dir.remove_file(file).is_ok()
         };
-        let rows = self.rows();
-        let came = || rows.iter().filter(|row| row.origin.file == file && row.state.is_installed());
-        let of_it = match &lay_there {
-            Some(lay) => rows.iter().find(|row| Some(row.digest) == lay.digest),
-            None => came().find(|row| row.is_active()).or_else(|| came().max_by(|a, b| order(a, b))),
-        };
-        match of_it {
-            Some(row) => self.take_away(row, file, "its file was removed", by),
-            None if lay_there.is_some() => Ok(()),
-            None => Err(LifecycleError::Unknown(file.escape_debug().to_string())),
+        let mut of_it = self.brought_by(file);
+        if of_it.is_empty() {
+            let rows = self.rows();
+            let came = || rows.iter().filter(|row| row.origin.file == file && row.state.is_installed());
+            let last = came().find(|row| row.is_active()).or_else(|| came().max_by(|a, b| order(a, b)));
+            of_it.extend(last.cloned());
         }
+        if of_it.is_empty() && !was_there {
+            return Err(LifecycleError::Unknown(file.escape_debug().to_string()));
+        }
+        self.take_away(&of_it, file, "its file was removed", by)
+    }
+
+    /// What lay in the directory under this name. What came in another way stays, also under the same name.
+    fn brought_by(&self, file: &str) -> Vec<AdapterRow> {
+        let brought = |row: &AdapterRow| row.origin.dropped_in && row.origin.file == file && row.state.is_installed();
+        self.rows().into_iter().filter(brought).collect()
     }
 
     /// `None`: nothing is to be done about it.
@@ -141,12 +140,14 @@ impl Lifecycle {
         }
     }
 
-    fn take_away(&self, row: &AdapterRow, file: &str, why: &str, by: &str) -> Result<()> {
-        if !row.state.is_installed() {
-            return Ok(());
+    fn take_away(&self, rows: &[AdapterRow], file: &str, why: &str, by: &str) -> Result<()> {
+        let mut names: Vec<&str> = Vec::new();
+        for row in rows {
+            self.take_out(row, why, by, true)?;
+            names.push(&row.name);
         }
-        self.take_out(row, why, by, true)?;
-        self.elect(&row.name, &format!("{file}: {why}"), by)
+        names.dedup();
+        names.iter().try_for_each(|name| self.elect(name, &format!("{file}: {why}"), by))
     }
 }
 
@@ -155,11 +156,11 @@ impl DropIns {
         Self { dir, files: BTreeMap::new(), looked_before: false, trust: None }
     }
 
-    /// What came, in the order of names, and which files are gone, with what lay in them.
-    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<Gone>)> {
+    /// What came, in the order of names, and which files are gone.
+    fn look(&mut self, first: bool) -> io::Result<(Vec<Arrival>, Vec<String>)> {
         let present = self.present()?;
-        let gone = self.files.extract_if(.., |file, _| !present.contains_key(file));
-        let gone = gone.map(|(file, known)| (file, known.digest)).collect();
+        let gone = self.files.keys().filter(|file| !present.contains_key(*file)).cloned().collect::<Vec<_>>();
+        self.files.retain(|file, _| present.contains_key(file));
         let mut arrivals = Vec::new();
         for (file, print) in present {
             if let Some(bytes) = self.changed(&file, print, first) {

@@ -152,7 +152,7 @@ pub enum LifecycleError {
     NotInstalled(String, &'static str),
     #[error("{0} serves; activate another version first, or retire it with --even-active")]
     Serves(String),
-    #[error("no version of `{name}` that is older than the present one and stands by has served before; {others}")]
+    #[error("no version of `{name}` has served before that is older than the present one and stands by; {others}")]
     NothingBefore { name: String, others: String },
     #[error("{0} is in quarantine; to put it back into service, use `polymeter adapter activate` with a --reason")]
     Quarantined(String),

@@ -108,9 +108,11 @@ impl Trust {
         if text.len() > TRUST_BYTES_MAX {
             return Err(format!("{} bytes; a trust file has at most {TRUST_BYTES_MAX}", text.len()));
         }
-        let raw: Raw = toml::from_str(text).map_err(|error| match error.span() {
-            Some(span) => format!("line {}: {}", line_of(text, span.start), error.message()),
-            None => error.message().to_owned(),
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            // What a date without quotes looks like to whoever reads the file.
+            let date = error.message().contains("$__toml_private_datetime");
+            let why = if date { "a date stands in quotes, as \"2027-12-31\"" } else { error.message() };
+            error.span().map_or_else(|| why.to_owned(), |span| format!("line {}: {why}", line_of(text, span.start)))
         })?;
         raw.resolve(text)
     }

@@ -202,7 +202,7 @@ fn a_profile_goes_when_nobody_is_bound_to_it_and_its_versions_are_never_given_ag
     says(remove(&shop, "x"), "there is no profile `x`");
     for lost in [false, true] {
         assert_eq!(shop.lifecycle.profiles().rows(), []);
-        assert_eq!(shop.lifecycle.profiles().names(), ["file"]);
+        assert_eq!(shop.lifecycle.profiles().names(), ["", "file"]);
         assert_eq!(shop.lifecycle.spoken_then("x@1").expect("frames name it").options, r#"{"scale":1}"#);
         let last = shop.journal.health().last_seq;
         assert!(shop.views.wait_caught_up(last, Duration::from_secs(60)));

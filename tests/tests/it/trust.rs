@@ -144,7 +144,8 @@ fn a_trust_file_that_says_nothing_clear_is_refused_by_line() {
         ("[key]\n".to_owned(), "line 1: unknown field `key`"),
         (format!("[keys]\na = {{ key = \"{vendor}\", expires = \"soon\" }}\n"), "line 2: `soon` is no day"),
         (format!("[keys]\na = {{ key = \"{vendor}\", note = \"x\" }}\n"), "line 2: unknown field `note`"),
-        ("[keys]\na = 2027-12-31\n".to_owned(), "line 2: invalid type"),
+        ("[keys]\na = 2027-12-31\n".to_owned(), "line 2: a date stands in quotes"),
+        (format!("[keys]\na = {{ key = \"{vendor}\", expires = 2027-12-31 }}\n"), "line 2: "),
         (format!("[keys]\na = \"{vendor}\"\nb = \"{vendor}\"\n"), "line 3: `b` and `a` are the same key"),
         ("[[rule]]\nadapters = [\"ac*me\"]\nall_of = [\"b\"]\n".to_owned(), "line 1: `ac*me`: a `*` stands"),
     ] {
