@@ -11,6 +11,7 @@ use crate::journal::FaultKind;
 use crate::limits;
 use crate::link::{Link, Received};
 use crate::model::{Command, Day, DeviceKey, Digest, EndReason, SessionId};
+use crate::views::Told;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub(super) struct Present {
     /// It is another version's, put into this one's words, and not durable yet.
     pub taken_over: bool,
     pub admission: Admission,
+    /// Where the readings are that it had told before it came.
+    pub told: Option<Told>,
     /// The newest day that a daily report of this session brought.
     pub reported: Option<Day>,
     /// Held for as long as the device is here.
@@ -170,7 +173,7 @@ impl Conversation {
 
     async fn on_bytes(&mut self) -> Result<(), Closing> {
         let taken = self.take_frames().await;
-        self.keep_carried().await.and(taken)
+        if self.has_unkept() { Box::pin(self.keep_carried()).await.and(taken) } else { taken }
     }
 
     /// Takes as many frames off the buffer as there are.

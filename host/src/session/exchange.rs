@@ -30,7 +30,7 @@ impl Conversation {
         if let Some((shadow, now)) = shadow {
             shadow.offer(self.sample(with, &frame, &decoded, now));
         }
-        let decoded = match decoded {
+        let mut decoded = match decoded {
             Ok(decoded) => decoded,
             Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
         };
@@ -38,14 +38,15 @@ impl Conversation {
         if self.concerns_others(&decoded) {
             return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
-        self.keep_carried().await?;
-        let decoded = match self.missing_days(&decoded)? {
-            None => decoded,
-            Some(order) => match Box::pin(self.ask_first(with, &frame, order)).await {
+        if self.has_unkept() {
+            Box::pin(self.keep_carried()).await?;
+        }
+        if let Some(order) = self.missing_days(&decoded)? {
+            decoded = match Box::pin(self.ask_first(with, &frame, order)).await {
                 Ok(decoded) => decoded,
                 Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
-            },
-        };
+            };
+        }
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
@@ -159,7 +160,9 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        self.keep_carried().await?;
+        if self.has_unkept() {
+            Box::pin(self.keep_carried()).await?;
+        }
         // Nobody is left to answer for the one who spoke here before, and for those behind him.
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
@@ -187,12 +190,13 @@ impl Conversation {
             Unknown::Refuse => Admission::Refused,
             Unknown::Accept | Unknown::Hold => Admission::Held,
         };
-        let shown_by = row.as_ref().and_then(|row| row.adapter);
+        let (shown_by, told) = row.as_ref().map_or((None, None), |row| (row.adapter, row.told));
         let (memory, left_by) = match self.services.registry.remembered(&device) {
             Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
             None => (row.map(|r| r.memory.0).unwrap_or_default(), shown_by),
         };
-        self.present = Some(Present { device, memory, taken_over: false, admission, reported: None, _place: place });
+        self.present =
+            Some(Present { device, memory, taken_over: false, admission, told, reported: None, _place: place });
         Ok(left_by)
     }
 
@@ -293,7 +297,9 @@ impl Conversation {
         detail: &str,
         with: Option<&Chosen>,
     ) -> Result<(), Closing> {
-        self.keep_carried().await?;
+        if self.has_unkept() {
+            Box::pin(self.keep_carried()).await?;
+        }
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {

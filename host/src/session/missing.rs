@@ -25,15 +25,18 @@ impl Conversation {
         if before == Some(Day(day.0 - 1)) {
             return Ok(None);
         }
+        let shown = match present.told {
+            Some(told) => self.services.views.last_frozen_before(told, day, MISSING_DAYS_MAX).map_err(|error| {
+                tracing::warn!(device = %present.device, %error, "not served: the views cannot be read");
+                Closing::StoreFailing
+            })?,
+            None => None,
+        };
+        let Some(known) = shown.max(before).filter(|known| known.0 < day.0 - 1) else { return Ok(None) };
         let device = present.device.clone();
         if !self.speaks("read-history") || self.services.desk.reads_history(&device) {
             return Ok(None);
         }
-        let shown = self.services.views.last_frozen_before(&device, day, MISSING_DAYS_MAX).map_err(|error| {
-            tracing::warn!(%device, %error, "not served: the views cannot be read");
-            Closing::StoreFailing
-        })?;
-        let Some(known) = shown.max(before).filter(|known| known.0 < day.0 - 1) else { return Ok(None) };
         let first = Day((known.0 + 1).max(day.0 - MISSING_DAYS_MAX));
         let (first, last) = (first.start(), Day(day.0 - 1).start());
         let command = Command::ReadHistory { interval: Interval::Day, first, last };

@@ -105,8 +105,15 @@ impl Services {
     }
 
     /// The same, with the last one's position, too.
-    pub async fn commit_span(&self, facts: Vec<Fact>) -> Result<(Seq, Seq), String> {
+    pub async fn commit_span(&self, mut facts: Vec<Fact>) -> Result<(Seq, Seq), String> {
         let at_ms = self.clock.now_ms();
+        // Most frames are one entry, and need no group.
+        if facts.len() == 1
+            && let Some(fact) = facts.pop()
+        {
+            let seq = self.journal.append(Entry { at_ms, fact }).await.map_err(|e| e.to_string())?;
+            return Ok((seq, seq));
+        }
         let entries = facts.into_iter().map(|fact| Entry { at_ms, fact }).collect();
         let span = self.journal.append_all(entries).await.map_err(|e| e.to_string())?;
         span.ok_or_else(|| "nothing to keep".into())

@@ -83,6 +83,16 @@ pub struct Standing {
     pub memory: HexBytes,
     /// What decoded its last frame; looked up only where something is remembered.
     pub adapter: Option<Digest>,
+    /// Where its readings are, if it has told any.
+    pub told: Option<Told>,
+}
+
+/// Where a device's readings are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told {
+    pub(super) id: u32,
+    /// The oldest day that it has told of.
+    pub(super) oldest: Day,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -221,6 +231,7 @@ pub(super) fn standing(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<St
         adopted: row.adopted,
         memory: row.memory,
         adapter: adapter.map(|adapter| adapter.digest),
+        told: row.oldest_day.map(|oldest| Told { id, oldest }),
     }))
 }
 

@@ -36,7 +36,7 @@ pub use adapters::{AdapterEvent, AdapterRow};
 pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
-pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing};
+pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing, Told};
 pub use events::EventRow;
 pub use families::{Carrier, Family};
 pub use latest::LatestReport;
@@ -235,8 +235,8 @@ impl Views {
     }
 
     /// See `readings::last_frozen_before`.
-    pub fn last_frozen_before(&self, device: &DeviceKey, before: Day, days_max: i32) -> Result<Option<Day>, ViewError> {
-        readings::last_frozen_before(&self.read()?, device, before, days_max)
+    pub fn last_frozen_before(&self, told: Told, before: Day, days_max: i32) -> Result<Option<Day>, ViewError> {
+        readings::last_frozen_before(&self.read()?, told, before, days_max)
     }
 
     /// The newest value of each kind that the device told on its last day with readings.

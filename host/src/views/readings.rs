@@ -9,7 +9,7 @@
 //! newer, and the older one stays beside it, marked superseded, with the frame it came from. When a frame turns out not to
 //! have said it, its value is withdrawn, and what it had pushed aside counts again.
 
-use super::devices::{self, Page};
+use super::devices::{self, Page, Told};
 use super::packing::{self, Place, Value};
 use super::store::{Result, Snapshot, ViewError};
 use crate::limits;
@@ -90,18 +90,12 @@ pub(super) fn list(
 
 /// The newest of the `days_max` days before this one of which the device told a frozen value. A device that was known before
 /// them and told none is taken to have told the day before them; `None`: one that is new.
-pub(super) fn last_frozen_before(
-    snapshot: &Snapshot,
-    device: &DeviceKey,
-    before: Day,
-    days_max: i32,
-) -> Result<Option<Day>> {
-    let Some(found) = devices::device(snapshot, device)? else { return Ok(None) };
-    let Some(oldest) = found.oldest_day else { return Ok(None) };
+pub(super) fn last_frozen_before(snapshot: &Snapshot, told: Told, before: Day, days_max: i32) -> Result<Option<Day>> {
+    let Told { id, oldest } = told;
     let first = Day(before.0 - days_max);
     let table = snapshot.table(READINGS)?;
     for day in (oldest.max(first).0..before.0).rev() {
-        if let Some(bytes) = table.get(key(Day(day), found.id)).map_err(ViewError::store)? {
+        if let Some(bytes) = table.get(key(Day(day), id)).map_err(ViewError::store)? {
             let values = packing::unpack(bytes.value()).ok_or(ViewError::Damaged { view: VIEW })?;
             if values.iter().any(|value| value.role == Role::Frozen && !value.superseded) {
                 return Ok(Some(Day(day)));

@@ -88,6 +88,11 @@ impl Conversation {
         Ok(())
     }
 
+    /// Whether `keep_carried` has anything to do.
+    pub(in crate::session) fn has_unkept(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| !behind.unkept.frames.is_empty())
+    }
+
     /// Goes on with what `on_carrying` has heard: what is asked next, and all of it durable together before anything leaves.
     pub(in crate::session) async fn keep_carried(&mut self) -> Result<(), Closing> {
         let Some(mut behind) = self.behind.take_if(|behind| !behind.unkept.frames.is_empty()) else { return Ok(()) };
