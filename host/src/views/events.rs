@@ -160,6 +160,11 @@ fn event(device: DeviceKey, key: &[u8], row: &[u8]) -> Result<EventRow> {
     })
 }
 
+fn last_position(log: &impl ReadableTable<(u64, u32), &'static [u8]>, source: u64) -> Result<Option<u32>> {
+    let last = log.range((source, 0)..=(source, u32::MAX)).map_err(ViewError::store)?.next_back();
+    Ok(last.transpose().map_err(ViewError::store)?.map(|(place, _)| place.value().1))
+}
+
 /// Events of one batch on their way into the table.
 #[derive(Default)]
 pub(super) struct Fold {
@@ -178,14 +183,22 @@ impl Fold {
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
         let mut events = txn.open_table(EVENTS).map_err(ViewError::store)?;
         let mut log = txn.open_table(LOG).map_err(ViewError::store)?;
+        let newest = log.last().map_err(ViewError::store)?.map(|(place, _)| place.value().0);
         for (key, row) in self.new.drain(..) {
             if events.get(&key[..]).map_err(ViewError::store)?.is_some() {
                 continue;
             }
-            let position = self.positions.entry(row.source).or_default();
+            let position = match self.positions.get(&row.source) {
+                Some(next) => *next,
+                // Of a frame that was folded before, more may come: of those behind its sender, or once he is adopted.
+                None if newest.is_some_and(|newest| row.source <= newest) => {
+                    last_position(&log, row.source)?.map_or(0, |last| last + 1)
+                }
+                None => 0,
+            };
             events.insert(&key[..], &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
-            log.insert((row.source, *position), &key[..]).map_err(ViewError::store)?;
-            *position += 1;
+            log.insert((row.source, position), &key[..]).map_err(ViewError::store)?;
+            self.positions.insert(row.source, position + 1);
         }
         self.positions.clear();
         Ok(())

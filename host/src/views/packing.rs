@@ -14,6 +14,7 @@
 
 use super::readings::Reading;
 use crate::model::{Civil, Day, Quality, Quantity, Register, Role, Seq, Unit};
+use std::cmp::{Ordering, Reverse};
 
 const FORMAT: u8 = 1;
 const SUPERSEDED: u8 = 1;
@@ -63,8 +64,10 @@ impl Value {
 
     /// The order inside a row: by place, the current one first, then what it superseded, newest first. Only values that are
     /// the same are equal here, so a row's bytes do not depend on how it came about.
-    pub fn order(&self) -> (Place, bool, std::cmp::Reverse<Age>, bool) {
-        (self.place(), self.superseded, std::cmp::Reverse(self.age()), self.withdrawn)
+    pub fn order(&self, other: &Self) -> Ordering {
+        let rest = |value: &Self| (value.superseded, Reverse(value.age()), value.withdrawn);
+        // Nearly all values of a row stand at places of their own.
+        self.place().cmp(&other.place()).then_with(|| rest(self).cmp(&rest(other)))
     }
 
     /// Of two values of one place the one whose frame came later is greater.

@@ -206,7 +206,7 @@ impl Fold {
                 }
             }
             if changed || row.len() != stored {
-                row.sort_by_key(Value::order);
+                row.sort_by(Value::order);
                 bytes.clear();
                 packing::pack(&row, &mut bytes);
                 table.insert(key, &bytes[..]).map_err(ViewError::store)?;
