@@ -70,6 +70,17 @@ struct State {
     gathers: usize,
 }
 
+impl State {
+    /// Why nothing is taken.
+    fn refusal(&self) -> Option<AppendError> {
+        match &self.failing {
+            _ if self.closed => Some(AppendError::Closed),
+            Some(why) => Some(AppendError::Failing(why.clone())),
+            None => None,
+        }
+    }
+}
+
 impl Queue {
     pub fn new() -> Self {
         Self {
@@ -84,14 +95,14 @@ impl Queue {
     pub async fn submit(&self, entry: Entry) -> Result<Receipt, AppendError> {
         let bytes = format::encode(&entry)?;
         self.acquire(places(&bytes)).await?;
-        self.push([(entry, bytes)])
+        self.push_one(entry, bytes)
     }
 
     /// Waits for room, blocking the thread.
     pub fn submit_blocking(&self, entry: Entry) -> Result<Receipt, AppendError> {
         let bytes = format::encode(&entry)?;
         self.acquire_blocking(places(&bytes))?;
-        self.push([(entry, bytes)])
+        self.push_one(entry, bytes)
     }
 
     /// Waits for room for all of them. They are kept together, in one commit, unless they are more than one takes: then in
@@ -136,18 +147,31 @@ impl Queue {
         }
     }
 
-    /// Puts entries, for which there is room, behind those that wait: all of them at once.
-    fn push(&self, group: impl IntoIterator<Item = (Entry, Vec<u8>)>) -> Result<Receipt, AppendError> {
+    /// Puts an entry, for which there is room, behind those that wait.
+    fn push_one(&self, entry: Entry, bytes: Vec<u8>) -> Result<Receipt, AppendError> {
         let (done, receipt) = oneshot::channel();
         let mut state = self.lock();
-        let refusal = match &state.failing {
-            _ if state.closed => Some(AppendError::Closed),
-            Some(why) => Some(AppendError::Failing(why.clone())),
-            None => None,
-        };
-        if let Some(refusal) = refusal {
+        if let Some(refusal) = state.refusal() {
             drop(state);
-            self.room.add_permits(group.into_iter().map(|(_, bytes)| places(&bytes) as usize).sum());
+            self.room.add_permits(places(&bytes) as usize);
+            return Err(refusal);
+        }
+        state.pending.push_back(Pending { entry, bytes, done: Some(done) });
+        let wake = std::mem::take(&mut state.writer_waits) || state.pending.len() == state.gathers;
+        drop(state);
+        if wake {
+            self.filled.notify_one();
+        }
+        Ok(Receipt(receipt))
+    }
+
+    /// The same for entries that belong together: all of them at once.
+    fn push(&self, group: Group) -> Result<Receipt, AppendError> {
+        let (done, receipt) = oneshot::channel();
+        let mut state = self.lock();
+        if let Some(refusal) = state.refusal() {
+            drop(state);
+            self.room.add_permits(group.iter().map(|(_, bytes)| places(bytes) as usize).sum());
             return Err(refusal);
         }
         let before = state.pending.len();
@@ -186,8 +210,8 @@ impl Queue {
             }
         }
         let batch: Vec<Pending> = state.pending.drain(..count).collect();
-        let room = batch.iter().map(|p| places(&p.bytes) as usize).sum();
         drop(state);
+        let room = batch.iter().map(|p| places(&p.bytes) as usize).sum();
         self.room.add_permits(room);
         self.drained.notify_all();
         Some(batch)
