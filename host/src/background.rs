@@ -8,10 +8,7 @@ const NICENESS: i32 = 19;
 
 /// Starts such a thread.
 pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
-    Builder::new().name(name.into()).spawn(move || {
-        step_back();
-        work()
-    })
+    begin(name, step_back, work)
 }
 
 /// As `spawn`, for work that must never hold anybody up: a nice thread still keeps the processor for some milliseconds after
@@ -20,18 +17,16 @@ pub fn spawn_idle<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
+    begin(name, step_aside, work)
+}
+
+fn begin<T: Send + 'static>(
+    name: &str,
+    yielding: fn(),
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
     Builder::new().name(name.into()).spawn(move || {
-        #[cfg(target_os = "linux")]
-        {
-            use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
-            let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-            let this = thread_priority::thread_native_id();
-            if let Err(error) = thread_priority::set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
-                tracing::debug!(?error, "a thread in the background runs like any other");
-            }
-        }
-        #[cfg(not(target_os = "linux"))]
-        step_back();
+        yielding();
         work()
     })
 }
@@ -54,6 +49,20 @@ fn step_back() {
         tracing::debug!(%error, "a thread in the background runs like any other");
     }
 }
+
+/// As `step_back`, and for nothing but what is left over where the system knows that.
+#[cfg(target_os = "linux")]
+fn step_aside() {
+    use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let this = thread_priority::thread_native_id();
+    if let Err(error) = thread_priority::set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
+        tracing::debug!(?error, "a thread in the background runs like any other");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+use step_back as step_aside;
 
 /// The same for those who must not block. `None`: it has panicked, or there was no thread.
 pub async fn run<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {

@@ -99,10 +99,6 @@ pub enum LoadError {
     Compile(String),
     #[error("fails its own vectors: {0}")]
     Vectors(String),
-    #[error(
-        "brings no vectors, so nothing shows that it reads its frames right; add some, or start the station with --dev"
-    )]
-    NoVectors,
 }
 
 impl LoadError {

@@ -173,10 +173,8 @@ impl Cutover {
 /// Nothing came under that name. Where it is the name, the version or the digest of an adapter, its file is told.
 fn no_such_file(said: &str, rows: &[views::AdapterRow]) -> ApiError {
     let (name, which) = said.split_once('@').unwrap_or((said, ""));
-    let begins =
-        |row: &views::AdapterRow, digits: &str| digits.len() >= 6 && row.digest.to_string().starts_with(digits);
     let is_meant = |row: &&views::AdapterRow| {
-        row.name == name && (which.is_empty() || row.version == which || begins(row, which)) || begins(row, said)
+        row.name == name && (which.is_empty() || row.version == which || row.is_digest(which)) || row.is_digest(said)
     };
     let files: BTreeSet<&str> = rows.iter().filter(is_meant).map(|row| row.origin.file.as_str()).collect();
     let said = said.escape_debug();

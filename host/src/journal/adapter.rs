@@ -125,6 +125,11 @@ impl AdapterState {
     pub fn is_installed(self) -> bool {
         matches!(self, Self::Conformed | Self::Shadow | Self::Active | Self::Draining | Self::Standby)
     }
+
+    /// Its file is kept: it may be put into service, if only with a reason.
+    pub fn is_kept(self) -> bool {
+        self.is_installed() || self == Self::Quarantined
+    }
 }
 
 impl AdapterStep {

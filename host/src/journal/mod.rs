@@ -197,8 +197,7 @@ impl Journal {
     pub async fn append_all(&self, entries: Vec<Entry>) -> Result<Option<(Seq, Seq)>, AppendError> {
         let mut span = None;
         for (count, receipt) in self.0.shared.queue.submit_all(entries).await? {
-            let last = receipt.await?;
-            span = Some((span.map_or(Seq(last.0 + 1 - count as u64), |(first, _)| first), last));
+            span = Some(grown(span, count, receipt.await?));
         }
         Ok(span)
     }
@@ -207,8 +206,7 @@ impl Journal {
     pub fn append_all_blocking(&self, entries: Vec<Entry>) -> Result<Option<(Seq, Seq)>, AppendError> {
         let mut span = None;
         for (count, receipt) in self.0.shared.queue.submit_all_blocking(entries)? {
-            let last = receipt.wait()?;
-            span = Some((span.map_or(Seq(last.0 + 1 - count as u64), |(first, _)| first), last));
+            span = Some(grown(span, count, receipt.wait()?));
         }
         Ok(span)
     }
@@ -268,4 +266,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// First and last of the entries so far, with so many more up to `last`.
+fn grown(span: Option<(Seq, Seq)>, count: usize, last: Seq) -> (Seq, Seq) {
+    (span.map_or(Seq(last.0 + 1 - count as u64), |(first, _)| first), last)
 }

@@ -70,17 +70,6 @@ struct State {
     gathers: usize,
 }
 
-impl State {
-    /// Why nothing is taken.
-    fn refusal(&self) -> Option<AppendError> {
-        match &self.failing {
-            _ if self.closed => Some(AppendError::Closed),
-            Some(why) => Some(AppendError::Failing(why.clone())),
-            None => None,
-        }
-    }
-}
-
 impl Queue {
     pub fn new() -> Self {
         Self {
@@ -110,8 +99,8 @@ impl Queue {
     pub async fn submit_all(&self, entries: Vec<Entry>) -> Result<Vec<(usize, Receipt)>, AppendError> {
         let mut receipts = Vec::with_capacity(1);
         for group in in_groups(entries)? {
-            self.acquire(group.iter().map(|(_, bytes)| places(bytes)).sum()).await?;
-            receipts.push((group.len(), self.push(group)?));
+            self.acquire(room(&group)).await?;
+            receipts.push((group.len(), self.push_all(group)?));
         }
         Ok(receipts)
     }
@@ -120,8 +109,8 @@ impl Queue {
     pub fn submit_all_blocking(&self, entries: Vec<Entry>) -> Result<Vec<(usize, Receipt)>, AppendError> {
         let mut receipts = Vec::with_capacity(1);
         for group in in_groups(entries)? {
-            self.acquire_blocking(group.iter().map(|(_, bytes)| places(bytes)).sum())?;
-            receipts.push((group.len(), self.push(group)?));
+            self.acquire_blocking(room(&group))?;
+            receipts.push((group.len(), self.push_all(group)?));
         }
         Ok(receipts)
     }
@@ -149,36 +138,36 @@ impl Queue {
 
     /// Puts an entry, for which there is room, behind those that wait.
     fn push_one(&self, entry: Entry, bytes: Vec<u8>) -> Result<Receipt, AppendError> {
-        let (done, receipt) = oneshot::channel();
-        let mut state = self.lock();
-        if let Some(refusal) = state.refusal() {
-            drop(state);
-            self.room.add_permits(places(&bytes) as usize);
-            return Err(refusal);
-        }
-        state.pending.push_back(Pending { entry, bytes, done: Some(done) });
-        let wake = std::mem::take(&mut state.writer_waits) || state.pending.len() == state.gathers;
-        drop(state);
-        if wake {
-            self.filled.notify_one();
-        }
-        Ok(Receipt(receipt))
+        let room = places(&bytes);
+        self.push(room, |pending, done| pending.push_back(Pending { entry, bytes, done: Some(done) }))
     }
 
     /// The same for entries that belong together: all of them at once.
-    fn push(&self, group: Group) -> Result<Receipt, AppendError> {
+    fn push_all(&self, group: Group) -> Result<Receipt, AppendError> {
+        self.push(room(&group), |pending, done| {
+            pending.extend(group.into_iter().map(|(entry, bytes)| Pending { entry, bytes, done: None }));
+            if let Some(last) = pending.back_mut() {
+                last.done = Some(done);
+            }
+        })
+    }
+
+    /// Has somebody put into the queue what he has so much room for.
+    fn push(&self, room: u32, put: impl FnOnce(&mut VecDeque<Pending>, Done)) -> Result<Receipt, AppendError> {
         let (done, receipt) = oneshot::channel();
         let mut state = self.lock();
-        if let Some(refusal) = state.refusal() {
+        let refusal = match &state.failing {
+            _ if state.closed => Some(AppendError::Closed),
+            Some(why) => Some(AppendError::Failing(why.clone())),
+            None => None,
+        };
+        if let Some(refusal) = refusal {
             drop(state);
-            self.room.add_permits(group.iter().map(|(_, bytes)| places(bytes) as usize).sum());
+            self.room.add_permits(room as usize);
             return Err(refusal);
         }
         let before = state.pending.len();
-        state.pending.extend(group.into_iter().map(|(entry, bytes)| Pending { entry, bytes, done: None }));
-        if let Some(last) = state.pending.back_mut() {
-            last.done = Some(done);
-        }
+        put(&mut state.pending, done);
         let gathered = (before + 1..=state.pending.len()).contains(&state.gathers);
         let wake = std::mem::take(&mut state.writer_waits) || gathered;
         drop(state);
@@ -286,6 +275,11 @@ fn in_groups(entries: Vec<Entry>) -> Result<Vec<Group>, AppendError> {
         groups.push(std::mem::replace(&mut rest, later));
     }
     Ok(groups)
+}
+
+/// Places of all of them.
+fn room(group: &Group) -> u32 {
+    group.iter().map(|(_, bytes)| places(bytes)).sum()
 }
 
 /// Tells those who wait that nothing of theirs is kept.

@@ -55,10 +55,7 @@ impl Lifecycle {
     /// Takes a version out of the store. One that serves is taken out of service first, if that is really meant.
     pub fn retire(&self, wanted: &str, order: &Order<'_>, even_active: bool) -> Result<AdapterRow> {
         let row = self.find(wanted)?;
-        if row.is_active() && !even_active {
-            return Err(LifecycleError::Serves(label(&row)));
-        }
-        must_be_at_hand(&row)?;
+        must_be_kept(&row)?;
         self.take_out(&row, order.reason, order.by, even_active)?;
         self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
     }
@@ -295,10 +292,7 @@ impl Lifecycle {
     /// Everything but the entries is done before them, so that the step itself takes no time.
     pub(super) fn serve(&self, row: &AdapterRow, why: &str, by: &str) -> Result<()> {
         let (cutover, adapter) = self.ready_for_cutover(|| self.prepare(row))?;
-        // Somebody may have taken it out since it was looked up.
-        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
-        must_be_at_hand(&now)?;
-        if now.is_active() {
+        if self.still_kept(row)?.is_active() {
             return Ok(());
         }
         let before = self.catalog.active(&row.name).filter(|before| before.digest != row.digest);
@@ -325,8 +319,15 @@ impl Lifecycle {
         Ok(())
     }
 
-    fn cutover(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn cutover(&self) -> MutexGuard<'_, ()> {
         self.cutover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As it is now: somebody may have taken it out since it was looked up.
+    fn still_kept(&self, row: &AdapterRow) -> Result<AdapterRow> {
+        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
+        must_be_kept(&now)?;
+        Ok(now)
     }
 
     /// Makes ready without holding anybody up, and once more if somebody has decided about profiles meanwhile.
@@ -351,8 +352,7 @@ impl Lifecycle {
         let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
         let why = if order.reason.is_empty() { share } else { format!("{share}: {}", order.reason) };
         let _cutover = self.cutover();
-        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
-        must_be_at_hand(&now)?;
+        let now = self.still_kept(row)?;
         if now.is_active() {
             return Err(LifecycleError::Serves(label(&now)));
         }
@@ -382,7 +382,7 @@ impl Lifecycle {
 
     /// Its code, at hand, and fit to serve here.
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
-        must_be_at_hand(row)?;
+        must_be_kept(row)?;
         let bytes = self.vouched(row)?;
         let adapter = match self.catalog.at_hand(&row.digest) {
             Some(adapter) => adapter,
@@ -411,12 +411,8 @@ fn is_distrusted(row: &AdapterRow) -> bool {
     row.why.starts_with(DISTRUSTED)
 }
 
-fn must_be_at_hand(row: &AdapterRow) -> Result<()> {
-    match row.state {
-        AdapterState::Quarantined => Ok(()),
-        state if state.is_installed() => Ok(()),
-        state => Err(LifecycleError::NotInstalled(label(row), state.name())),
-    }
+fn must_be_kept(row: &AdapterRow) -> Result<()> {
+    if row.state.is_kept() { Ok(()) } else { Err(LifecycleError::NotInstalled(label(row), row.state.name())) }
 }
 
 /// What a shadow is when it hears nothing any more.

@@ -230,7 +230,7 @@ impl Lifecycle {
         let rows = self.rows();
         if let Some((name, version)) = wanted.split_once('@') {
             let mut of =
-                rows.into_iter().filter(|row| row.name == name && (row.version == version || is_digest(row, version)));
+                rows.into_iter().filter(|row| row.name == name && (row.version == version || row.is_digest(version)));
             let mut found: Vec<AdapterRow> = of.by_ref().collect();
             if found.len() > 1 {
                 found.retain(|row| row.state.is_installed());
@@ -244,7 +244,7 @@ impl Lifecycle {
         let installed = named.iter().filter(|row| row.state.is_installed()).max_by(|a, b| order(a, b));
         match installed.or(named.last()) {
             Some(row) => Ok((*row).clone()),
-            None => one(rows.into_iter().filter(|row| is_digest(row, wanted)).collect(), wanted),
+            None => one(rows.into_iter().filter(|row| row.is_digest(wanted)).collect(), wanted),
         }
     }
 
@@ -296,11 +296,11 @@ impl Lifecycle {
         let judged = if again { Judged::Again } else { Judged::At(now) };
         let trust = self.trust()?;
         // Under a revoked digest a build was let in here: it is revoked with fewer signatures and with others, too.
-        let of_it = |row: &&AdapterRow| row.name == manifest.name && row.version == manifest.version;
-        let was_let_in = |row: &&AdapterRow| {
-            matches!(row.state, AdapterState::Quarantined | AdapterState::Retired) || row.state.is_installed()
+        let let_in = |row: &AdapterRow| row.state.is_kept() || row.state == AdapterState::Retired;
+        let is_it = |row: &&AdapterRow| {
+            row.name == manifest.name && row.version == manifest.version && let_in(row) && trust.revokes(&row.digest)
         };
-        if let Some(row) = self.rows().iter().filter(of_it).filter(was_let_in).find(|row| trust.revokes(&row.digest)) {
+        if let Some(row) = self.book.read().unwrap_or_else(PoisonError::into_inner).values().find(is_it) {
             return Err(Distrust::RevokedDigest(row.digest.to_string()).into());
         }
         Ok(trust.judge(bytes, manifest, self.unsigned, judged)?)
@@ -378,10 +378,6 @@ fn label(row: &AdapterRow) -> String {
         0 => format!("{}@{}", row.name, row.version),
         release => format!("{}@{} (release {release})", row.name, row.version),
     }
-}
-
-fn is_digest(row: &AdapterRow, text: &str) -> bool {
-    text.len() >= 6 && row.digest.to_string().starts_with(text)
 }
 
 fn one(mut rows: Vec<AdapterRow>, wanted: &str) -> Result<AdapterRow> {

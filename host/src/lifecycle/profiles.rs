@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Whom a refusal names before it counts the rest.
 const BOUND_SHOWN_MAX: usize = 5;
@@ -277,7 +277,7 @@ impl Lifecycle {
         if self.profiles.configured.contains_key(name) {
             return Err(LifecycleError::ConfiguredProfile(name.to_owned()));
         }
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let cutover = self.cutover();
         let known = self.profiles.book.load().profiles.get(name).map(|(row, _)| row.clone());
         if let Some(known) = &known {
             if known.adapter != adapter {
@@ -309,7 +309,7 @@ impl Lifecycle {
 
     /// From the next frame on, these devices are spoken to with it.
     pub fn bind_profile(&self, name: &str, to: ProfileScope, order: &Order<'_>) -> Result<BindingRow> {
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let cutover = self.cutover();
         let row = self.profile_row(name)?;
         self.check_scope(&to, &row.adapter)?;
         let book = self.profiles.book.load_full();
@@ -332,7 +332,7 @@ impl Lifecycle {
 
     /// From the next frame on, the next wider binding counts.
     pub fn unbind_profile(&self, name: &str, from: ProfileScope, order: &Order<'_>) -> Result<()> {
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let cutover = self.cutover();
         let adapter = self.profile_row(name)?.adapter;
         let book = self.profiles.book.load_full();
         let bound = book.bindings.get(&(adapter.clone(), from.clone()));
@@ -352,7 +352,7 @@ impl Lifecycle {
         self.profile_row(name)?;
         // Beforehand, since the registry may be long. Who comes to name it meanwhile is spoken to by the next wider binding.
         let named = self.named_by_registry(name)?;
-        let cutover = self.cutover.lock().unwrap_or_else(PoisonError::into_inner);
+        let cutover = self.cutover();
         let row = self.profile_row(name)?;
         let bound = self.profiles.bindings(name);
         let whom: Vec<String> = bound.iter().map(|bound| bound.to.to_string()).chain(named).collect();

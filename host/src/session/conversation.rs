@@ -173,7 +173,7 @@ impl Conversation {
 
     async fn on_bytes(&mut self) -> Result<(), Closing> {
         let taken = self.take_frames().await;
-        if self.has_unkept() { Box::pin(self.keep_carried()).await.and(taken) } else { taken }
+        self.keep_carried().await.and(taken)
     }
 
     /// Takes as many frames off the buffer as there are.

@@ -38,9 +38,7 @@ impl Conversation {
         if self.concerns_others(&decoded) {
             return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
-        if self.has_unkept() {
-            Box::pin(self.keep_carried()).await?;
-        }
+        self.keep_carried().await?;
         if let Some(order) = self.missing_days(&decoded)? {
             decoded = match Box::pin(self.ask_first(with, &frame, order)).await {
                 Ok(decoded) => decoded,
@@ -160,9 +158,7 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        if self.has_unkept() {
-            Box::pin(self.keep_carried()).await?;
-        }
+        self.keep_carried().await?;
         // Nobody is left to answer for the one who spoke here before, and for those behind him.
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
@@ -297,9 +293,7 @@ impl Conversation {
         detail: &str,
         with: Option<&Chosen>,
     ) -> Result<(), Closing> {
-        if self.has_unkept() {
-            Box::pin(self.keep_carried()).await?;
-        }
+        self.keep_carried().await?;
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {

@@ -40,6 +40,11 @@ impl AdapterRow {
         self.state == AdapterState::Active
     }
 
+    /// Whether somebody means it by the first digits of its digest.
+    pub fn is_digest(&self, text: &str) -> bool {
+        text.len() >= 6 && self.digest.to_string().starts_with(text)
+    }
+
     /// What the entry `seq` makes of what was known.
     pub fn after(before: Option<Self>, fact: &AdapterFact, seq: Seq, at_ms: i64) -> Self {
         let (mut origin, mut first_ms, mut served_ms) =

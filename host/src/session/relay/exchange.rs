@@ -88,14 +88,16 @@ impl Conversation {
         Ok(())
     }
 
-    /// Whether `keep_carried` has anything to do.
-    pub(in crate::session) fn has_unkept(&self) -> bool {
-        self.behind.as_ref().is_some_and(|behind| !behind.unkept.frames.is_empty())
+    /// Goes on with what `on_carrying` has heard, if there is any. Every frame of every session asks; few have it grow their task.
+    pub(in crate::session) async fn keep_carried(&mut self) -> Result<(), Closing> {
+        match self.behind.take_if(|behind| !behind.unkept.frames.is_empty()) {
+            Some(behind) => Box::pin(self.keep_unkept(behind)).await,
+            None => Ok(()),
+        }
     }
 
-    /// Goes on with what `on_carrying` has heard: what is asked next, and all of it durable together before anything leaves.
-    pub(in crate::session) async fn keep_carried(&mut self) -> Result<(), Closing> {
-        let Some(mut behind) = self.behind.take_if(|behind| !behind.unkept.frames.is_empty()) else { return Ok(()) };
+    /// What is asked next, and all of it durable together before anything leaves.
+    async fn keep_unkept(&mut self, mut behind: Box<Behind>) -> Result<(), Closing> {
         let mut unkept = std::mem::take(&mut behind.unkept);
         let asking = unkept.asking;
         if asking && !self.bell.is_passed_over() {
