@@ -40,12 +40,12 @@ pub enum VaultError {
         "{FILE} is missing, and {0} device keys are sealed under it; restore it from your backup: without it no device \
          key can be opened. If it is lost for good, `polymeter key set --data` makes a new one, and every key is set anew"
     )]
-    Missing(usize),
+    Missing(u64),
     #[error(
         "{FILE} is not the one that the {0} device keys were sealed under; restore it from your backup: without it no \
          device key can be opened"
     )]
-    Other(usize),
+    Other(u64),
     #[error(transparent)]
     Views(#[from] ViewError),
     #[error("no randomness from the operating system: {0}")]
@@ -94,19 +94,26 @@ impl Seal {
 impl Vault {
     /// Makes a master key only where no key was ever sealed under one: beside a new one all of those would be dead.
     pub fn open(data: &Path, views: Views) -> Result<Self, VaultError> {
-        let sealed = views.keys()?;
-        if !sealed.is_empty() && !Seal::file(data).try_exists()? {
-            return Err(VaultError::Missing(sealed.len()));
+        let sealed = views.key_count()?;
+        if sealed > 0 && !Seal::file(data).try_exists()? {
+            return Err(VaultError::Missing(sealed));
         }
         let seal = Seal::open(data)?;
-        let dead: Vec<&KeyRow> = sealed.iter().filter(|row| seal.unseal(row).is_none()).collect();
-        if let Some(first) = dead.first() {
-            if dead.len() == sealed.len() {
-                return Err(VaultError::Other(sealed.len()));
+        // One that opens is enough; there may be millions.
+        let mut dead = None;
+        let opens = views.find_key(|row| {
+            let opens = seal.unseal(row).is_some();
+            if !opens && dead.is_none() {
+                dead = Some((row.device.clone(), row.slot.clone()));
+            }
+            opens
+        })?;
+        if let Some((device, slot)) = dead {
+            if opens.is_none() {
+                return Err(VaultError::Other(sealed));
             }
             // Some were set anew since the master key was lost: those must go on to work.
-            let (dead, of, device, slot) = (dead.len(), sealed.len(), &first.device, &first.slot);
-            tracing::error!(dead, of, device, slot, "sealed under another {FILE}: restore it, or set these keys anew");
+            tracing::error!(device, slot, "a key is sealed under another {FILE}: restore it, or set such keys anew");
         }
         Ok(Self { seal, views, defaults_seen: Mutex::default() })
     }

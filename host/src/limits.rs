@@ -313,6 +313,8 @@ pub const COMMIT_GATHER_FROM: usize = 64;
 pub const COMMIT_GATHER: Duration = Duration::from_millis(4);
 /// Bytes of one commit.
 pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Facts told again together before the day that told them is dropped.
+pub const RETOLD_AT_ONCE: usize = 1_000;
 /// Entries waiting for the writer; a large one counts as several, one for each started `JOURNAL_QUEUE_STEP_BYTES`.
 pub const JOURNAL_QUEUE_MAX: usize = 16_384;
 pub const JOURNAL_QUEUE_STEP_BYTES: usize = 4 * 1024;

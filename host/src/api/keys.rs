@@ -5,8 +5,8 @@ use super::commit;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::look;
 use super::moments::instant;
-use super::paging::Paged;
-use super::requests::{Body, Named};
+use super::paging::{Page, Paged};
+use super::requests::{Body, Named, Query};
 use crate::journal::Fact;
 use crate::model::DeviceKey;
 use crate::session::Services;
@@ -39,12 +39,17 @@ pub struct NewKey {
 }
 
 /// Which devices have a key
-#[utoipa::path(get, path = "/keys", tag = "keys", security(("token" = ["admin"])),
+#[utoipa::path(get, path = "/keys", tag = "keys", security(("token" = ["admin"])), params(Page),
     responses((status = 200, body = Paged<KeyRow>), (status = "4XX", body = ErrorBody)))]
-pub async fn list(_: Admin, State(services): State<Arc<Services>>) -> ApiResult<Json<Paged<KeyRow>>> {
-    let rows = look(&services, |s| s.views.keys()).await?;
+pub async fn list(
+    _: Admin,
+    State(services): State<Arc<Services>>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<Paged<KeyRow>>> {
+    let limit = page.limit()?;
+    let rows = look(&services, move |s| s.views.keys(page.after(), limit)).await?;
     let row = |k: crate::views::KeyRow| KeyRow { device: k.device, slot: k.slot, set: instant(k.since_ms), by: k.by };
-    Ok(Json(Paged::whole(rows.into_iter().map(row).collect())))
+    Ok(Json(Paged::of(rows, row)))
 }
 
 /// Set a key
@@ -77,8 +82,8 @@ pub async fn remove(
     Named((realm, address, slot)): Named<(String, String, String)>,
 ) -> ApiResult<StatusCode> {
     let device = place(&realm, &address, &slot)?;
-    let keys = look(&services, |s| s.views.keys()).await?;
-    if !keys.iter().any(|k| k.device == device && k.slot == slot) {
+    let of = (device.clone(), slot.clone());
+    if look(&services, move |s| s.views.key(&of.0, &of.1)).await?.is_none() {
         return Err(ApiError::new(
             Code::NotFound,
             format!("{device} has no key in slot {slot}; list them with GET /api/v1/keys"),

@@ -133,7 +133,8 @@ async fn look<T: Send + 'static>(
     ask: impl FnOnce(&Services) -> Result<T, ViewError> + Send + 'static,
 ) -> ApiResult<T> {
     let services = services.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&services)).await;
+    let ask = move || ask(&services).inspect_err(|error| services.views.note(error));
+    let asked = tokio::task::spawn_blocking(ask).await;
     Ok(asked.map_err(|e| ApiError::internal(&e))??)
 }
 
@@ -165,7 +166,7 @@ impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
         match &error {
             ViewError::Place(_) => Self::bad_request(error.to_string()),
-            ViewError::Store(_) | ViewError::Journal(_) => Self::views(&error),
+            ViewError::Store(_) | ViewError::Torn(_) | ViewError::Journal(_) => Self::views(&error),
             ViewError::Damaged { .. } => Self::internal(&error),
         }
     }

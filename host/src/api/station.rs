@@ -46,7 +46,7 @@ pub struct Health {
     /// Why entries cannot be stored, and since when; left out while they can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
-    /// Why the views cannot follow the journal; left out while they can.
+    /// Why the views cannot follow the journal, or what is damaged; left out while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<String>,
     /// MQTT brokers by listener; left out where there are none. The station works without them, so they say nothing of `status`.

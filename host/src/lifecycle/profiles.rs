@@ -16,8 +16,8 @@ use crate::views::{BindingRow, ProfileRow, RegistryFilter, ViewError, Views};
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whom a refusal names before it counts the rest.
 const BOUND_SHOWN_MAX: usize = 5;

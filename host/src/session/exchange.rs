@@ -172,6 +172,7 @@ impl Conversation {
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
         let failing = |error: ViewError| {
+            self.services.views.note(&error);
             tracing::warn!(%device, %error, "not served: the views cannot be read");
             Closing::StoreFailing
         };

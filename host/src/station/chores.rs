@@ -2,9 +2,9 @@
 
 use super::{polling, redecode};
 use crate::config::Config;
-use crate::journal::{Dropped, Journal};
+use crate::journal::{Dropped, Entry, Journal};
 use crate::limits;
-use crate::model::Day;
+use crate::model::{Day, Seq};
 use crate::session::Services;
 use std::future::Future;
 use std::sync::Arc;
@@ -107,13 +107,25 @@ async fn sweep(services: Arc<Services>) {
 fn drop_blocking(services: &Services, first_kept: Day, now_ms: i64) -> anyhow::Result<Dropped> {
     let oldest_kept = services.journal.first_kept(first_kept);
     if oldest_kept > services.journal.reader().first_seq() {
-        for entry in services.views.standing_before(oldest_kept, now_ms)? {
-            services.journal.append_blocking(entry)?;
-        }
+        retell_before(services, oldest_kept, now_ms)?;
         let records = services.records.retell_before(oldest_kept)?;
         tracing::debug!(records, "records of the registry told again");
     }
     Ok(services.journal.drop_before(first_kept)?)
+}
+
+/// Many in a commit: every meter may have a key of its own.
+fn retell_before(services: &Services, oldest_kept: Seq, now_ms: i64) -> anyhow::Result<()> {
+    let mut told = Vec::with_capacity(limits::RETOLD_AT_ONCE);
+    services.views.standing_before(oldest_kept, |fact| {
+        told.push(Entry { at_ms: now_ms, fact });
+        if told.len() == limits::RETOLD_AT_ONCE {
+            services.journal.append_all_blocking(std::mem::take(&mut told))?;
+        }
+        anyhow::Ok(())
+    })?;
+    services.journal.append_all_blocking(told)?;
+    Ok(())
 }
 
 async fn drop_old_days(services: Arc<Services>, retention_days: u32) {

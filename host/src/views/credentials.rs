@@ -6,11 +6,13 @@
 //! ```
 //! What is sealed is opened elsewhere; nothing here can.
 
+use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::{Entry, Fact, Role};
 use crate::model::{Digest, HexBytes, Seq};
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
+use std::ops::Bound;
 
 pub(super) const VIEW: &str = "credentials";
 pub(super) const KEYS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("keys");
@@ -41,12 +43,31 @@ pub struct TokenRow {
     pub seq: Seq,
 }
 
-pub(super) fn keys(snapshot: &Snapshot) -> Result<Vec<KeyRow>> {
-    let mut rows = Vec::new();
-    for row in snapshot.table(KEYS)?.iter().map_err(ViewError::store)? {
-        rows.push(unpack(VIEW, row.map_err(ViewError::store)?.1.value())?);
-    }
-    Ok(rows)
+/// One after the other: every meter may have one of its own.
+pub(super) fn keys(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<KeyRow>>> {
+    keys_from(snapshot, Bound::Unbounded)
+}
+
+/// One page; a place is `device/slot`.
+pub(super) fn key_page(snapshot: &Snapshot, after: Option<&str>, rows_max: usize) -> Result<Page<KeyRow>> {
+    let begin = match after {
+        Some(place) => Bound::Excluded(place.rsplit_once('/').ok_or_else(|| ViewError::Place(place.to_owned()))?),
+        None => Bound::Unbounded,
+    };
+    let mut left = keys_from(snapshot, begin)?;
+    let rows: Vec<KeyRow> = left.by_ref().take(rows_max).collect::<Result<_>>()?;
+    let last = rows.last().filter(|_| left.next().is_some());
+    let next = last.map(|row| format!("{}/{}", row.device, row.slot));
+    Ok(Page { rows, next })
+}
+
+fn keys_from(snapshot: &Snapshot, begin: Bound<(&str, &str)>) -> Result<impl Iterator<Item = Result<KeyRow>> + use<>> {
+    let rows = snapshot.table(KEYS)?.range::<(&str, &str)>((begin, Bound::Unbounded)).map_err(ViewError::store)?;
+    Ok(rows.map(|row| unpack(VIEW, row.map_err(ViewError::store)?.1.value())))
+}
+
+pub(super) fn key_count(snapshot: &Snapshot) -> Result<u64> {
+    snapshot.table(KEYS)?.len().map_err(ViewError::store)
 }
 
 pub(super) fn key(snapshot: &Snapshot, device: &str, slot: &str) -> Result<Option<KeyRow>> {

@@ -236,16 +236,20 @@ pub(super) fn standing(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<St
 }
 
 /// Devices that were last adopted before this entry, and by whom.
-pub(super) fn adopted_before(snapshot: &Snapshot, seq: Seq) -> Result<Vec<(DeviceKey, String)>> {
-    let mut rows = Vec::new();
-    for row in snapshot.table(ADOPTED)?.iter().map_err(ViewError::store)? {
-        let (key, value) = row.map_err(ViewError::store)?;
+pub(super) fn adopted_before(
+    snapshot: &Snapshot,
+    seq: Seq,
+) -> Result<impl Iterator<Item = Result<(DeviceKey, String)>>> {
+    let rows = snapshot.table(ADOPTED)?.range::<&str>(..).map_err(ViewError::store)?;
+    Ok(rows.filter_map(move |row| {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(ViewError::store(error))),
+        };
         let (since, by) = value.value();
-        if since < seq.0 {
-            rows.push((key.value().parse().map_err(|_| ViewError::Damaged { view: VIEW })?, by.to_owned()));
-        }
-    }
-    Ok(rows)
+        let device = || key.value().parse().map_err(|_| ViewError::Damaged { view: VIEW });
+        (since < seq.0).then(|| Ok((device()?, by.to_owned())))
+    }))
 }
 
 /// All devices with this bare address.

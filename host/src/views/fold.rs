@@ -537,28 +537,31 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
     }
 }
 
-/// Facts told before `seq` that a rebuild must not lose, as told again now: credentials, adopted devices, profiles, and
-/// where each adapter stands. Records of the registry are told again entry by entry, by who writes them: they may be millions.
-pub(super) fn standing_before(snapshot: &Snapshot, seq: Seq, now_ms: i64) -> Result<Vec<Entry>> {
-    let keys = credentials::keys(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
-        let credentials::KeyRow { device, slot, sealed, by, .. } = row;
-        Fact::KeySet { device, slot, sealed: Some(sealed), by }
-    });
-    let tokens = credentials::tokens(snapshot)?.into_iter().filter(|row| row.seq < seq).map(|row| {
+/// Facts told before `seq` that a rebuild must not lose, to be told again: credentials, adopted devices, profiles, and where
+/// each adapter stands. Records of the registry are told again entry by entry, by who writes them.
+pub(super) fn standing_before<E: From<ViewError>>(
+    snapshot: &Snapshot,
+    seq: Seq,
+    mut tell: impl FnMut(Fact) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    for row in credentials::keys(snapshot)? {
+        let credentials::KeyRow { device, slot, sealed, by, seq: told, .. } = row?;
+        if told < seq {
+            tell(Fact::KeySet { device, slot, sealed: Some(sealed), by })?;
+        }
+    }
+    for row in credentials::tokens(snapshot)?.into_iter().filter(|row| row.seq < seq) {
         let credentials::TokenRow { name, role, hash, by, .. } = row;
-        Fact::TokenSet { name, role, hash, by }
-    });
-    let adapters =
-        adapters::list(snapshot)?.into_iter().filter(|row| row.seq < seq && row.state != AdapterState::Rejected);
-    let adapters = adapters.map(|row| Fact::Adapter(row.standing()));
-    let adopted = devices::adopted_before(snapshot, seq)?;
-    let adopted = adopted.into_iter().map(|(device, by)| Fact::DeviceAdopted { device, by });
-    let profiles = profiles::standing_before(snapshot, seq)?;
-    Ok(keys
-        .chain(tokens)
-        .chain(adapters)
-        .chain(adopted)
-        .chain(profiles)
-        .map(|fact| Entry { at_ms: now_ms, fact })
-        .collect())
+        tell(Fact::TokenSet { name, role, hash, by })?;
+    }
+    for row in adapters::list(snapshot)? {
+        if row.seq < seq && row.state != AdapterState::Rejected {
+            tell(Fact::Adapter(row.standing()))?;
+        }
+    }
+    for adopted in devices::adopted_before(snapshot, seq)? {
+        let (device, by) = adopted?;
+        tell(Fact::DeviceAdopted { device, by })?;
+    }
+    profiles::standing_before(snapshot, seq)?.into_iter().try_for_each(tell)
 }

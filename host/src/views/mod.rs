@@ -48,7 +48,7 @@ pub use registry::{RegistryFilter, RegistryNow, RegistryRow};
 pub use store::ViewError;
 
 use crate::clock::Clock;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Fact, Journal};
 use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, Record, Seq};
 use follower::Folding;
@@ -73,7 +73,7 @@ pub struct Progress {
 /// How the views are doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Set while entries cannot be folded; the views show an older state meanwhile.
+    /// Set while entries cannot be folded, and the views show an older state; and from the moment on when damage was met.
     pub failing: Option<String>,
     /// The last entry that is folded in.
     pub cursor: Seq,
@@ -98,6 +98,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     failing: Option<String>,
+    /// What somebody met who read.
+    damage: Option<String>,
     closed: bool,
     /// Those who wait for an entry: no batch grows now.
     waiting: usize,
@@ -171,7 +173,15 @@ impl Views {
     }
 
     pub fn health(&self) -> Health {
-        Health { failing: self.0.shared.lock().failing.clone(), cursor: self.cursor() }
+        let state = self.0.shared.lock();
+        Health { failing: state.failing.as_ref().or(state.damage.as_ref()).cloned(), cursor: self.cursor() }
+    }
+
+    /// Has the views' health tell of an error that nothing but a rebuild mends.
+    pub fn note(&self, error: &ViewError) {
+        if error.lasts() && self.0.shared.lock().damage.replace(error.to_string()).is_none() {
+            tracing::error!(%error, "the views are damaged");
+        }
     }
 
     /// Folds what the journal has, stops and closes the file. Close the journal first, or entries may come behind it.
@@ -382,9 +392,19 @@ impl Views {
         polls::rounds(&self.read()?, poll, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
-    /// All keys, sealed.
-    pub fn keys(&self) -> Result<Vec<KeyRow>, ViewError> {
-        credentials::keys(&self.read()?)
+    /// One page of keys, sealed, in the order of devices; `after` is the `next` of the page before.
+    pub fn keys(&self, after: Option<&str>, rows_max: usize) -> Result<Page<KeyRow>, ViewError> {
+        credentials::key_page(&self.read()?, after, rows_max.min(limits::PAGE_ROWS_MAX))
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> Result<u64, ViewError> {
+        credentials::key_count(&self.read()?)
+    }
+
+    /// The first key, sealed, of which this is true.
+    pub fn find_key(&self, mut wanted: impl FnMut(&KeyRow) -> bool) -> Result<Option<KeyRow>, ViewError> {
+        credentials::keys(&self.read()?)?.find(|row| row.as_ref().map_or(true, &mut wanted)).transpose()
     }
 
     /// One key, sealed. `device` as it was named when the key was set: `realm/address`, or `realm/*` for all of a realm.
@@ -432,10 +452,14 @@ impl Views {
         registry::standing(&self.registry()?, seq, told)
     }
 
-    /// Facts told before this entry that must outlive it, as entries of this moment: append them before the journal
-    /// drops what is older (`Journal::drop_before`), or a later rebuild would not know them.
-    pub fn standing_before(&self, seq: Seq, now_ms: i64) -> Result<Vec<Entry>, ViewError> {
-        fold::standing_before(&self.read()?, seq, now_ms)
+    /// Facts told before this entry that must outlive it, one after the other: append them before the journal drops what is
+    /// older (`Journal::drop_before`), or a later rebuild would not know them.
+    pub fn standing_before<E: From<ViewError>>(
+        &self,
+        seq: Seq,
+        tell: impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        fold::standing_before(&self.read()?, seq, tell)
     }
 }
 

@@ -4,8 +4,8 @@ use super::fold::Fold;
 use super::tests::{NOON_MS, Station, decoded, device, frame, register, report};
 use super::*;
 use crate::journal::{
-    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, Part, ProfileFact,
-    ProfileScope, ProfileStep, RegistryFact, Retold,
+    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameOutcome, Part,
+    ProfileFact, ProfileScope, ProfileStep, RegistryFact, Retold,
 };
 use crate::model::{
     Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Particulars, ReadScope, Record,

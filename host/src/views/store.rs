@@ -33,6 +33,8 @@ const DAMAGED: &str = "redb.damaged";
 pub enum ViewError {
     #[error("the views cannot be read: {0}")]
     Store(String),
+    #[error("the views are damaged: {0}; stop the station and run `polymeter views rebuild`")]
+    Torn(String),
     #[error("a row of `{view}` does not decode; stop the station and run `polymeter views rebuild`")]
     Damaged { view: &'static str },
     #[error("`{0}` is no place in this listing; leave it out to start from the beginning")]
@@ -45,8 +47,12 @@ impl ViewError {
     pub(super) fn store(e: impl Into<redb::Error>) -> Self {
         let error = e.into();
         // Only what lasts: a disk that is full or gone is not mended by a rebuild.
-        let remedy = if is_damaged(&error) { "; stop the station and run `polymeter views rebuild`" } else { "" };
-        Self::Store(format!("{error}{remedy}"))
+        if is_damaged(&error) { Self::Torn(error.to_string()) } else { Self::Store(error.to_string()) }
+    }
+
+    /// Whether nothing but a rebuild mends it.
+    pub(super) fn lasts(&self) -> bool {
+        matches!(self, Self::Torn(_) | Self::Damaged { .. })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::journal::{
-    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Fact, FaultKind, FrameFact, FrameOutcome, Identity,
-    Options, Role,
+    AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
+    Identity, Options, Role,
 };
 use crate::model::{
     AnswerBody, Capabilities, Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Outcome,
@@ -132,6 +132,17 @@ fn readings(views: &Views, address: &str) -> Vec<(i64, i64, u64, bool)> {
     page.rows.iter().map(|r| (r.at.0, r.register.mantissa, r.source.0, r.superseded)).collect()
 }
 
+/// What must be told again before the journal may drop what is older than this.
+fn standing(views: &Views, before: u64) -> Vec<Fact> {
+    let mut told = Vec::new();
+    let all = views.standing_before(Seq(before), |fact| {
+        told.push(fact);
+        Ok::<_, ViewError>(())
+    });
+    all.expect("reads");
+    told
+}
+
 #[test]
 fn the_same_reading_twice_is_one_and_another_value_keeps_both() {
     let station = Station::new("readings");
@@ -219,8 +230,7 @@ fn a_held_device_is_kept_aside_and_folded_once_adopted() {
     assert!(!shown.held && shown.adopted);
     assert_eq!((shown.counts.held_frames, shown.counts.reports), (0, 4));
     assert_eq!(views.devices(&held_only, None, 10).expect("reads").rows.len(), 0);
-    let standing = views.standing_before(Seq(100), 5).expect("reads");
-    assert_eq!(standing, [Entry { at_ms: 5, fact: Fact::DeviceAdopted { device: device("9"), by: "anna".into() } }]);
+    assert_eq!(standing(&views, 100), [Fact::DeviceAdopted { device: device("9"), by: "anna".into() }]);
 }
 
 #[test]
@@ -462,6 +472,35 @@ fn registrations_and_heartbeats_tell_who_and_when() {
 }
 
 #[test]
+fn damage_that_a_reader_meets_is_told_until_the_end() {
+    let station = Station::new("met");
+    let views = station.views();
+    views.note(&ViewError::Store("the disk is full".into()));
+    assert_eq!(views.health().failing, None, "may be over by now");
+    views.note(&ViewError::Torn("page 7".into()));
+    station.tell(volume("1", 1_000, 7));
+    let told = station.views().health().failing.expect("folding goes on, the page stays damaged");
+    assert!(told.contains("page 7; stop the station and run `polymeter views rebuild`"), "{told}");
+}
+
+#[test]
+fn keys_are_listed_page_by_page() {
+    let station = Station::new("key-pages");
+    let all = [("cjt188/*", "1"), ("usp/1", "1"), ("usp/1", "2"), ("usp/10", "1")];
+    for (device, slot) in all {
+        let sealed = Some(HexBytes(vec![1]));
+        station.tell(Fact::KeySet { device: device.into(), slot: slot.into(), sealed, by: "anna".into() });
+    }
+    let views = station.views();
+    let first = views.keys(None, 3).expect("reads");
+    let second = views.keys(first.next.as_deref(), 1).expect("reads");
+    assert_eq!((first.next.as_deref(), second.next.as_deref()), (Some("usp/1/2"), None));
+    let listed: Vec<_> = first.rows.iter().chain(&second.rows).map(|key| (&key.device[..], &key.slot[..])).collect();
+    assert_eq!(listed, all);
+    assert!(matches!(views.keys(Some("usp"), 1), Err(ViewError::Place(_))));
+}
+
+#[test]
 fn keys_tokens_and_adapters_show_their_last_word() {
     let station = Station::new("credentials");
     let by = || "anna".to_owned();
@@ -486,14 +525,13 @@ fn keys_tokens_and_adapters_show_their_last_word() {
     station.tell(adapter(1, AdapterStep::Replaced { with: Digest([2; 32]) }));
     station.tell(adapter(2, AdapterStep::Activated));
     let views = station.views();
-    let keys = views.keys().expect("reads");
-    assert_eq!(keys.iter().map(|k| (&k.slot[..], k.seq.0)).collect::<Vec<_>>(), [("2", 2)]);
+    let second = views.find_key(|_| true).expect("reads").expect("one is left");
+    assert_eq!((&second.slot[..], second.seq.0, views.key_count().expect("reads")), ("2", 2, 1));
     assert_eq!(views.tokens().expect("reads").iter().map(|t| &t.name[..]).collect::<Vec<_>>(), ["web"]);
     let adapters = views.adapters().expect("reads");
     assert_eq!(adapters.iter().map(|a| (a.digest.0[0], a.is_active())).collect::<Vec<_>>(), [(1, false), (2, true)]);
     assert_eq!(views.adapter_history(Some("usp"), None, 10).expect("reads").len(), 3);
-    assert_eq!(views.standing_before(Seq(100), 0).expect("reads").len(), 4);
-    assert_eq!(views.standing_before(Seq(4), 0).expect("reads").len(), 1);
+    assert_eq!((standing(&views, 100).len(), standing(&views, 4).len()), (4, 1));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use polymeter::journal::{Entry, Fact, ProfileScope, RegistryFact};
 use polymeter::lifecycle::{Bound, LifecycleError, Unsigned};
-use polymeter::model::{DeviceKey, DeviceKind, Particulars, Record};
+use polymeter::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
+use polymeter::views::ViewError;
 use polymeter_tests::guest::Guest;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::shop::{Shop, order};
@@ -173,9 +174,7 @@ fn decisions_are_versions_with_who_and_why_and_outlive_everything() {
             [("bound", "anna", "a trial"), ("set", "anna", "the sheet is wrong"), ("set", "anna", "as the sheet says")]
         );
         // What is told again before old days go says the same.
-        let standing = shop.views.standing_before(polymeter::model::Seq(last.0 + 1), 5).expect("readable");
-        let again = standing.iter().filter(|entry| matches!(entry.fact, Fact::Profile(_))).count();
-        assert_eq!(again, 3, "two versions and a binding");
+        assert_eq!(standing(&shop, last).len(), 3, "two versions and a binding");
         shop.shut();
         if lost {
             std::fs::remove_file(scratch.path("data/views.redb")).expect("there");
@@ -183,6 +182,17 @@ fn decisions_are_versions_with_who_and_why_and_outlive_everything() {
         shop = self::shop(&scratch);
     }
     assert_eq!(spoken(&shop, "tcp", 1, None), "x@2");
+}
+
+/// What is told again of profiles before the days up to this entry go.
+fn standing(shop: &Shop, last: Seq) -> Vec<Fact> {
+    let mut told = Vec::new();
+    let all = shop.views.standing_before(Seq(last.0 + 1), |fact| {
+        told.extend(Some(fact).filter(|fact| matches!(fact, Fact::Profile(_))));
+        Ok::<_, ViewError>(())
+    });
+    all.expect("readable");
+    told
 }
 
 #[test]
@@ -212,11 +222,10 @@ fn a_profile_goes_when_nobody_is_bound_to_it_and_its_versions_are_never_given_ag
             "{history:?}"
         );
         // Told again before old days go, in whatever order, it stays removed.
-        let standing = shop.views.standing_before(polymeter::model::Seq(last.0 + 1), 5).expect("readable");
-        let again: Vec<_> = standing.into_iter().filter(|entry| matches!(entry.fact, Fact::Profile(_))).collect();
+        let again = standing(&shop, last);
         assert_eq!(again.len(), 2, "a version and its removal");
-        for entry in again.into_iter().rev() {
-            shop.journal.append_blocking(entry).expect("appended");
+        for fact in again.into_iter().rev() {
+            shop.journal.append_blocking(Entry { at_ms: 5, fact }).expect("appended");
         }
         shop.shut();
         if lost {
