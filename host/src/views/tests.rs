@@ -478,8 +478,9 @@ fn damage_that_a_reader_meets_is_told_until_the_end() {
     views.note(&ViewError::Store("the disk is full".into()));
     assert_eq!(views.health().failing, None, "may be over by now");
     views.note(&ViewError::Torn("page 7".into()));
-    station.tell(volume("1", 1_000, 7));
-    let told = station.views().health().failing.expect("folding goes on, the page stays damaged");
+    let seq = station.tell(volume("1", 1_000, 7));
+    assert!(views.wait_caught_up(seq, Duration::from_secs(20)));
+    let told = views.health().failing.expect("folding goes on, the page stays damaged");
     assert!(told.contains("page 7; stop the station and run `polymeter views rebuild`"), "{told}");
 }
 
