@@ -107,12 +107,12 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
 fn gas(body: &[u8; BYTES], options: &Options, out: &mut Vec<Register>) {
     let temperature = i16::from_be_bytes([body[7], body[8]]);
     if !matches!(temperature, -1 | i16::MAX) {
-        let (exponent, one) = match options.temperature {
-            Temperature::Hundredths => (-2, 100),
-            Temperature::Tenths => (-1, 10),
+        let within = |one| (-40 * one..=80 * one).contains(&i32::from(temperature));
+        let (exponent, quality) = match options.temperature {
+            Temperature::Hundredths if within(100) => (-2, Quality::Good),
+            Temperature::Tenths if within(10) => (-1, Quality::Good),
+            _ => (-1, Quality::Invalid),
         };
-        let plausible = (-40 * one..=80 * one).contains(&i32::from(temperature));
-        let quality = if plausible { Quality::Good } else { Quality::Invalid };
         let register = Register::new(Quantity::Temperature, Unit::DegreeCelsius, temperature.into(), exponent);
         out.push(register.with_quality(quality).with_code(7));
     }
