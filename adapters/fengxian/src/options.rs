@@ -58,7 +58,7 @@ pub enum Temperature {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frozen {
-    /// 0.01 m³ like the other totals; kept as bytes where whole m³ would explain them far better.
+    /// 0.01 m³ like the other totals, unless only whole m³ can lead up to the present one.
     Hundredths,
     Whole,
 }
