@@ -19,7 +19,9 @@ pub const REPORT: u8 = 0x38;
 const HEARTBEAT: u8 = 0x40;
 pub const BUSINESS: u8 = 0x34;
 pub const TOTAL: u8 = 0x35;
-const CONSTRUCTION: u8 = 0x36;
+pub const CONSTRUCTION: u8 = 0x36;
+/// Its only value that is known.
+pub const CONSTRUCTION_OPEN: u8 = 0;
 pub const END: u8 = 0x37;
 const KEY: u8 = 0x39;
 pub const VALVE: u8 = 0x3C;
@@ -70,6 +72,7 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
             if let (COMMUNICATION, Some([bits, known @ ..]), Outcome::Done) =
                 (frame.id, frame.body.first_chunk::<10>(), answer.outcome)
                 && bits & 15 == settings::QUERY
+                && sent.is_some()
             {
                 memory.communication = Some(*known);
             }
@@ -143,8 +146,9 @@ fn answer(options: &Options, id: u8, body: &[u8], sent: Option<Sent>) -> Result<
     match id {
         COMMUNICATION | FUNCTIONS => answer.body = AnswerBody::Parameters(settings::parse(id, body)?),
         // That the order was heard; the motor's result comes with the next report.
-        VALVE => {
-            let known = [options.open_value, options.close_value].contains(&first);
+        VALVE | CONSTRUCTION => {
+            let values = if id == VALVE { [options.open_value, options.close_value] } else { [CONSTRUCTION_OPEN; 2] };
+            let known = values.contains(&first);
             if answer.outcome == Outcome::Done {
                 answer.outcome = if known { Outcome::Accepted } else { Outcome::Other };
             }

@@ -1,6 +1,6 @@
 //! From a command to a frame, and the end of a communication.
 
-use crate::decode::{BUSINESS, END, TOTAL, VALVE, correlation};
+use crate::decode::{BUSINESS, CONSTRUCTION, CONSTRUCTION_OPEN, END, TOTAL, VALVE, correlation};
 use crate::frame::{self, Style};
 use crate::memory::Memory;
 use crate::options::{Commissioning, Options, RemoteOpen, TotalWrite, UnknownAccount};
@@ -85,7 +85,7 @@ fn style(options: &Options, memory: &Memory) -> Style {
 
 fn order(options: &Options, context: &Context, memory: &mut Memory, command: &Command) -> Result<(u8, Vec<u8>), Fault> {
     Ok(match command {
-        Command::Valve(valve) => (VALVE, vec![value(options, context, valve)?]),
+        Command::Valve(valve) => valve_order(options, context, valve)?,
         Command::SetSchedule(change) => settings::schedule(change, memory)?,
         Command::SetParameters(list) => match &list[..] {
             [Parameter { name, value }] if name == "base-reading" => (TOTAL, total(options, value)?),
@@ -135,15 +135,16 @@ fn order(options: &Options, context: &Context, memory: &mut Memory, command: &Co
     })
 }
 
-/// 3C has one way to close, which stays until the station takes it back, and one to open, which needs nobody at the meter. It carries
-/// neither id nor time limit: the limit is checked here, and the order never repeated.
-fn value(options: &Options, context: &Context, valve: &Valve) -> Result<u8, Fault> {
+/// 3C has one way to close, which stays until the station takes it back, and one to open, which needs nobody at the meter; 36 is the
+/// other one to open. They carry neither id nor time limit: the limit is checked here, and the order never repeated.
+fn valve_order(options: &Options, context: &Context, valve: &Valve) -> Result<(u8, Vec<u8>), Fault> {
     if context.now > valve.valid_until {
         return Err(Fault::out_of_range("valid_until", civil::text(valve.valid_until), "a time still to come"));
     }
     match (valve.order, options.remote_open) {
-        (ValveOrder::CloseForced, _) => Ok(options.close_value),
-        (ValveOrder::PermitOpen, RemoteOpen::Open) => Ok(options.open_value),
+        (ValveOrder::CloseForced, _) => Ok((VALVE, vec![options.close_value])),
+        (ValveOrder::PermitOpen, RemoteOpen::Open) => Ok((VALVE, vec![options.open_value])),
+        (ValveOrder::PermitOpen, RemoteOpen::Construction) => Ok((CONSTRUCTION, vec![CONSTRUCTION_OPEN])),
         (ValveOrder::CloseTemporary, _) => {
             Err(Fault::unsupported("3C closes until the station opens; order close-forced"))
         }

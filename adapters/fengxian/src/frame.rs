@@ -155,12 +155,12 @@ fn total(first: u8, second: u8) -> Option<(usize, LengthOrder)> {
     big.or_else(|| possible([second, first]).map(|n| (n, LengthOrder::LittleEndian)))
 }
 
-/// Whether bytes can be the start of a frame, as far as they go.
+/// Whether bytes can be the start of a frame, as far as they go. The vendor's number is only echoed, so it may be any byte.
 fn is_plausible(bytes: &[u8]) -> bool {
     let fits = |at: usize, test: fn(u8) -> bool| bytes.get(at).is_none_or(|b| test(*b));
     bytes.first() == Some(&START)
         && bytes.get(1..3).is_none_or(|l| total(l[0], l[1]).is_some())
-        && (5..13).all(|at| fits(at, |b| bcd::byte(b).is_some()))
+        && (6..13).all(|at| fits(at, |b| bcd::byte(b).is_some()))
         && fits(13, |control| matches!(control, 0x01 | 0x04 | 0x81 | 0x84))
         && fits(14, |id| matches!(id, 0x32..=0x40))
         && fits(15, |mode| mode <= 1)

@@ -45,7 +45,8 @@ impl LenOrder {
     }
 }
 
-/// What lies outside -40..80 °C is `invalid`: choosing the scale by that range, as has been proposed, could never choose tenths.
+/// What lies outside -40..80 °C is `invalid`, and tenths in either case: a number that cannot be hundredths is no believable tenths
+/// either, so a meter that counts tenths has to be named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Temperature {
@@ -57,17 +58,18 @@ pub enum Temperature {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frozen {
-    /// 0.01 m³ like the other totals; kept as bytes where whole m³ would explain them far better.
+    /// 0.01 m³ like the other totals, unless only whole m³ can lead up to the present one.
     Hundredths,
     Whole,
 }
 
-/// What `permit-open` does. 3C opens the valve without anybody at the meter.
+/// What `permit-open` does. 3C opens the valve without anybody at the meter, and so does 36 during construction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RemoteOpen {
     Refuse,
     Open,
+    Construction,
 }
 
 /// What happens to the end of a communication, which writes price and yearly volume, while one of them is not known.

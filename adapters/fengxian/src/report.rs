@@ -22,6 +22,8 @@ const DAY_MAX: u64 = 100_000;
 /// How many times as much as on any other day is no day's consumption, and the least that counts as another day's, 0.01 m³.
 const LEAP: u64 = 100;
 const STEP_MIN: u64 = 100;
+/// How many times as much as on any other day may still be one day's consumption.
+const USUAL: u64 = 4;
 const ABSENT_U32: u32 = u32::MAX;
 const ABSENT_U40: u64 = 0xFF_FFFF_FFFF;
 
@@ -107,12 +109,12 @@ pub fn parse(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
 fn gas(body: &[u8; BYTES], options: &Options, out: &mut Vec<Register>) {
     let temperature = i16::from_be_bytes([body[7], body[8]]);
     if !matches!(temperature, -1 | i16::MAX) {
-        let (exponent, one) = match options.temperature {
-            Temperature::Hundredths => (-2, 100),
-            Temperature::Tenths => (-1, 10),
+        let within = |one| (-40 * one..=80 * one).contains(&i32::from(temperature));
+        let (exponent, quality) = match options.temperature {
+            Temperature::Hundredths if within(100) => (-2, Quality::Good),
+            Temperature::Tenths if within(10) => (-1, Quality::Good),
+            _ => (-1, Quality::Invalid),
         };
-        let plausible = (-40 * one..=80 * one).contains(&i32::from(temperature));
-        let quality = if plausible { Quality::Good } else { Quality::Invalid };
         let register = Register::new(Quantity::Temperature, Unit::DegreeCelsius, temperature.into(), exponent);
         out.push(register.with_quality(quality).with_code(7));
     }
@@ -203,11 +205,15 @@ impl Days<'_> {
             return None;
         };
         let newest = days.iter().flatten().next().copied();
-        if options.frozen == Frozen::Hundredths && newest.is_some_and(|newest| self.looks_whole(newest, days)) {
+        let exponent = match (options.frozen, newest) {
+            (Frozen::Whole, _) => Some(0),
+            (Frozen::Hundredths, None) => Some(-2),
+            (Frozen::Hundredths, Some(newest)) => self.exponent(newest, days),
+        };
+        let Some(exponent) = exponent else {
             others.push(Message::unknown("frozen days in doubt: option frozen = whole", self.entries));
             return None;
-        }
-        let exponent = if options.frozen == Frozen::Whole { 0 } else { -2 };
+        };
         let hundredths = |value: u32| u64::from(value) * if exponent == 0 { 100 } else { 1 };
         let quantity = if self.corrected { Quantity::Volume } else { Quantity::WorkingVolume };
         let (mut samples, mut year) = (Vec::with_capacity(used), None);
@@ -235,17 +241,24 @@ impl Days<'_> {
         year
     }
 
-    /// Whether whole m³ would lie right below the total, while hundredths would need a leap since yesterday that no day before comes
-    /// near. Where both are possible, as with the first days of a new meter, they are hundredths.
-    fn looks_whole(&self, newest: u32, days: &[Option<u32>]) -> bool {
-        let Some(total) = self.total else { return false };
+    /// Hundredths, unless whole m³ would lie right below the total while hundredths would need a leap since yesterday that no day
+    /// before comes near: whole m³ then, if what they leave for today is like the other days, else `None`. Where both are possible,
+    /// as with the first days of a new meter, they are hundredths.
+    fn exponent(&self, newest: u32, days: &[Option<u32>]) -> Option<i8> {
+        let Some(total) = self.total else { return Some(-2) };
         let newest = u64::from(newest);
-        let fits = total.checked_sub(newest * 100).is_some_and(|left| left < DAY_MAX);
+        let left = total.checked_sub(newest * 100).filter(|left| *left < DAY_MAX);
         let leap = total.saturating_sub(newest);
         let newer = days.iter().flatten();
         let steps = newer.clone().zip(newer.skip(1)).map(|(newer, older)| u64::from(newer.saturating_sub(*older)));
-        let is_unlike = steps.max().is_some_and(|step| leap > LEAP * step.max(STEP_MIN));
-        fits && (leap >= DAY_MAX || is_unlike)
+        let step = steps.max();
+        let is_unlike = step.is_some_and(|step| leap > LEAP * step.max(STEP_MIN));
+        match left {
+            Some(left) if leap >= DAY_MAX || is_unlike => {
+                step.is_some_and(|step| left <= USUAL * 100 * step.max(1)).then_some(0)
+            }
+            _ => Some(-2),
+        }
     }
 }
 

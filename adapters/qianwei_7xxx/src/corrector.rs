@@ -23,6 +23,8 @@ use polymeter_sdk::{
 pub const REPORT_BYTES: usize = 152;
 const ABSENT_U16: u16 = u16::MAX;
 const ABSENT_U32: u32 = u32::MAX;
+/// Bytes that say nothing.
+const PADDING: [usize; 5] = [2, 3, 65, 150, 151];
 /// A corrector counts both; one without the other is a total missed.
 const CURRENT_TOTALS: [Quantity; 2] = [Quantity::WorkingVolume, Quantity::StandardVolume];
 
@@ -35,8 +37,8 @@ pub struct CorrectorReading {
     pub hardware: String,
     pub firmware: String,
     pub prepaid: bool,
-    /// Times that do not exist, as sent.
-    pub odd_times: Vec<Message>,
+    /// Times that do not exist, and padding that is not 0, as sent.
+    pub odd: Vec<Message>,
 }
 
 /// 10E1.
@@ -48,23 +50,25 @@ pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldE
     r.u16_le("padding")?;
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let mut odd_times = Vec::new();
-    let at = reading::told_time("read time", read_time, &mut odd_times);
-    let clock_failed = !odd_times.is_empty();
-    out.previous_day(&mut r, &mut odd_times)?;
+    let mut odd = Vec::new();
+    let at = reading::told_time("read time", read_time, &mut odd);
+    let clock_failed = !odd.is_empty();
+    out.previous_day(&mut r, &mut odd)?;
     let cause = match r.u8("report kind")? {
         0 => options.scheduled.cause(),
         1 => ReportCause::Manual,
         2 => ReportCause::Alarm,
         _ => ReportCause::Other,
     };
-    let [_billing_kind, payment, valve] = r.array("billing, payment, valve")?;
-    let totals = out.now(&mut r)?;
+    let [billing, payment, valve] = r.array("billing, payment, valve")?;
+    let totals = out.now(&mut r, [billing, payment])?;
     out.account(&mut r)?;
     let hardware = version(r.array("hardware")?);
     let firmware = version(r.array("firmware")?);
     let status = [r.u32_le("work status 1")?, r.u32_le("work status 2")?].map(u64::from);
     out.supply_and_radio(&mut r)?;
+    // All of it is there by now.
+    reading::keep_reserved(&PADDING.map(|at| body[at]), &mut odd);
     if packets != ABSENT_U16 {
         out.put(Quantity::Dimensionless, Unit::None, i64::from(packets), 0).role = Role::Other;
     }
@@ -78,7 +82,7 @@ pub fn report(body: &[u8], options: &Options) -> Result<CorrectorReading, FieldE
         alarms::put_clock_fault(&mut report);
     }
     report.raw_status = status[1] << 32 | status[0];
-    Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0, odd_times })
+    Ok(CorrectorReading { report, read_time, meter_type, hardware, firmware, prepaid: payment == 0, odd })
 }
 
 /// Whether a decrypted 10E1 makes sense: the test for the right key. Where the padding has proven it, the clock may be wrong.
@@ -144,6 +148,12 @@ impl Values<'_> {
         let at = self.registers.len();
         self.registers.push(Register::new(quantity, unit, mantissa, exponent));
         &mut self.registers[at]
+    }
+
+    /// One of several ways to work, by its number.
+    fn setting(&mut self, quantity: Quantity, number: u8, code: u32) {
+        let setting = self.put(quantity, Unit::None, i64::from(number), 0);
+        (setting.role, setting.code) = (Role::SetPoint, code);
     }
 
     /// In the unit when the profile gives its power of ten, else the raw number.
@@ -215,8 +225,8 @@ impl Values<'_> {
         Ok(Some(register))
     }
 
-    fn previous_day(&mut self, r: &mut Reader, odd_times: &mut Vec<Message>) -> Result<(), FieldError> {
-        let day = day(r.array("previous day")?, odd_times);
+    fn previous_day(&mut self, r: &mut Reader, odd: &mut Vec<Message>) -> Result<(), FieldError> {
+        let day = day(r.array("previous day")?, odd);
         let s = self.scales;
         let frozen = |register: Option<&mut Register>, role| {
             if let Some(register) = register {
@@ -238,7 +248,7 @@ impl Values<'_> {
     }
 
     /// How many of the current totals there are.
-    fn now(&mut self, r: &mut Reader) -> Result<usize, FieldError> {
+    fn now(&mut self, r: &mut Reader, [billing, payment]: [u8; 2]) -> Result<usize, FieldError> {
         let mut totals = 0;
         for quantity in CURRENT_TOTALS {
             if let Some(total) = self.split(r, quantity, Unit::CubicMetre)? {
@@ -247,8 +257,9 @@ impl Values<'_> {
             }
         }
         let [algorithm, _] = r.array("correction algorithm")?;
-        let setting = self.put(Quantity::Identity, Unit::None, i64::from(algorithm), 0);
-        (setting.role, setting.code) = (Role::SetPoint, 64);
+        self.setting(Quantity::Other, billing, 45);
+        self.setting(Quantity::Other, payment, 46);
+        self.setting(Quantity::Identity, algorithm, 64);
         let s = self.scales;
         self.level(r, Quantity::Temperature, Unit::DegreeCelsius, s.temperature)?;
         self.long(r, Quantity::Pressure, Unit::Pascal, s.pressure)?;
@@ -302,12 +313,12 @@ impl Values<'_> {
 
 /// Century, year, month, day in BCD; all zero is unset, and so is all ones, beside the values of no day. Another day that does not
 /// exist is kept as sent.
-fn day(packed: [u8; 4], odd_times: &mut Vec<Message>) -> Option<Civil> {
+fn day(packed: [u8; 4], odd: &mut Vec<Message>) -> Option<Civil> {
     let [century, year, month, day] = packed.map(bcd::byte);
     let date = || civil::date(u16::from(century?) * 100 + u16::from(year?), month?, day?);
     let date = date();
     if date.is_none() && packed != [0; 4] && packed != [0xFF; 4] {
-        odd_times.push(Message::unknown("previous day", &packed));
+        odd.push(Message::unknown("previous day", &packed));
     }
     date
 }

@@ -26,6 +26,10 @@ struct Opened<'a> {
 pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Decoded, Fault> {
     let frame = Frame::parse(bytes, options.crc_order)?;
     let header = &frame.header;
+    let said = frame::said_length(bytes);
+    if said != bytes.len() {
+        log::debug(&format!("frameLength is {said}, but the frame has {} bytes", bytes.len()));
+    }
     check_direction(context, header)?;
     let address = header.address();
     let mut memory = Memory::of(context, address);
@@ -103,7 +107,7 @@ fn report(
     } else {
         (reading::packed(body, options)?, reading::PACKED_BYTES)
     };
-    let Reading { mut report, read_time, meter_type, firmware, alarm_bits, prepaid, odd_times } = parsed;
+    let Reading { mut report, read_time, meter_type, firmware, alarm_bits, prepaid, odd } = parsed;
     if memory.identify(identity::of(header, meter_type, &firmware)) {
         let mut registration = registration(opened, prepaid, report.valve.as_ref().map(|v| v.state));
         registration.model = reading::type_name(meter_type).into();
@@ -115,7 +119,7 @@ fn report(
     messages.push(report.into());
     let before = memory.occurred(alarms::occurrence_bits(alarm_bits));
     messages.extend(alarms::occurrences(alarm_bits, before, at));
-    messages.extend(odd_times);
+    messages.extend(odd);
     keep_surplus(header.command, body.get(known..), messages);
     Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: crc16_modbus(body) })
 }
@@ -128,7 +132,7 @@ fn corrector_report(
     messages: &mut Vec<Message>,
 ) -> Result<ReportKey, FieldError> {
     let (header, body) = (&opened.frame.header, &*opened.body);
-    let CorrectorReading { mut report, read_time, meter_type, hardware, firmware, prepaid, odd_times } =
+    let CorrectorReading { mut report, read_time, meter_type, hardware, firmware, prepaid, odd } =
         corrector::report(body, options)?;
     if memory.identify(identity::of(header, meter_type, &[hardware.as_bytes(), firmware.as_bytes()].concat())) {
         let mut registration = registration(opened, prepaid, report.valve.as_ref().map(|v| v.state));
@@ -140,7 +144,7 @@ fn corrector_report(
     }
     report.more_follows = header.has_more && options.has_more == HasMore::Trust;
     messages.push(report.into());
-    messages.extend(odd_times);
+    messages.extend(odd);
     keep_surplus(header.command, body.get(corrector::REPORT_BYTES..), messages);
     Ok(ReportKey { command: header.command, frame_id: header.frame_id, read_time, content: crc16_modbus(body) })
 }

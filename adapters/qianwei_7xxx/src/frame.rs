@@ -114,6 +114,11 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// What frameLength says, which is nothing to rely on.
+pub fn said_length(frame: &[u8]) -> usize {
+    frame.get(1..3).map_or(0, |l| usize::from(u16::from_le_bytes([l[0], l[1]])))
+}
+
 /// Writes a frame; the length fields and the check sum follow from the rest.
 pub fn build(header: &Header, body: &[u8]) -> Vec<u8> {
     let total = OVERHEAD_BYTES + body.len();
@@ -182,7 +187,7 @@ fn possible_bodies(header: &[u8; HEADER_BYTES], said: usize, options: &Options) 
     meter_id.copy_from_slice(&header[12..32]);
     let encrypted = options.is_encrypted(&meter_id);
     let padded = |n: usize| if encrypted { (n / 16 + 1) * 16 } else { n };
-    let whole = usize::from(u16::from_le_bytes([header[1], header[2]]));
+    let whole = said_length(header);
     let known = code::uplink_body_bytes(u16::from_le_bytes([header[10], header[11]]));
     [
         Some(said),

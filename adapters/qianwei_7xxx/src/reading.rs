@@ -32,8 +32,8 @@ pub struct Reading {
     pub firmware: [u8; 4],
     pub alarm_bits: u32,
     pub prepaid: bool,
-    /// Times that do not exist, as sent.
-    pub odd_times: Vec<Message>,
+    /// Times that do not exist, and reserved bytes that are not 0, as sent.
+    pub odd: Vec<Message>,
 }
 
 /// 7021.
@@ -41,8 +41,8 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, 0);
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let mut odd_times = Vec::new();
-    let at = told_time("read time", read_time, &mut odd_times);
+    let mut odd = Vec::new();
+    let at = told_time("read time", read_time, &mut odd);
     let cause = match r.u8("report kind")? {
         0 => options.scheduled.cause(),
         1 => ReportCause::Manual,
@@ -50,8 +50,8 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         _ => ReportCause::Other,
     };
     let mut registers = Vec::with_capacity(16);
-    let clock_failed = !odd_times.is_empty();
-    let state = State::read(&mut r, &mut registers, &mut odd_times, options)?;
+    let clock_failed = !odd.is_empty();
+    let state = State::read(&mut r, &mut registers, &mut odd, options)?;
     let mut report = state.report(cause, at, registers, options);
     if clock_failed {
         alarms::put_clock_fault(&mut report);
@@ -63,7 +63,7 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         firmware: state.firmware,
         alarm_bits: state.alarms,
         prepaid: state.prepaid,
-        odd_times,
+        odd,
     })
 }
 
@@ -72,16 +72,16 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     let mut r = Reader::at(body, 0);
     let meter_type = r.u16_le("meter type")?;
     let read_time = r.array("read time")?;
-    let mut odd_times = Vec::new();
-    let at = told_time("read time", read_time, &mut odd_times);
-    let clock_failed = !odd_times.is_empty();
-    let sent = told_time("report time", r.array("report time")?, &mut odd_times);
+    let mut odd = Vec::new();
+    let at = told_time("read time", read_time, &mut odd);
+    let clock_failed = !odd.is_empty();
+    let sent = told_time("report time", r.array("report time")?, &mut odd);
     let mut registers = Vec::with_capacity(16);
     if let Some(sent) = sent {
         let register = Register::new(Quantity::DateTime, Unit::CivilSecond, sent, 0);
         registers.push(register.with_role(Role::Other).with_code(8));
     }
-    let state = State::read(&mut r, &mut registers, &mut odd_times, options)?;
+    let state = State::read(&mut r, &mut registers, &mut odd, options)?;
     let mut report = state.report(options.scheduled.cause(), at, registers, options);
     if clock_failed {
         alarms::put_clock_fault(&mut report);
@@ -93,7 +93,7 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         firmware: state.firmware,
         alarm_bits: state.alarms,
         prepaid: state.prepaid,
-        odd_times,
+        odd,
     })
 }
 
@@ -141,6 +141,13 @@ pub fn told_time(field: &str, packed: [u8; 6], odd: &mut Vec<Message>) -> Option
     at
 }
 
+/// What is reserved is kept where it says something.
+pub fn keep_reserved(bytes: &[u8], odd: &mut Vec<Message>) {
+    if bytes.iter().any(|b| *b != 0) {
+        odd.push(Message::unknown("reserved", bytes));
+    }
+}
+
 /// Whether a BCD time exists or is unset.
 pub fn is_time(packed: &[u8]) -> bool {
     packed.first_chunk().is_some_and(|time| *time == [0; 6] || civil::from_bcd6(*time).is_some())
@@ -169,18 +176,18 @@ impl State {
     fn read(
         r: &mut Reader,
         out: &mut Vec<Register>,
-        odd_times: &mut Vec<Message>,
+        odd: &mut Vec<Message>,
         options: &Options,
     ) -> Result<Self, FieldError> {
         let valve = r.u8("valve state")?;
         let has_total = read_totals(r, out, options)?;
-        let prepaid = read_account(r, out, odd_times, options)?;
+        let prepaid = read_account(r, out, odd, options)?;
         let alarms = r.u32_le("alarm bits")?;
         let reserved_alarms = r.u32_le("reserved alarm bits")?;
         read_batteries(r, out, options)?;
         read_radio(r, out, options)?;
         let firmware = r.array("firmware")?;
-        r.u16_le("reserved")?;
+        keep_reserved(&r.array::<2>("reserved")?, odd);
         Ok(Self { valve, alarms, reserved_alarms, firmware, prepaid, has_total })
     }
 
@@ -227,7 +234,7 @@ fn read_totals(r: &mut Reader, out: &mut Vec<Register>, options: &Options) -> Re
 fn read_account(
     r: &mut Reader,
     out: &mut Vec<Register>,
-    odd_times: &mut Vec<Message>,
+    odd: &mut Vec<Message>,
     options: &Options,
 ) -> Result<bool, FieldError> {
     let offset = r.offset();
@@ -235,7 +242,7 @@ fn read_account(
     let settled = Some(r.u32_le("settled reading")?).filter(|settled| *settled != ABSENT_U32);
     let packed = r.array("settlement time")?;
     // Never settled is also told in all ones.
-    let settled_at = if packed == [0xFF; 6] { None } else { told_time("settlement time", packed, odd_times) };
+    let settled_at = if packed == [0xFF; 6] { None } else { told_time("settlement time", packed, odd) };
     // An overdraft of one hundredth has the same bytes as nothing at all; here nothing else is told either.
     let is_absent = balance == -1 && settled.is_none() && packed == [0xFF; 6];
     let billed = match options.billing {
@@ -255,6 +262,9 @@ fn read_account(
                 .with_code(offset + 4);
             settled.at = settled_at;
             out.push(settled);
+        } else if let Some(at) = settled_at {
+            let time = Register::new(Quantity::DateTime, Unit::CivilSecond, at, 0);
+            out.push(time.with_role(Role::Frozen).with_storage(1).with_code(offset + 8));
         }
     }
     Ok(billed)

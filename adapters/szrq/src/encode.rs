@@ -6,7 +6,7 @@ use crate::frame::{self, Header, Source};
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::session::{Sent, Session};
-use crate::{code, items, settings};
+use crate::{code, items, settings, tariff};
 use polymeter_sdk::checksum::crc16_modbus;
 use polymeter_sdk::{Command, Context, Encoded, Fault, History, Interval, Valve, ValveOrder, bcd, civil};
 
@@ -87,6 +87,9 @@ fn order(options: &Options, context: &Context, memory: &Memory, command: &Comman
         Command::Valve(valve) => plain((code::VALVE, word(context, valve)?.to_vec())),
         Command::SetSchedule(change) => plain(settings::schedule(change, options)?),
         Command::SetEndpoint(endpoint) => plain(settings::endpoint(endpoint, options)?),
+        Command::SetParameters(list) if list.first().is_some_and(|p| tariff::is_known(&p.name)) => {
+            plain(tariff::set(list, options)?)
+        }
         Command::SetParameters(list) => plain(items::set(list, options)?),
         Command::ReadParameters(names) => plain((parameters_read(names)?, Vec::new())),
         Command::SyncBalance(sync) => plain(settings::balance(sync, memory, options)?),
@@ -99,7 +102,9 @@ fn order(options: &Options, context: &Context, memory: &Memory, command: &Comman
             ));
         }
         Command::SetTariff(_) => {
-            return Err(Fault::unsupported("1B numbers billing modes and periods in a way that is not public"));
+            return Err(Fault::unsupported(
+                "1B numbers billing modes and periods in a way that is not public; set its numbers as parameters",
+            ));
         }
         Command::SetKey(_) => return Err(Fault::unsupported("the cipher of this protocol is not public")),
         Command::FirmwareBegin(_) | Command::FirmwareBlock(_) | Command::FirmwareActivate(_) => {
@@ -148,13 +153,13 @@ fn months(history: &History) -> Result<(u16, u16), Fault> {
 }
 
 fn parameters_read(names: &[String]) -> Result<u8, Fault> {
-    let is_tariff = |name: &String| name == "vendor-tariff";
+    let is_tariff = |name: &String| name == "vendor-tariff" || tariff::is_known(name);
     if !names.is_empty() && names.iter().all(is_tariff) {
         return Ok(code::READ_TARIFF);
     }
     match names.iter().find(|name| !items::is_known(name)) {
         Some(name) => {
-            Err(Fault::unsupported(format!("parameter `{name}` is not read by 19; vendor-tariff is read alone")))
+            Err(Fault::unsupported(format!("parameter `{name}` is not read by 19; tier prices are read alone")))
         }
         None => Ok(code::READ_ALL),
     }

@@ -169,8 +169,8 @@ fn frozen_days_that_contradict_are_not_samples() {
     let report = report(&decoded.messages);
     assert_eq!(report.series[0].samples.len(), 17);
     assert_eq!(report.registers.iter().filter(|r| r.quality == Quality::Invalid).count(), 2);
-    // Whole m³ in place of hundredths.
-    meter.state.frozen = std::array::from_fn(|k| 12_344 - k as u32);
+    // Neither hundredths nor whole m³ lead from day to day up to the total.
+    meter.state.frozen = std::array::from_fn(|k| 12_000 - k as u32);
     let decoded = station.hear(&meter.report(READ_AT, SCHEDULED)).expect("a good report");
     assert!(decoded.messages.iter().any(|m| matches!(m, Message::Unknown(u) if u.bytes.len() == 120)));
     let mut station = station_of(&meter, r#"{"frozen": "whole"}"#);

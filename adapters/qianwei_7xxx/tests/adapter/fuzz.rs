@@ -183,7 +183,7 @@ fn bounded(decoded: &Decoded, frame: &[u8], case: u64) {
     assert!(sender.address.len() == 20, "case {case}");
     assert!(decoded.state.as_ref().is_none_or(|s| s.len() <= 4096), "case {case}");
     assert!(decoded.memory.as_ref().is_none_or(|m| m.len() <= 256), "case {case}");
-    assert!(decoded.messages.len() <= 8, "case {case}");
+    assert!(decoded.messages.len() <= 9, "case {case}");
     for message in &decoded.messages {
         match message {
             Message::Report(r) => assert!(r.registers.iter().all(|r| (-18..=18).contains(&r.exponent)), "case {case}"),

@@ -1,15 +1,16 @@
 //! 4061 add, 4062 remove, 4063 list: the meters that a concentrator collects from.
 
 use super::{Order, Rest};
-use crate::fields::{address, address_bytes, fit};
+use crate::fields::{address_bytes, fit};
 use crate::frame::message;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
-use polymeter_sdk::{AnswerBody, ArchiveEntry, ArchivePage, ArchiveRange, Fault};
+use polymeter_sdk::{AnswerBody, ArchiveEntry, ArchivePage, ArchiveRange, Fault, Message, bcd};
 
 const BAUDS: [u32; 6] = [300, 600, 1200, 2400, 4800, 9600];
 const FORMATS: [&str; 3] = ["8N1", "8E1", "8O1"];
-/// Entries of 13 bytes in a sealed body.
+const ENTRY_BYTES: usize = 13;
+/// Entries in a sealed body.
 const ENTRIES_MAX: i64 = 77;
 /// What identifies an entry in the answers to 4061 and 4062.
 pub const INDEX_BYTES: usize = 2;
@@ -74,33 +75,32 @@ pub fn results(r: &mut Reader<'_>, identity_bytes: usize) -> Result<Rest, FieldE
     Ok(Rest { outcome, ..body.into() })
 }
 
-/// Total u16, count u8, entries as in 4061.
+/// Total u16, count u8, entries as in 4061. One that is odd costs the others nothing: all odd ones are kept, in one piece.
 pub fn page(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     let total = u32::from(r.u16_le("total")?);
     let count = r.u8("entry count")?;
-    let entries = (0..count).map(|_| entry(r)).collect::<Result<_, _>>()?;
-    Ok(AnswerBody::Archive(ArchivePage { total, entries }).into())
+    let (mut entries, mut odd) = (Vec::with_capacity(usize::from(count)), Vec::new());
+    for _ in 0..count {
+        let raw: [u8; ENTRY_BYTES] = r.array("archive entry")?;
+        match entry(raw) {
+            Some(entry) => entries.push(entry),
+            None => odd.extend_from_slice(&raw),
+        }
+    }
+    let beside = (!odd.is_empty()).then(|| Message::unknown("odd archive entries", &odd));
+    Ok(Rest { beside, ..AnswerBody::Archive(ArchivePage { total, entries }).into() })
 }
 
-fn entry(r: &mut Reader<'_>) -> Result<ArchiveEntry, FieldError> {
-    let index = r.u16_le("index")?;
-    let address = address(r, "sub-meter address")?;
-    let protocol = names::protocol(r.u8("sub-protocol")?);
-    let channel = r.u8("channel")?;
-    let offset = r.offset();
-    let (baud, format) = (r.u8("baud")?, r.u8("format")?);
-    Ok(ArchiveEntry {
-        index,
-        address,
-        protocol,
+/// `None`: its address, baud rate or format is none.
+fn entry(raw: [u8; ENTRY_BYTES]) -> Option<ArchiveEntry> {
+    let [low, high, address @ .., protocol, channel, baud, format] = raw;
+    Some(ArchiveEntry {
+        index: u16::from_le_bytes([low, high]),
+        address: bcd::digits(&address)?,
+        protocol: names::protocol(protocol),
         channel,
-        baud: *BAUDS.get(usize::from(baud)).ok_or(FieldError::invalid("baud", offset, i64::from(baud)))?,
-        format: (*FORMATS.get(usize::from(format)).ok_or(FieldError::invalid(
-            "format",
-            offset + 1,
-            i64::from(format),
-        ))?)
-        .into(),
+        baud: *BAUDS.get(usize::from(baud))?,
+        format: (*FORMATS.get(usize::from(format))?).into(),
     })
 }
 

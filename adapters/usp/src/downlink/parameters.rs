@@ -126,20 +126,23 @@ pub fn read_answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     for _ in 0..count {
         let id = r.u16_le("parameter id")?;
         let length = usize::from(r.u8("parameter length")?);
-        let offset = r.offset();
         let value = r.take("parameter value", length)?;
-        match KNOWN.iter().find(|(known, _)| *known == id) {
-            Some((_, parts)) => {
-                let mut value = Reader::at(value, offset);
-                for (name, kind) in *parts {
-                    list.push(Parameter { name: (*name).into(), value: one_value(&mut value, *kind)? });
-                }
-                value.finish("parameter value")?;
-            }
-            None => list.push(Parameter { name: name_of(id), value: ParameterValue::Bytes(value.to_vec()) }),
+        // A value of another width than the protocol's is kept as bytes, and so is one that the vendor has defined.
+        match known_values(id, value) {
+            Some(values) => list.extend(values),
+            None => list.push(Parameter { name: format!("0x{id:04x}"), value: ParameterValue::Bytes(value.to_vec()) }),
         }
     }
     Ok(AnswerBody::Parameters(list).into())
+}
+
+/// The parts of one of the protocol's own numbers. `None`: it is none, or the value does not fit it.
+fn known_values(id: u16, value: &[u8]) -> Option<Vec<Parameter>> {
+    let (_, parts) = KNOWN.iter().find(|(known, _)| *known == id)?;
+    let mut r = Reader::new(value);
+    let one = |(name, kind): &(&str, Kind)| Ok(Parameter { name: (*name).into(), value: one_value(&mut r, *kind)? });
+    let values = parts.iter().map(one).collect::<Result<_, FieldError>>().ok()?;
+    r.is_empty().then_some(values)
 }
 
 /// The number, and the parts if it is one of the protocol's own.

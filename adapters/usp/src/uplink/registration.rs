@@ -25,14 +25,14 @@ pub struct Facts {
 // |  30 |   20 | ICCID            |  70 |    1 | stagger, minutes      |  81 |    4 | total              |
 pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), FieldError> {
     let mut r = Reader::at(body, BODY_AT);
-    let vendor = r.bcd("vendor", 2)?;
+    let mut odd = Vec::new();
     let mut registration = Registration::new(header.terminal.kind());
-    registration.manufacturer = format!("{vendor:04}");
-    registration.model = r.ascii("model", 16)?.into();
-    registration.hardware = r.ascii("hardware", 4)?.into();
-    registration.firmware = r.ascii("firmware", 8)?.into();
-    registration.iccid = r.ascii("ICCID", 20)?.into();
-    registration.imei = r.ascii("IMEI", 15)?.into();
+    registration.manufacturer = vendor(&mut r, &mut odd)?;
+    registration.model = text(&mut r, "model", 16, &mut odd)?;
+    registration.hardware = text(&mut r, "hardware", 4, &mut odd)?;
+    registration.firmware = text(&mut r, "firmware", 8, &mut odd)?;
+    registration.iccid = text(&mut r, "ICCID", 20, &mut odd)?;
+    registration.imei = text(&mut r, "IMEI", 15, &mut odd)?;
     let bits = r.u16_le("capability")?;
     registration.capabilities = capabilities(bits, header.terminal);
     let schedule = schedule(&mut r)?;
@@ -53,6 +53,7 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
     let at = registration.clock;
     messages.push(registration.into());
     put_report(total.map(|total| reading(total, at)), told, &mut messages);
+    messages.append(&mut odd);
     if let Err(packed) = schedule {
         messages.push(Message::unknown("schedule", &packed));
     }
@@ -60,6 +61,24 @@ pub fn read(header: &Header, body: &[u8]) -> Result<(Vec<Message>, Facts), Field
         messages.push(Message::unknown("capability bits 9..15", &(bits & 0xFE00).to_le_bytes()));
     }
     Ok((messages, facts))
+}
+
+/// Four digits. Who made it and which card is in it are no reason to turn a terminal away for ever: what cannot be read is kept.
+fn vendor(r: &mut Reader<'_>, odd: &mut Vec<Message>) -> Result<String, FieldError> {
+    let packed: [u8; 2] = r.array("vendor")?;
+    Ok(bcd::digits(&packed).unwrap_or_else(|| unread("vendor", &packed, odd)))
+}
+
+/// The same of a text: a module without a card fills its number up with ones.
+fn text(r: &mut Reader<'_>, field: &'static str, len: usize, odd: &mut Vec<Message>) -> Result<String, FieldError> {
+    let raw = r.take(field, len)?;
+    Ok(Reader::new(raw).ascii(field, len).map_or_else(|_| unread(field, raw, odd), String::from))
+}
+
+#[cold]
+fn unread(field: &str, raw: &[u8], odd: &mut Vec<Message>) -> String {
+    odd.push(Message::unknown(field, raw));
+    String::new()
 }
 
 /// The total is a reading too.
