@@ -247,7 +247,9 @@ impl<'a> Builder<'a> {
             days => u32::from(days - di::MODULE_DAYS) / 0x10 * 5 + 1,
         };
         let (bytes, length) = (self.operands, self.operands.len());
-        let units = length.is_multiple_of(5) && bytes.chunks(5).all(|c| value::is_volume_unit(c[4]));
+        // 00 and FF stand for a unit, where the length leaves no doubt.
+        let is_unit = |code| value::is_volume_unit(code) || matches!(code, 0 | 0xFF) && !length.is_multiple_of(4);
+        let units = length.is_multiple_of(5) && bytes.chunks(5).all(|c| is_unit(c[4]));
         if !units && !length.is_multiple_of(4) {
             return Ok(false);
         }
