@@ -91,20 +91,19 @@ fn answer(
         return Ok(());
     }
     if frame.control & control::ERROR != 0 {
-        decoded.messages.push(refusal(options, memory, function, frame.data)?.into());
+        decoded.messages.push(refusal(options, memory, function, frame.data).into());
         return Ok(());
     }
     let &[first, second, ser, ref part @ ..] = frame.data else {
         return Err(Fault::corrupt(format!("length at byte 10: {}, but an answer has 3 or more", frame.data.len())));
     };
-    let order = match function {
-        control::READ | control::READ_ADDRESS | control::READ_KEY => options.order_read,
-        _ => options.order_write,
-    };
-    let di = order.read([first, second]);
+    let di = options.order(function).read([first, second]);
     let request = answered(options, memory, function, di, ser);
-    let correlation = request.map_or_else(|| correlation(function, di, ser), |r| r.correlation());
+    let repeated = memory.request.filter(|r| request.is_none() && is_behind(options, r, function, di, ser));
+    let correlation = request.or(repeated).map_or_else(|| correlation(function, di, ser), |r| r.correlation());
     let mut answer = Answer::new(correlation.to_vec(), Outcome::Done);
+    // The command goes on with the request that waits.
+    answer.more_follows = repeated.is_some();
     let before = Parts::of(&context.state);
     let mine = before.as_ref().filter(|p| p.belong_to(function, di, ser)).map_or(&[][..], |p| p.operands);
     if let Some(parts) = before.as_ref().filter(|p| !p.belong_to(function, di, ser)) {
@@ -145,6 +144,14 @@ fn answered(options: &Options, memory: &Memory, function: u8, di: u16, ser: u8) 
     memory.request.filter(|r| r.function == function && r.di == di && echoed(r))
 }
 
+/// Whether this answers an earlier request of the chain that is under way, once more: a request that was sent again has two
+/// answers.
+fn is_behind(options: &Options, waiting: &Request, function: u8, di: u16, ser: u8) -> bool {
+    let Some(steps) = history::steps(waiting.first.0, di) else { return false };
+    let sent = options.ser.unwrap_or_else(|| waiting.first.1.wrapping_add(steps as u8));
+    waiting.function == function && di < waiting.di && (ser == sent || options.ser_echo == Echo::Any)
+}
+
 /// Outcome and body of a good answer.
 fn fill(
     answer: &mut Answer,
@@ -172,6 +179,19 @@ fn fill(
         }
         (_, _) if asked.di == di::VALVE => valve(answer, asked.options, operands),
         (_, []) => {}
+        // What a new key answers is its number, no status.
+        (control::WRITE, [version]) if asked.di == di::SET_KEY => {
+            answer.body = parameter("key-version", ParameterValue::Integer(i64::from(*version)));
+        }
+        // The order's own words. Whatever they are, the purchase is done.
+        (control::WRITE, [_, _, _, _, _]) if asked.di == di::SET_PURCHASE => {
+            let Ok(Read { body, kept }) = reading::read(asked, operands) else {
+                answer.body = AnswerBody::Raw(operands.to_vec());
+                return Ok(Vec::new());
+            };
+            answer.body = body;
+            return Ok(kept);
+        }
         (control::WRITE | control::WRITE_ADDRESS | control::WRITE_BASE, [s0]) => {
             answer.body = AnswerBody::Report(reading::status_only(asked.options, [*s0, 0]));
         }
@@ -202,23 +222,28 @@ fn valve(answer: &mut Answer, options: &Options, operands: &[u8]) {
     }
 }
 
-/// An error answer names its request by function and SER at most.
-fn refusal(options: &Options, memory: &Memory, function: u8, data: &[u8]) -> Result<Answer, Fault> {
-    let (ser, status) = match *data {
-        [s0] => (None, [s0, 0]),
-        [ser, s0] => (Some(ser), [s0, 0]),
-        [ser, s0, s1] => (Some(ser), [s0, s1]),
-        _ => return Err(Fault::corrupt(format!("length at byte 10: {}, but a refusal has 1 to 3", data.len()))),
+/// An error answer names its request by function, and by SER where it has one; some meters repeat the identifier before it. A
+/// form that nobody knows is a refusal all the same.
+fn refusal(options: &Options, memory: &Memory, function: u8, data: &[u8]) -> Answer {
+    let named = |wire: [u8; 2]| Some(options.order(function).read(wire)).filter(|di| di::is_known(*di));
+    let (di, ser, status) = match *data {
+        [s0] => (None, None, Some([s0, 0])),
+        [ser, s0] => (None, Some(ser), Some([s0, 0])),
+        [ser, s0, s1] => (None, Some(ser), Some([s0, s1])),
+        [a, b, ser, s0] if named([a, b]).is_some() => (named([a, b]), Some(ser), Some([s0, 0])),
+        [a, b, ser, s0, s1] if named([a, b]).is_some() => (named([a, b]), Some(ser), Some([s0, s1])),
+        _ => (None, None, None),
     };
     let echoed = |r: &Request| options.ser_echo == Echo::Any || ser.is_none_or(|ser| ser == r.ser);
-    let request = memory.request.filter(|r| r.function == function && echoed(r));
-    let correlation = request.map_or_else(|| correlation(function, 0, ser.unwrap_or(0)), |r| r.correlation());
+    let request = memory.request.filter(|r| r.function == function && di.is_none_or(|di| di == r.di) && echoed(r));
+    let correlation =
+        request.map_or_else(|| correlation(function, di.unwrap_or(0), ser.unwrap_or(0)), |r| r.correlation());
     let mut answer = Answer::new(correlation.to_vec(), Outcome::Refused);
     answer.reason = "vendor-error".into();
-    answer.raw_code = u32::from(u16::from_le_bytes(status));
-    answer.body = match options.error_status {
-        ErrorStatus::Raw => AnswerBody::Raw(data.to_vec()),
-        ErrorStatus::Status => AnswerBody::Report(reading::status_only(options, status)),
+    answer.raw_code = u32::from(u16::from_le_bytes(status.unwrap_or_default()));
+    answer.body = match (options.error_status, status) {
+        (ErrorStatus::Status, Some(status)) => AnswerBody::Report(reading::status_only(options, status)),
+        _ => AnswerBody::Raw(data.to_vec()),
     };
-    Ok(answer)
+    answer
 }

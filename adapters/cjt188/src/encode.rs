@@ -52,10 +52,7 @@ pub fn encode(options: &Options, context: &Context, command: &Command) -> Result
 /// A request as it goes out. Type 0 is one that was not heard yet.
 pub fn write(options: &Options, meter_type: u8, address: [u8; 7], request: &Request, operands: &[u8]) -> Vec<u8> {
     let heard = if meter_type == 0 { GAS } else { meter_type };
-    let order = match request.function {
-        control::READ | control::READ_ADDRESS | control::READ_KEY => options.order_read,
-        _ => options.order_write,
-    };
+    let order = options.order(request.function);
     let mut data = Vec::with_capacity(3 + operands.len());
     data.extend_from_slice(&order.write(request.di));
     data.push(request.ser);

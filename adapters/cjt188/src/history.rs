@@ -43,6 +43,11 @@ pub const fn next(di: u16) -> u16 {
     di.wrapping_add(step(di))
 }
 
+/// How many requests after the first of a chain this one comes; none where it is not on its way.
+pub const fn steps(first: u16, di: u16) -> Option<u16> {
+    if di < first || !(di - first).is_multiple_of(step(first)) { None } else { Some((di - first) / step(first)) }
+}
+
 /// Frames of a chain.
 pub const fn length(first: u16, last: u16) -> u16 {
     last.saturating_sub(first) / step(first) + 1

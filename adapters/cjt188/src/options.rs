@@ -1,6 +1,7 @@
 //! The profile: which dialect a fleet of meters speaks. Everything here has a default that can do no harm; the README explains each.
 
 use crate::di::Order;
+use crate::frame::control;
 use crate::value;
 use polymeter_sdk::profile;
 use serde::Deserialize;
@@ -315,6 +316,14 @@ impl Options {
             tariff_cycle: raw.tariff_cycle,
             answer_within_s: raw.answer_within_s,
         })
+    }
+
+    /// Of identifiers beside this function.
+    pub const fn order(&self, function: u8) -> Order {
+        match function {
+            control::READ | control::READ_ADDRESS | control::READ_KEY => self.order_read,
+            _ => self.order_write,
+        }
     }
 }
 

@@ -55,7 +55,8 @@ pub fn read(asked: Asked<'_>, operands: &[u8]) -> Result<Read, FieldError> {
         (di::READING, 6 | 7 | 17 | 19) if matches!(family, Family::Water | Family::Gas) && b.layout_fits() => {
             b.volume()?;
         }
-        (di::READING, 19) if family == Family::Other => b.volume()?,
+        // Their unit bytes say what they count.
+        (di::READING, 7 | 19) if matches!(family, Family::Heat | Family::Other) && b.layout_fits() => b.volume()?,
         (di::READING, 43) if family == Family::Heat => b.heat()?,
         (di::READING_2, 59) if family == Family::Heat => b.heat_and_cooling()?,
         (di::CLOCK | di::CLOCK_8515 | di::CLOCK_8115, 7) => return b.clock_only(),
@@ -75,7 +76,8 @@ pub fn read(asked: Asked<'_>, operands: &[u8]) -> Result<Read, FieldError> {
             }
         }
         (di::PRICES, 15) => b.prices()?,
-        (di::PURCHASE, 15) => b.purchase()?,
+        (di::PURCHASE, 15) => b.account()?,
+        (di::SET_PURCHASE, 5) => b.purchase()?,
         (di::SETTLEMENT_DAY, 1) => return b.day("settlement-day"),
         (di::READING_DAY, 1) => return b.day("reading-day"),
         (di, 1..) if di::is_module_history(di) && family == Family::Gas => {
@@ -132,10 +134,18 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// 901F of water and gas, in the four layouts.
+    /// What a total may count: water and gas volumes, whatever their unit says; of others the unit decides.
+    const fn total(&self) -> Counts {
+        match self.asked.family {
+            Family::Water | Family::Gas => Counts::Volume,
+            Family::Heat | Family::Other => Counts::Either,
+        }
+    }
+
+    /// 901F of water and gas, in the four layouts; of others in those with unit bytes.
     fn volume(&mut self) -> Result<(), FieldError> {
         let length = self.operands.len();
-        let counts = if self.asked.family == Family::Other { Counts::Either } else { Counts::Volume };
+        let counts = self.total();
         let unit = matches!(length, 7 | 19);
         self.report.registers.reserve(2);
         self.value("current total", counts, 2, unit, |r| r.with_role(Role::Cumulative))?;
@@ -203,13 +213,8 @@ impl<'a> Builder<'a> {
 
     /// D12x, D2xx: the total of a settlement day so many months ago.
     fn month(&mut self, ago: u32, unit: bool) -> Result<(), FieldError> {
-        let counts = match self.asked.family {
-            Family::Heat => Counts::Energy,
-            Family::Other => Counts::Either,
-            Family::Water | Family::Gas => Counts::Volume,
-        };
         let at = self.settlement(ago);
-        self.value("settlement total", counts, 2, unit, |r| past(r, ago, at))
+        self.value("settlement total", self.total(), 2, unit, |r| past(r, ago, at))
     }
 
     /// D2xx of heat meters.
@@ -242,7 +247,9 @@ impl<'a> Builder<'a> {
             days => u32::from(days - di::MODULE_DAYS) / 0x10 * 5 + 1,
         };
         let (bytes, length) = (self.operands, self.operands.len());
-        let units = length.is_multiple_of(5) && bytes.chunks(5).all(|c| value::is_volume_unit(c[4]));
+        // 00 and FF stand for a unit, where the length leaves no doubt.
+        let is_unit = |code| value::is_volume_unit(code) || matches!(code, 0 | 0xFF) && !length.is_multiple_of(4);
+        let units = length.is_multiple_of(5) && bytes.chunks(5).all(|c| is_unit(c[4]));
         if !units && !length.is_multiple_of(4) {
             return Ok(false);
         }
@@ -269,10 +276,15 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// 8105.
+    /// A013, and how 8105 begins.
     fn purchase(&mut self) -> Result<(), FieldError> {
         self.number("sequence", 1, |n| Register::cumulative(Quantity::PurchaseCount, Unit::None, n, 0))?;
-        self.number("this purchase", 4, |n| Register::new(Quantity::PurchasedMoney, Unit::Yuan, n, -2))?;
+        self.number("this purchase", 4, |n| Register::new(Quantity::PurchasedMoney, Unit::Yuan, n, -2))
+    }
+
+    /// 8105.
+    fn account(&mut self) -> Result<(), FieldError> {
+        self.purchase()?;
         self.number("all purchases", 4, |n| Register::cumulative(Quantity::PurchasedMoney, Unit::Yuan, n, -2))?;
         self.number("remaining", 4, |n| Register::new(Quantity::Balance, Unit::Yuan, n, -2))?;
         self.status()

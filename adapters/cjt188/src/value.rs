@@ -122,20 +122,21 @@ pub enum Clock {
     Nonsense([u8; 7]),
 }
 
-/// `ss mm hh DD MM YY CC`. The century tells BCD (19, 20, 21 hexadecimal) from plain binary (13, 14, 15), so that no time can
-/// be taken for another one.
+/// `ss mm hh DD MM YY CC`. The century tells BCD (19, 20, 21 hexadecimal) from plain binary (14), so that no time can be taken
+/// for another one. Some clocks send `CC YY` in BCD: of 2014 that could be 2032 in binary, and is neither.
 pub fn clock(options: &Options, r: &mut Reader<'_>, field: &'static str) -> Result<Clock, FieldError> {
     let raw: [u8; 7] = r.array(field)?;
     let [second, minute, hour, day, month, year, century] = raw;
     if raw == [0; 7] || raw == [0xFF; 7] {
         return Ok(Clock::Absent);
     }
-    let number = |b: u8| match options.datetime {
-        Datetime::Bcd => bcd::byte(b),
-        Datetime::Bin => Some(b).filter(|b| *b < 100),
-        Datetime::Auto if matches!(century, 0x13..=0x15) => Some(b).filter(|b| *b < 100),
-        Datetime::Auto => bcd::byte(b),
+    let exchanged = year == 0x20 && raw.iter().all(|b| bcd::byte(*b).is_some());
+    let is_binary = match options.datetime {
+        Datetime::Bcd => false,
+        Datetime::Bin => true,
+        Datetime::Auto => century == 0x14 && !exchanged,
     };
+    let number = |b: u8| if is_binary { Some(b).filter(|b| *b < 100) } else { bcd::byte(b) };
     let time = || {
         let century = number(century).filter(|c| (19..=21).contains(c))?;
         let year = u16::from(century) * 100 + u16::from(number(year)?);

@@ -71,7 +71,7 @@ pub fn tell(archive: &Archive, session: &mut Session) -> Vec<Message> {
             let exponent = item.exponent - item.fraction.as_ref().map_or(item.number.decimals, |f| f.decimals) as i8;
             let mut series = Series::new(item.quantity, item.unit, item.role, exponent, Vec::new());
             (series.storage, series.tariff, series.channel) = (item.storage, item.tariff, item.channel);
-            series.code = u32::from(item.number.place.function) << 16 | u32::from(item.number.place.register);
+            series.code = u32::from(archive.place.function) << 16 | u32::from(item.number.place.register);
             series
         })
         .collect();

@@ -21,10 +21,11 @@ pub fn read(clock: &Clock, wire: &[u8]) -> Told {
         return Told::Unset;
     }
     let two_digits = |year: u8| 2000 + u16::from(year);
-    let at = match (clock.form, wire) {
+    let parts = field::arranged(clock.order, wire);
+    let at = match (clock.form, parts.as_slice()) {
         (ClockForm::Bcd, &[y, m, d, hh, mm, ss]) => civil::from_bcd6([y, m, d, hh, mm, ss]),
         (ClockForm::Bytes, &[y @ 0..=99, m, d, hh, mm, ss]) => civil::time(two_digits(y), m, d, hh, mm, ss),
-        (ClockForm::Fields, _) => fields(wire),
+        (ClockForm::Fields | ClockForm::FieldsOfCentury, _) => fields(&parts),
         (ClockForm::Seconds1970, _) => Some(field::bits(clock.order, wire) as i64),
         (ClockForm::Seconds2000, _) => Some(YEAR_2000 + field::bits(clock.order, wire) as i64),
         _ => None,
@@ -46,17 +47,18 @@ pub fn write(clock: &Clock, at: Civil) -> Result<Vec<u8>, Fault> {
     let t = civil::fields(at).filter(|t| (2000..=2099).contains(&t.year)).ok_or_else(refuse)?;
     let year = (t.year - 2000) as u8;
     let parts = [year, t.month, t.day, t.hour, t.minute, t.second];
-    Ok(match clock.form {
+    let high_first: Vec<u8> = match clock.form {
         ClockForm::Bcd => parts.iter().filter_map(|p| bcd::pack(*p)).collect(),
         ClockForm::Bytes => parts.to_vec(),
-        ClockForm::Fields => {
-            let [high, low] = t.year.to_be_bytes();
+        ClockForm::Fields | ClockForm::FieldsOfCentury => {
+            let year = if clock.form == ClockForm::Fields { t.year } else { u16::from(year) };
             let rest = [t.month, t.day, t.hour, t.minute, t.second].into_iter().flat_map(|p| [0, p]);
-            [high, low].into_iter().chain(rest).collect()
+            year.to_be_bytes().into_iter().chain(rest).collect()
         }
-        ClockForm::Seconds1970 => field::wire(clock.order, 2, at as u64),
-        ClockForm::Seconds2000 => field::wire(clock.order, 2, (at - YEAR_2000) as u64),
-    })
+        ClockForm::Seconds1970 => (at as u32).to_be_bytes().to_vec(),
+        ClockForm::Seconds2000 => ((at - YEAR_2000) as u32).to_be_bytes().to_vec(),
+    };
+    Ok(field::arranged(clock.order, &high_first))
 }
 
 #[cfg(test)]
@@ -71,6 +73,7 @@ mod tests {
             (ClockForm::Bcd, &[0x24, 0x03, 0x15, 0x18, 0x25, 0x30][..]),
             (ClockForm::Bytes, &[24, 3, 15, 18, 25, 30]),
             (ClockForm::Fields, &[0x07, 0xE8, 0, 3, 0, 15, 0, 18, 0, 25, 0, 30]),
+            (ClockForm::FieldsOfCentury, &[0, 24, 0, 3, 0, 15, 0, 18, 0, 25, 0, 30]),
             (ClockForm::Seconds1970, &[0x65, 0xF4, 0x92, 0x9A]),
             (ClockForm::Seconds2000, &[0x2D, 0x87, 0x4F, 0x1A]),
         ] {
@@ -82,6 +85,15 @@ mod tests {
             assert!(write(&clock, -1).is_err());
         }
         let place = Place { bus: None, function: 3, register: 0, registers: 3 };
+        for (order, wire) in [
+            (Order::Cdab, [0x25, 0x30, 0x15, 0x18, 0x24, 0x03]),
+            (Order::Badc, [0x03, 0x24, 0x18, 0x15, 0x30, 0x25]),
+            (Order::Dcba, [0x30, 0x25, 0x18, 0x15, 0x03, 0x24]),
+        ] {
+            let clock = Clock { place, form: ClockForm::Bcd, order, writable: true };
+            assert_eq!(write(&clock, at).expect("fits"), wire, "{order:?}");
+            assert_eq!(read(&clock, &wire), Told::Is(at), "{order:?}");
+        }
         let clock = Clock { place, form: ClockForm::Bcd, order: Order::Abcd, writable: true };
         assert_eq!(read(&clock, &[0x24, 0x13, 1, 0, 0, 0]), Told::Nonsense);
         assert_eq!(read(&clock, &[]), Told::Unset);

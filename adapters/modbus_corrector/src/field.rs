@@ -142,7 +142,12 @@ pub fn bits(order: Order, wire: &[u8]) -> u64 {
 /// The bytes of so many registers, as [`bits`] reads them.
 pub fn wire(order: Order, registers: u16, value: u64) -> Vec<u8> {
     let count = usize::from(registers.min(4)) * 2;
-    let mut bytes = value.to_be_bytes()[8 - count..].to_vec();
+    arranged(order, &value.to_be_bytes()[8 - count..])
+}
+
+/// Bytes with their high one first as they stand in registers of this order, and the same the other way round.
+pub fn arranged(order: Order, bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
     match order {
         Order::Abcd => {}
         Order::Dcba => bytes.reverse(),

@@ -283,11 +283,16 @@ impl Clock {
     fn check(words: &ClockWords, order: Order) -> Result<Self, String> {
         let registers = match words.form {
             ClockForm::Bcd | ClockForm::Bytes => 3,
-            ClockForm::Fields => 6,
+            ClockForm::Fields | ClockForm::FieldsOfCentury => 6,
             ClockForm::Seconds1970 | ClockForm::Seconds2000 => 2,
         };
         let place = place(words.bus_address, words.function, words.register, registers)?;
-        Ok(Self { place, form: words.form, order: words.order.unwrap_or(order), writable: words.writable })
+        // The map's order is that of its numbers; parts that stand one by one follow it only where the clock says so itself.
+        let inherited = match words.form {
+            ClockForm::Seconds1970 | ClockForm::Seconds2000 => order,
+            _ => Order::Abcd,
+        };
+        Ok(Self { place, form: words.form, order: words.order.unwrap_or(inherited), writable: words.writable })
     }
 }
 

@@ -142,8 +142,10 @@ pub enum ClockForm {
     Bcd,
     /// The same in plain bytes.
     Bytes,
-    /// Six registers: year (of the century, or whole), month, day, hour, minute, second.
+    /// Six registers: year (read of the century or whole, written whole), month, day, hour, minute, second.
     Fields,
+    /// The same, with the year of the century written.
+    FieldsOfCentury,
     /// 32 bits: seconds of the device's wall clock since 1970.
     Seconds1970,
     /// The same since 2000.
