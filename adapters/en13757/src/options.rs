@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub struct Options {
     pub link: Link,
     pub radio_crc: RadioCrc,
+    pub decryption: Decryption,
     /// Slot of a meter's key.
     pub key_slot: String,
     pub addressing: Addressing,
@@ -40,6 +41,16 @@ pub enum RadioCrc {
     Present,
     /// The receiver has checked and removed them; the length byte counts what is left.
     Stripped,
+}
+
+/// Who decrypts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decryption {
+    /// This adapter, with the station's keys.
+    Here,
+    /// A receiver or concentrator that has the keys and leaves the configuration word as it was; here, what it could not.
+    Before,
 }
 
 /// How a wired meter is spoken to.
@@ -139,6 +150,7 @@ impl Default for Options {
         Self {
             link: Link::Auto,
             radio_crc: RadioCrc::Present,
+            decryption: Decryption::Here,
             key_slot: "1".into(),
             addressing: Addressing::Secondary,
             primary_address: None,
