@@ -295,7 +295,8 @@ impl<'a> Encrypted<'a> {
                 let plain = protected.mode7(blocks, r.rest(), keys)?;
                 Ok(done(Cow::Owned(plain), true, None))
             }
-            6 | 11 | 12 | 14 | 16.. if way.reserved_modes != ReservedModes::Refuse => {
+            // By radio these are ciphers of a maker's own, such as Diehl's.
+            6 | 11 | 12 | 14 | 16.. if way.is_wired && way.reserved_modes != ReservedModes::Refuse => {
                 Ok(done(Cow::Borrowed(r.rest()), false, Some(self.word)))
             }
             // Modes 5 and 7 are never passed over: what they encrypt would be read as values.

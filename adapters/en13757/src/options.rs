@@ -76,7 +76,7 @@ pub enum DamagedTail {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReservedModes {
-    /// A security mode that the standard does not define means: not encrypted.
+    /// A security mode that the standard does not define means over the wire: not encrypted.
     Plain,
     Refuse,
     /// Over the wire, where a long header says so, any mode but 5 and 7 means: not encrypted.
