@@ -2,7 +2,7 @@
 //! application layer, with the encryption undone. What records mean is not known here.
 
 use crate::identity::Identity;
-use crate::options::{Options, ReservedModes};
+use crate::options::{Decryption, Options, ReservedModes};
 use crate::security::{self, Counter, Keys};
 use polymeter_sdk::Fault;
 use polymeter_sdk::bytes::{FieldError, Reader};
@@ -63,6 +63,7 @@ pub struct Authentication<'a> {
 struct Way<'k> {
     keys: Keys<'k>,
     reserved_modes: ReservedModes,
+    decryption: Decryption,
     is_wired: bool,
 }
 
@@ -75,7 +76,7 @@ pub fn open<'a>(
     options: &Options,
 ) -> Result<Telegram<'a>, Fault> {
     let keys = Keys { slot: &options.key_slot, device };
-    let way = Way { keys, reserved_modes: options.reserved_modes, is_wired };
+    let way = Way { keys, reserved_modes: options.reserved_modes, decryption: options.decryption, is_wired };
     let (&first, rest) = body.split_first().ok_or_else(|| Fault::corrupt("no CI field"))?;
     match first {
         ci::ELL_2 => above(rest.get(2..).unwrap_or_default(), sender, way),
@@ -125,8 +126,14 @@ fn session<'a>(
         if kind == ci::ELL_16 { Some(Identity::from_radio(r.array("extended link layer: address")?)) } else { None };
     let meter = address.or(sender);
     let session: [u8; 4] = r.array("session number")?;
-    let inner = security::session(meter.as_ref(), control, session, r.rest(), way.keys)?;
-    Ok((meter, inner))
+    let data = r.rest();
+    if way.decryption == Decryption::Before
+        && session[3] >> 5 == 1
+        && let Some(inner) = security::payload(data)
+    {
+        return Ok((meter, Cow::Owned(inner.to_vec())));
+    }
+    Ok((meter, security::session(meter.as_ref(), control, session, data, way.keys)?))
 }
 
 /// The authentication layer, if there is one, and what it protects.
@@ -262,6 +269,11 @@ impl<'a> Encrypted<'a> {
             encrypted,
             data,
         };
+        if way.decryption == Decryption::Before
+            && let Some(plain) = clear(mode, *r)
+        {
+            return Ok(done(Cow::Borrowed(plain), true, None));
+        }
         if mode != 7
             && let Some(layer) = self.layer
         {
@@ -283,7 +295,8 @@ impl<'a> Encrypted<'a> {
                 let plain = protected.mode7(blocks, r.rest(), keys)?;
                 Ok(done(Cow::Owned(plain), true, None))
             }
-            6 | 11 | 12 | 14 | 16.. if way.reserved_modes != ReservedModes::Refuse => {
+            // By radio these are ciphers of a maker's own, such as Diehl's.
+            6 | 11 | 12 | 14 | 16.. if way.is_wired && way.reserved_modes != ReservedModes::Refuse => {
                 Ok(done(Cow::Borrowed(r.rest()), false, Some(self.word)))
             }
             // Modes 5 and 7 are never passed over: what they encrypt would be read as values.
@@ -293,6 +306,16 @@ impl<'a> Encrypted<'a> {
             _ => Err(Fault::not_authentic(format!("security mode {mode} is not supported, modes 0, 5 and 7 are"))),
         }
     }
+}
+
+/// What mode 5 or 7 had encrypted, where it begins as a plaintext does. A MAC covers what was there before and cannot be checked.
+fn clear(mode: u16, mut r: Reader<'_>) -> Option<&[u8]> {
+    match mode {
+        5 => {}
+        7 => drop(r.u8("configuration extension").ok()?),
+        _ => return None,
+    }
+    Some(r.rest()).filter(|plain| security::is_plaintext(plain))
 }
 
 /// The counter of a mode 7 telegram.

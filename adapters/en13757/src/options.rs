@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub struct Options {
     pub link: Link,
     pub radio_crc: RadioCrc,
+    pub decryption: Decryption,
     /// Slot of a meter's key.
     pub key_slot: String,
     pub addressing: Addressing,
@@ -42,6 +43,16 @@ pub enum RadioCrc {
     Stripped,
 }
 
+/// Who decrypts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decryption {
+    /// This adapter, with the station's keys.
+    Here,
+    /// A receiver or concentrator that has the keys and leaves the configuration word as it was; here, what it could not.
+    Before,
+}
+
 /// How a wired meter is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -65,7 +76,7 @@ pub enum DamagedTail {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReservedModes {
-    /// A security mode that the standard does not define means: not encrypted.
+    /// A security mode that the standard does not define means over the wire: not encrypted.
     Plain,
     Refuse,
     /// Over the wire, where a long header says so, any mode but 5 and 7 means: not encrypted.
@@ -139,6 +150,7 @@ impl Default for Options {
         Self {
             link: Link::Auto,
             radio_crc: RadioCrc::Present,
+            decryption: Decryption::Here,
             key_slot: "1".into(),
             addressing: Addressing::Secondary,
             primary_address: None,

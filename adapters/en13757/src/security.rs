@@ -62,8 +62,13 @@ fn split(blocks: usize, data: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     }
 }
 
+/// Two fillers open every plaintext.
+pub fn is_plaintext(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[FILLER, FILLER])
+}
+
 fn opened(mut plain: Vec<u8>, clear: &[u8]) -> Result<Vec<u8>, Fault> {
-    if !plain.starts_with(&[FILLER, FILLER]) {
+    if !is_plaintext(&plain) {
         return Err(Fault::not_authentic("wrong key: the plaintext does not begin with 2F2F"));
     }
     plain.extend_from_slice(clear);
@@ -154,7 +159,7 @@ pub fn session<'a>(
 }
 
 /// The bytes behind a payload CRC that fits.
-fn payload(data: &[u8]) -> Option<&[u8]> {
+pub fn payload(data: &[u8]) -> Option<&[u8]> {
     let (sum, inner) = data.split_first_chunk()?;
     (u16::from_le_bytes(*sum) == crc(inner)).then_some(inner)
 }

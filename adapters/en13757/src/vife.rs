@@ -115,7 +115,7 @@ impl Combined {
             0x40 | 0x48 => {
                 self.role = Some(Role::SetPoint);
                 self.is_plain = false;
-                if !is_moment {
+                if self.meaning.nature == Nature::Counter {
                     self.meaning.nature = Nature::Gauge;
                 }
             }

@@ -32,8 +32,8 @@ fn nothing_panics_and_every_bound_holds() {
     let adapters = [
         "{}",
         r#"{"link": "wired", "damaged_tail": "keep", "plain_volume": "working", "clock": "i"}"#,
-        r#"{"link": "wireless", "radio_crc": "stripped", "damaged_tail": "keep", "plain_volume": "standard"}"#,
-        r#"{"addressing": "primary", "primary_address": 254, "reserved_modes": "refuse", "damaged_tail": "keep"}"#,
+        r#"{"link": "wireless", "radio_crc": "stripped", "decryption": "before", "damaged_tail": "keep"}"#,
+        r#"{"addressing": "primary", "primary_address": 254, "reserved_modes": "refuse", "plain_volume": "standard"}"#,
     ]
     .map(|profile| En13757::configure(profile).expect("the profile is valid"));
     let mut decoded_count = 0_u64;
