@@ -102,12 +102,7 @@ impl Settings {
             Listener::tcp("fengxian", r#"{ adapter = "fengxian", profile = "priced" }"#),
             Listener::tcp("dtu", r#""modbus_corrector""#),
         ];
-        // The meters' books know what each of them was going to tell, and nothing of what a station asks for by itself.
-        let quiet = |mut listener: Listener| {
-            listener.more = format!("read_missing_days = false\n{}", listener.more);
-            listener
-        };
-        Self { listeners: listeners.into_iter().map(quiet).collect(), more: profiles, ..Self::usual() }
+        Self { listeners, more: profiles, ..Self::usual() }
     }
 
     fn toml(&self) -> String {

@@ -15,6 +15,8 @@ const VALVE_CLOSED: u8 = 0x40;
 const VALVE_OPENED: u8 = 0x41;
 const CLEARED: u8 = 0x80;
 const KEY_VERSION: u8 = 1;
+/// The station misses no older days, and the fleet asks for none.
+const DAYS_ASKED_FOR_MAX: i32 = 60;
 
 pub struct UspMeter {
     device: Device,
@@ -221,7 +223,8 @@ impl UspMeter {
         said(frame, Meaning { readings, events, valve: Some(self.valve()), is_report: true, ..Meaning::default() })
     }
 
-    /// What an answer tells besides its result. History is the asker's to expect: only he knows the days.
+    /// What an answer tells besides its result. Which days were asked for only the asker knows; the station asks by itself for
+    /// those that it misses.
     fn answered(&self, number: u16, result: u8, now: Civil) -> Meaning {
         let account = &self.device.account;
         let undated =
@@ -246,6 +249,10 @@ impl UspMeter {
                     undated("purchase-count", "cumulative", "none", account.purchase_count.into(), 0),
                     undated("identity", "set-point", "none", account.plan.into(), 0),
                 ];
+            }
+            message::READ_FROZEN => {
+                let today = now.day().0;
+                meaning.perhaps = self.frozen(today - DAYS_ASKED_FOR_MAX..=today);
             }
             // A refused order says how the valve stands, too.
             message::VALVE => meaning.valve = Some(self.valve()),
