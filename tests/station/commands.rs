@@ -286,6 +286,25 @@ fn an_unanswered_valve_order_is_never_repeated_and_the_next_report_decides() {
 }
 
 #[test]
+fn what_was_said_before_an_order_decides_nothing_when_it_comes_again() {
+    let (site, mut meter) = known_other();
+    let id = leave_unconfirmed(&site, &mut meter, &valve("close-forced"));
+    let tomorrow = meter.now;
+    // The report that came before the order, and an older one, from a buffer on the way.
+    for earlier_s in [86_400, 90_000] {
+        meter.now = tomorrow - earlier_s;
+        assert_eq!(meter.report().0, 0);
+        site.catch_up();
+        assert_eq!(site.command(id)["state"], "unconfirmed", "{earlier_s} s before");
+        meter.peer = Peer::tcp(site.meters());
+    }
+    meter.now = tomorrow;
+    meter.meter.state.valve = Valve::Open;
+    assert_eq!(meter.report().0, 0);
+    site.await_state(id, "failed");
+}
+
+#[test]
 fn an_order_that_was_taken_is_not_done_before_a_report_shows_it() {
     for (valve_then, state) in [(Valve::ClosedForced, "done"), (Valve::Open, "failed")] {
         let (site, mut meter) = known_other();

@@ -340,7 +340,7 @@ fn unexpected_end(order: &Order, row: &Value, unheard: bool) -> Option<&'static 
         // Sent into a connection that was gone, and never again: the meter's own state has shown that it did not happen.
         (true, "failed") if order.is_valve && !order.numbered && why.contains("not executed") => None,
         // Taken, but the next order came before a report could show that it was carried out.
-        (true, "failed") if order.is_valve && !order.numbered && why.contains("never confirmed") => None,
+        (true, "unconfirmed") if order.is_valve && !order.numbered && why.contains("never confirmed") => None,
         // No report shows whether parameters were set, and nobody may set them twice unasked.
         (true, "unconfirmed") if !order.numbered && order.name == "set parameters" && unheard => None,
         (true, _) => Some("done"),

@@ -6,7 +6,7 @@
 
 use super::line::{Manner, Way};
 use crate::journal::{CommandStep, Round, Settlement};
-use crate::model::{Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
 
 /// A command that is not finished.
 #[derive(Clone, PartialEq, Debug)]
@@ -101,7 +101,7 @@ impl Live {
             }
             // Only a valve shows later what became of its order; anything else is left to people.
             CommandStep::Answered { outcome: Outcome::Accepted, .. } | CommandStep::Unconfirmed { .. }
-                if matches!(self.command, Command::Valve(_)) =>
+                if matches!(self.command, Command::Valve(_)) && self.state != State::Unconfirmed =>
             {
                 State::Unconfirmed
             }
@@ -117,6 +117,19 @@ impl Live {
             | CommandStep::Expired
             | CommandStep::Cancelled { .. } => State::Over,
         };
+    }
+
+    /// The step that an answer is. Nobody believes a device that an order is done while it says that its valve stands otherwise.
+    pub fn answered(&self, answer: &Answer) -> CommandStep {
+        let Answer { mut outcome, mut reason, raw_code, body, .. } = answer.clone();
+        if let (Command::Valve(order), AnswerBody::Valve(valve)) = (&self.command, &body)
+            && matches!(outcome, Outcome::Done | Outcome::AlreadyDone)
+            && agrees(order.order, valve.state) == Some(false)
+        {
+            outcome = Outcome::Accepted;
+            reason = format!("answered as done with valve {}. The device's next report decides", valve.state);
+        }
+        CommandStep::Answered { outcome, reason, raw_code, body }
     }
 
     /// The step that follows when no answer came in time, or the session that awaited it is gone.
@@ -170,7 +183,12 @@ impl Live {
             Some(outcome) => {
                 CommandStep::Settled { outcome, by: "station".into(), note: format!("it stands: order {by} followed") }
             }
-            None => CommandStep::Failed { why: format!("never confirmed, and followed by order {by}") },
+            None => CommandStep::Unconfirmed {
+                why: format!(
+                    "never confirmed, and followed by order {by}: no report tells any more what became of it. `command \
+                     settle` says so once somebody knows"
+                ),
+            },
         }
     }
 
@@ -293,6 +311,41 @@ mod tests {
         assert!(matches!(order.overtaken(9), CommandStep::Settled { outcome: Settlement::Done, .. }));
         order.apply(&order.overtaken(9));
         assert_eq!(order.state, State::Over);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_left_to_people_and_no_report_decides_it() {
+        let mut order = live(valve(ValveOrder::CloseForced));
+        order.apply(&sent(1, false));
+        order.apply(&order.give_up());
+        assert_eq!(order.state, State::Unconfirmed);
+        let step = order.overtaken(9);
+        assert!(matches!(&step, CommandStep::Unconfirmed { why } if why.contains("order 9")), "{step:?}");
+        order.apply(&step);
+        assert_eq!(order.state, State::Over);
+    }
+
+    #[test]
+    fn done_with_the_valve_as_it_was_is_not_believed() {
+        let answer = |state, outcome| Answer {
+            correlation: HexBytes(vec![1]),
+            outcome,
+            reason: String::new(),
+            raw_code: 0,
+            body: AnswerBody::Valve(reports(state)),
+            more_follows: false,
+        };
+        let mut order = live(valve(ValveOrder::CloseForced));
+        order.apply(&sent(1, true));
+        for (state, said, counts) in [
+            (ValveState::ClosedForced, Outcome::Done, Outcome::Done),
+            (ValveState::Moving, Outcome::Done, Outcome::Done),
+            (ValveState::Open, Outcome::Done, Outcome::Accepted),
+            (ValveState::Open, Outcome::Refused, Outcome::Refused),
+        ] {
+            let step = order.answered(&answer(state, said));
+            assert!(matches!(step, CommandStep::Answered { outcome, .. } if outcome == counts), "{state}: {step:?}");
+        }
     }
 
     #[test]

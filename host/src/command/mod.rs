@@ -132,7 +132,7 @@ impl Desk {
         let expires = rules::expiry(&order.command, order.expires)?;
         let expires_ms = now_ms + expires.as_millis() as i64;
         let mut inner = self.lock();
-        inner.check_room(&order)?;
+        inner.check_room(&order, now_ms)?;
         let id = inner.next_id;
         inner.next_id += 1;
         let mut command = order.command;
@@ -257,13 +257,7 @@ impl Desk {
             matches!(&c.state, State::InFlight { correlation, session: s, .. }
                 if *s == session && *correlation == answer.correlation.0)
         })?;
-        let step = CommandStep::Answered {
-            outcome: answer.outcome,
-            reason: answer.reason.clone(),
-            raw_code: answer.raw_code,
-            body: answer.body.clone(),
-        };
-        Some(CommandFact { id: live.id, device: device.clone(), step })
+        Some(CommandFact { id: live.id, device: device.clone(), step: live.answered(answer) })
     }
 
     /// What becomes of commands in flight in a session that gives up waiting or ends. `session` 0: of all.
@@ -296,6 +290,16 @@ impl Desk {
             CommandStep::Answered { outcome: Outcome::Busy, reason, raw_code, body }
         };
         Some(CommandFact { id, device: live.device.clone(), step })
+    }
+
+    /// Whether an answer to this command can only be the one to its last sending.
+    pub fn was_sent_once(&self, id: u64) -> bool {
+        self.lock().find(id).is_some_and(|live| live.attempts == 1)
+    }
+
+    /// Whether a valve state would decide anything.
+    pub fn awaits_evidence(&self, device: &DeviceKey) -> bool {
+        self.lock().of(device).iter().any(|c| c.state == State::Unconfirmed)
     }
 
     /// What a reported valve state decides.
@@ -417,15 +421,16 @@ impl Inner {
         }
     }
 
-    fn check_room(&self, order: &Order) -> Result<(), Refusal> {
+    fn check_room(&self, order: &Order, now_ms: i64) -> Result<(), Refusal> {
         let waiting = self.of(&order.device);
         // Unconfirmed orders wait for nothing but a report, and a new one is a way to bring that about.
         let pending = waiting.iter().filter(|c| c.state != State::Unconfirmed).count();
         if pending >= limits::COMMANDS_PENDING_MAX || waiting.len() >= limits::COMMANDS_UNFINISHED_MAX {
             return Err(Refusal::QueueFull { pending: waiting.len() });
         }
-        // An unconfirmed order does not stand in the way: an emergency must not wait for the next report.
-        let valve = |c: &&Live| matches!(c.command, Command::Valve(_)) && c.state != State::Unconfirmed;
+        // An unconfirmed order does not stand in the way: an emergency must not wait for the next report. Nor does one whose time is over.
+        let waits = |c: &Live| c.state != State::Unconfirmed && !c.is_expired(now_ms);
+        let valve = |c: &&Live| matches!(c.command, Command::Valve(_)) && waits(c);
         match waiting.iter().find(valve) {
             Some(other) if matches!(order.command, Command::Valve(_)) => Err(Refusal::ValveBusy { other: other.id }),
             _ => Ok(()),

@@ -9,7 +9,7 @@ use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits::{self, SANDBOX_FAULTS_EVERY};
-use crate::model::{AnswerBody, Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq, ValveStatus};
+use crate::model::{Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
 use std::sync::atomic::Ordering;
@@ -48,7 +48,7 @@ impl Conversation {
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let facts = self.frame_facts(with, &decoded);
-        let valves = valve_states(&decoded);
+        let valves = self.services.valves_told(&decoded, &steps);
         self.hear_model(&decoded.messages);
         // 3. Durable, together with what it means for those commands.
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
@@ -71,7 +71,9 @@ impl Conversation {
             self.services.registry.remember(&present.device, seq, &memory, Some(with.adapter.digest));
             present.memory = memory;
         }
-        self.weigh(&valves, seq).await?;
+        if let Some(present) = &self.present {
+            self.services.weigh(&present.device, &valves, seq).await.map_err(|_| Closing::StoreFailing)?;
+        }
         // 5. The reply goes out, together with a goodbye if the machine ends it here.
         self.out.extend(reply.unwrap_or_default());
         let answered = self.in_hand.is_some_and(|id| steps.iter().any(|s| s.id == id));
@@ -216,6 +218,7 @@ impl Conversation {
         // Values that come along with a heartbeat, or with a registration that has to go before the reports, are no report of
         // this communication: that is still to come.
         let registers_first = with.adapter.manifest.session.registration == RegistrationRule::Required;
+        facts.registers_first = registers_first;
         let beside = decoded.messages.iter().any(|m| match m {
             Message::Heartbeat(_) => true,
             Message::Registration(_) => registers_first,
@@ -241,15 +244,6 @@ impl Conversation {
 
     pub(super) fn is_refused(&self) -> bool {
         self.present.as_ref().is_some_and(|p| p.admission == Admission::Refused)
-    }
-
-    pub(super) async fn weigh(&mut self, valves: &[ValveStatus], seq: Seq) -> Result<(), Closing> {
-        let Some(present) = &self.present else { return Ok(()) };
-        for valve in valves {
-            let steps = self.services.desk.weighed(&present.device, valve, seq.0);
-            self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
-        }
-        Ok(())
     }
 
     pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
@@ -328,22 +322,4 @@ impl Conversation {
             Closing::StoreFailing
         })
     }
-}
-
-/// Valve states that this frame reports of its sender; an order's own answer is no independent evidence, and what is said again
-/// may be older than the order.
-pub(super) fn valve_states(decoded: &Decoded) -> Vec<ValveStatus> {
-    if decoded.duplicate {
-        return Vec::new();
-    }
-    let states = decoded.messages.iter().filter_map(|m| match m {
-        Message::Report(r) if r.subject.is_none() => r.valve.clone(),
-        Message::Heartbeat(h) => h.valve.clone(),
-        Message::Answer(a) => match &a.body {
-            AnswerBody::Report(r) => r.valve.clone(),
-            _ => None,
-        },
-        _ => None,
-    });
-    states.collect()
 }

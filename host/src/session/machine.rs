@@ -39,6 +39,8 @@ pub enum Input {
 pub struct FrameFacts {
     /// The device said who it is and how it stays on line.
     pub registered: Option<Registered>,
+    /// Its protocol wants a registration before anything else.
+    pub registers_first: bool,
     /// The last part of a report or an alarm.
     pub report_complete: bool,
     pub end_of_session: bool,
@@ -122,6 +124,7 @@ pub struct Machine {
     active_ms: i64,
     command_wait_ms: i64,
     registered: Option<Registered>,
+    registers_first: bool,
     spoke: bool,
     reported: bool,
     faults: u32,
@@ -138,6 +141,7 @@ impl Machine {
             active_ms: now_ms,
             command_wait_ms: millis(command_wait),
             registered: None,
+            registers_first: false,
             spoke: false,
             reported: false,
             faults: 0,
@@ -166,13 +170,13 @@ impl Machine {
         let actions = match input {
             Input::Frame(facts) => self.on_frame(facts, now_ms),
             Input::Fault => self.on_fault(now_ms),
-            Input::CommandWaiting => self.send_if_ready(),
+            Input::CommandWaiting => self.send_if_ready(now_ms),
             Input::CommandSent { answer_within } => self.on_sent(*answer_within, now_ms),
             Input::NothingSent => self.on_nothing_sent(),
             Input::CommandAnswered => {
                 self.answer_by_ms = None;
                 self.active_ms = now_ms;
-                self.send_if_ready()
+                self.send_if_ready(now_ms)
             }
             Input::Tick => self.on_tick(now_ms),
             Input::TakenOver => vec![Action::Close(Closing::TakenOver)],
@@ -188,6 +192,7 @@ impl Machine {
         if let Some(registered) = facts.registered {
             self.registered = Some(registered);
         }
+        self.registers_first = facts.registers_first;
         if facts.refused {
             return vec![Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
         }
@@ -196,7 +201,7 @@ impl Machine {
         }
         self.reported |= facts.report_complete;
         if facts.pending {
-            return self.send_if_ready();
+            return self.send_if_ready(now_ms);
         }
         if facts.report_complete && !self.always_online() && self.is_free() {
             return vec![Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
@@ -221,7 +226,7 @@ impl Machine {
                 self.answer_by_ms = Some(now_ms + millis(wait.min(limits::ANSWER_WITHIN_MAX)));
                 Vec::new()
             }
-            None => self.send_if_ready(),
+            None => self.send_if_ready(now_ms),
         }
     }
 
@@ -245,7 +250,7 @@ impl Machine {
             actions.extend(if self.awake_is_over(now_ms) {
                 Self::say_end(Closing::AwakeOver)
             } else {
-                self.send_if_ready()
+                self.send_if_ready(now_ms)
             });
             return actions;
         }
@@ -259,10 +264,15 @@ impl Machine {
         vec![Action::SayEnd(Goodbye::Done), Action::Close(closing)]
     }
 
-    fn send_if_ready(&mut self) -> Vec<Action> {
-        let ready = self.reported || self.always_online();
+    fn send_if_ready(&mut self, now_ms: i64) -> Vec<Action> {
+        let is_known = self.registered.is_some() || !self.registers_first;
+        let ready = is_known && (self.reported || self.always_online());
         if !ready || !self.is_free() {
             return Vec::new();
+        }
+        // It falls asleep: what left now might be heard, and its answer would not.
+        if self.awake_is_over(now_ms) {
+            return Self::say_end(Closing::AwakeOver);
         }
         self.sending = true;
         vec![Action::SendNext]
@@ -403,6 +413,29 @@ mod tests {
             [Action::SayEnd(Goodbye::Done), Action::Close(Closing::CommandWait)]
         );
         assert_eq!(machine.step(&report(true), 120_001), [], "a closed machine does nothing");
+    }
+
+    #[test]
+    fn nothing_is_ordered_of_a_device_that_has_not_registered_where_it_has_to() {
+        let first = |facts: FrameFacts| Input::Frame(FrameFacts { registers_first: true, pending: true, ..facts });
+        let reported = || FrameFacts { report_complete: true, ..FrameFacts::default() };
+        check(&[
+            (10, first(reported()), &[]),
+            (15, Input::CommandWaiting, &[]),
+            (20, first(registered(false)), &[Action::SendNext]),
+        ]);
+    }
+
+    #[test]
+    fn nothing_leaves_once_the_awake_period_is_over() {
+        let over = [Action::SayEnd(Goodbye::Done), Action::Close(Closing::AwakeOver)];
+        check(&[
+            (AWAKE_MS - 9_000, Input::Frame(registered(false)), &[]),
+            (AWAKE_MS - 8_000, report(true), &[Action::SendNext]),
+            (AWAKE_MS - 8_000, sent(60), &[]),
+            (AWAKE_MS, Input::CommandAnswered, &over),
+        ]);
+        check(&[(10, Input::Frame(registered(true)), &[]), (AWAKE_MS, Input::CommandWaiting, &[Action::SendNext])]);
     }
 
     #[test]

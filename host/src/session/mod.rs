@@ -9,6 +9,7 @@
 mod conversation;
 mod cutting;
 mod delivery;
+mod evidence;
 mod exchange;
 pub mod machine;
 mod missing;

@@ -259,6 +259,9 @@ fn await_views(views: &Views, last: Seq) -> anyhow::Result<()> {
 
 /// An unfinished command as the desk keeps it. Whose request lies in a day that was dropped can only be looked at.
 fn restored(row: CommandRow) -> Option<Live> {
+    if row.overtaken {
+        return None;
+    }
     let state = match (row.state, row.sent) {
         (CommandState::Queued, _) => State::Queued,
         (CommandState::Unconfirmed, _) if matches!(row.command, Some(Command::Valve(_))) => State::Unconfirmed,

@@ -56,6 +56,8 @@ pub struct CommandRow {
     pub settled: Option<Settled>,
     /// Settled, but a report of the device may still say otherwise.
     pub may_be_judged: bool,
+    /// Unconfirmed, and a newer order decides how the valve stands: no report tells any more.
+    pub overtaken: bool,
     /// The round of a poll that asked.
     pub round: Option<Round>,
 }
@@ -249,6 +251,7 @@ impl CommandRow {
             steps: Vec::new(),
             settled: None,
             may_be_judged: false,
+            overtaken: false,
             round: None,
         }
     }
@@ -265,6 +268,7 @@ impl CommandRow {
         }
         let first_settled = matches!(step, CommandStep::Settled { .. }) && self.settled.is_none();
         self.may_be_judged = first_settled && matches!(self.command, Some(Command::Valve(_)));
+        self.overtaken |= matches!(step, CommandStep::Unconfirmed { .. }) && self.state == CommandState::Unconfirmed;
         let (state, why) = match step {
             CommandStep::Requested { command, by, note, expires_ms, round } => {
                 self.command = Some(command.clone());

@@ -65,8 +65,14 @@ pub(super) struct Fold {
     tables: Option<Tables>,
 }
 
+/// How far a device's clock may be ahead, and how far back it is only if it was lost; seconds.
+const CLOCK_AHEAD_S: i64 = 86_400;
+const CLOCK_LOST_S: i64 = 40 * 86_400;
+
 /// What a report or a heartbeat says about the device's standing.
 pub(super) struct Status<'a> {
+    /// By its own clock.
+    pub at: Option<Civil>,
     pub valve: Option<&'a ValveStatus>,
     /// `None`: not said.
     pub alarms: Option<(&'a [String], u64)>,
@@ -310,14 +316,41 @@ impl Fold {
         self.adopted.push((slot, seq, by.to_owned()));
     }
 
-    /// How it stands; an older frame that is folded late does not count.
-    pub fn set_status(&mut self, slot: Slot, seq: Seq, at_ms: i64, status: &Status) {
+    /// How it stands; an older frame that is folded late does not count, and what the device told at an earlier time by its own
+    /// clock, but later, ends no alarm and leaves the valve as it is.
+    pub fn set_status(&mut self, slot: Slot, seq: Seq, received: (i64, Civil), status: &Status) {
         let said = status.valve.is_some() || status.alarms.is_some();
         if !said || seq.0 < self.row(slot).status_seq {
             return;
         }
         let mut marks = Vec::new();
+        let (at_ms, now) = received;
         let row = self.change(slot);
+        // Nobody tells of tomorrow: a clock that is ahead must not keep every later word away.
+        let at = status.at.filter(|at| at.0 <= now.0 + CLOCK_AHEAD_S);
+        // A clock that was lost begins anew, long before.
+        let is_lost = at.zip(row.told_at).is_some_and(|(at, told)| at.0 < told.0 - CLOCK_LOST_S);
+        let is_late = !is_lost && at.zip(row.told_at).is_some_and(|(at, told)| at < told);
+        if is_late {
+            let raised = status.alarms.map_or(&[][..], |(alarms, _)| alarms);
+            for alarm in raised {
+                if !row.alarms.contains(alarm) {
+                    marks.push((mark_of_alarm(alarm), slot, true));
+                    if row.alarms.is_empty() {
+                        marks.push((ALARM.to_owned(), slot, true));
+                    }
+                    row.alarms.push(alarm.clone());
+                }
+            }
+            row.alarms.sort_unstable();
+            self.marks.append(&mut marks);
+            return;
+        }
+        let is_newer = at.is_some() && !is_lost && (at > row.told_at || status.valve != row.valve.as_ref());
+        if status.valve.is_some() && is_newer {
+            row.valve_seq = seq.0;
+        }
+        row.told_at = at.or(row.told_at);
         (row.status_seq, row.status_ms) = (seq.0, Some(at_ms));
         if let Some(valve) = status.valve {
             let before = row.valve.as_ref().map(|v| v.state);

@@ -16,7 +16,7 @@
 use super::store::{Result, Snapshot, ViewError, unpack};
 use crate::journal::AdapterRef;
 use crate::model::{
-    Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
+    Civil, Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
 };
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,10 @@ pub(super) struct Row {
     pub carrier: u32,
     pub status_seq: u64,
     pub status_ms: Option<i64>,
+    /// The newest time, by its own clock, at which it told how it stands.
+    pub told_at: Option<Civil>,
+    /// The entry whose valve state was newer than everything before it.
+    pub valve_seq: u64,
     pub valve: Option<ValveStatus>,
     pub alarms: Vec<String>,
     pub raw_status: u64,
@@ -149,6 +153,8 @@ impl Default for Row {
             carrier: 0,
             status_seq: 0,
             status_ms: None,
+            told_at: None,
+            valve_seq: 0,
             valve: None,
             alarms: Vec::new(),
             raw_status: 0,
@@ -233,6 +239,12 @@ pub(super) fn standing(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<St
         adapter: adapter.map(|adapter| adapter.digest),
         told: row.oldest_day.map(|oldest| Told { id, oldest }),
     }))
+}
+
+/// The entry whose valve state is the newest that the device has told, by its own clock.
+pub(super) fn newest_valve(snapshot: &Snapshot, key: &DeviceKey) -> Result<Option<Seq>> {
+    let Some(id) = id_of(snapshot, key)? else { return Ok(None) };
+    Ok(Some(row_of(snapshot, id)?.valve_seq).filter(|seq| *seq > 0).map(Seq))
 }
 
 /// Devices that were last adopted before this entry, and by whom.

@@ -389,8 +389,8 @@ impl Fold {
                 }
                 Message::Heartbeat(heartbeat) => {
                     self.clock(slot, arrival, heartbeat.clock);
-                    let status = Status { valve: heartbeat.valve.as_ref(), alarms: None };
-                    self.devices.set_status(slot, seq, at_ms, &status);
+                    let status = Status { at: heartbeat.clock, valve: heartbeat.valve.as_ref(), alarms: None };
+                    self.devices.set_status(slot, seq, (at_ms, civil), &status);
                 }
                 Message::Report(report) => self.report(slot, arrival, position, report)?,
                 Message::Event(event) => {
@@ -414,8 +414,8 @@ impl Fold {
         match &answer.body {
             AnswerBody::Report(report) => self.report(slot, arrival, position, report)?,
             AnswerBody::Valve(valve) => {
-                let status = Status { valve: Some(valve), alarms: None };
-                self.devices.set_status(slot, arrival.seq, arrival.at_ms, &status);
+                let status = Status { at: None, valve: Some(valve), alarms: None };
+                self.devices.set_status(slot, arrival.seq, (arrival.at_ms, arrival.civil), &status);
             }
             AnswerBody::Schedule(schedule) => self.devices.set_schedule(slot, arrival.seq, schedule)?,
             AnswerBody::Clock(clock) => self.clock(slot, arrival, Some(*clock)),
@@ -463,7 +463,8 @@ impl Fold {
         // A report without valve, alarms and status word (a read-out of history, say) does not say that all is well.
         let said = report.valve.is_some() || !report.alarms.is_empty() || report.raw_status != 0;
         let alarms = said.then_some((&report.alarms[..], report.raw_status));
-        self.devices.set_status(slot, seq, at_ms, &Status { valve: report.valve.as_ref(), alarms });
+        let status = Status { at: report.at, valve: report.valve.as_ref(), alarms };
+        self.devices.set_status(slot, seq, (at_ms, civil), &status);
         let values = self.values(slot, arrival, report);
         self.days.day(civil.day(), adapter).values += values;
         self.days.minute(at_ms).reports += 1;

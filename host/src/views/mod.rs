@@ -203,6 +203,11 @@ impl Views {
         devices::standing(&self.read()?, key)
     }
 
+    /// The entry whose valve state is the newest that the device has told, by its own clock; `None`: it has no clock, or told nothing.
+    pub fn newest_valve(&self, key: &DeviceKey) -> Result<Option<Seq>, ViewError> {
+        devices::newest_valve(&self.read()?, key)
+    }
+
     /// All devices with this bare address, in whatever realm.
     pub fn devices_with_address(&self, address: &str) -> Result<Vec<DeviceKey>, ViewError> {
         devices::with_address(&self.read()?, address)

@@ -10,7 +10,6 @@ use crate::limits;
 use crate::model::{AnswerBody, Message, Outcome, Seq};
 use crate::session::conversation::Conversation;
 use crate::session::cutting::Chosen;
-use crate::session::exchange::valve_states;
 use crate::session::machine::{Closing, FrameFacts, Input};
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ impl Conversation {
     ) -> Result<(), Closing> {
         // 1. Which of the carrier's own commands does it answer?
         let mut steps = self.answered(&decoded);
-        let valves = valve_states(&decoded);
+        let valves = self.services.valves_told(&decoded, &steps);
         behind.unkept.asking |= !behind.errands.is_empty();
         self.hear_model(&decoded.messages);
         let Decoded { messages, reply, state, memory, duplicate, .. } = decoded;
@@ -158,10 +157,9 @@ impl Conversation {
         }
         self.has_left(behind, leaving, last);
         for (seq, own, others) in valves {
-            self.weigh(&own, seq).await?;
-            for (device, valve) in &others {
-                let steps = self.services.desk.weighed(device, valve, seq.0);
-                self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+            let own = self.present.as_ref().map(|present| (present.device.clone(), own));
+            for (device, told) in own.into_iter().chain(others) {
+                self.services.weigh(&device, &told, seq).await.map_err(|_| Closing::StoreFailing)?;
             }
         }
         Ok(())

@@ -7,8 +7,9 @@ use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Fra
 use crate::config::{Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part};
 use crate::limits;
-use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed, ValveStatus};
+use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed};
 use crate::review::{Reading, Sample};
+use crate::session::evidence::ValveTold;
 use crate::session::{Door, Services, reference};
 use crate::views::ViewError;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(super) struct Ear<'a> {
 #[derive(Default)]
 pub(super) struct Heard {
     pub steps: Vec<CommandFact>,
-    pub valves: Vec<(DeviceKey, ValveStatus)>,
+    pub valves: Vec<(DeviceKey, Vec<ValveTold>)>,
     pub memories: Vec<Remembered>,
     /// Of questions under way, by command.
     pub told: Vec<(u64, Told)>,
@@ -301,14 +302,13 @@ impl<'a> Ear<'a> {
         let by = Some(from.adapter.digest);
         let remembered = decoded.memory.clone().map(|memory| Remembered { device: device.clone(), memory, by });
         self.heard.memories.extend(remembered);
-        let valves = crate::session::exchange::valve_states(decoded);
-        self.heard.valves.extend(valves.into_iter().map(|valve| (device.clone(), valve)));
         // Another one than was asked may speak up: his words answer nothing that was asked of somebody else.
         let asked = errand.filter(|errand| errand.device == *device && errand.hops.len() == level + 1);
         let answers = decoded.messages.iter().filter_map(|message| match message {
             Message::Answer(answer) if !decoded.duplicate => Some(answer),
             _ => None,
         });
+        let before = self.heard.steps.len();
         for answer in answers.filter(|_| admission == Some(Admission::Welcome)) {
             let step = self.services.desk.answered(device, answer, self.session);
             if let Some(errand) = asked {
@@ -318,6 +318,8 @@ impl<'a> Ear<'a> {
             }
             self.heard.steps.extend(step);
         }
+        let valves = self.services.valves_told(decoded, &self.heard.steps[before..]);
+        self.heard.valves.push((device.clone(), valves));
         match asked {
             Some(errand) => {
                 let told = self.told(errand.id);

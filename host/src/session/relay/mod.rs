@@ -22,7 +22,8 @@ use super::machine::FrameFacts;
 use crate::adapter::Admission;
 use crate::journal::{CommandFact, Fact};
 use crate::limits;
-use crate::model::{DeviceKey, Digest, ValveStatus};
+use crate::model::{DeviceKey, Digest};
+use crate::session::evidence::ValveTold;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -54,7 +55,7 @@ struct UnkeptFrame {
     steps: Vec<CommandFact>,
     facts: FrameFacts,
     memory: Option<Vec<u8>>,
-    valves: Vec<ValveStatus>,
+    valves: Vec<ValveTold>,
     duplicate: bool,
     heard: Heard,
 }
