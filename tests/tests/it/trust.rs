@@ -143,6 +143,14 @@ fn a_trust_file_that_says_nothing_clear_is_refused_by_line() {
         ("[revoked]\ndigests = [\"12\"]\n".to_owned(), "line 2: a digest has 64 hex digits"),
         ("[key]\n".to_owned(), "line 1: unknown field `key`"),
         (format!("[keys]\na = {{ key = \"{vendor}\", expires = \"soon\" }}\n"), "line 2: `soon` is no day"),
+        (
+            format!("[keys]\na = {{ key = \"{vendor}\", expires = \"20260101\" }}\n"),
+            "line 2: `20260101` is no day; write it as 2027-12-31",
+        ),
+        (
+            format!("[keys]\na = {{ key = \"{vendor}\", expires = \"2026-01-01T00:00\" }}\n"),
+            "line 2: `2026-01-01T00:00`",
+        ),
         (format!("[keys]\na = {{ key = \"{vendor}\", note = \"x\" }}\n"), "line 2: unknown field `note`"),
         ("[keys]\na = 2027-12-31\n".to_owned(), "line 2: a date stands in quotes"),
         (format!("[keys]\na = {{ key = \"{vendor}\", expires = 2027-12-31 }}\n"), "line 2: "),
