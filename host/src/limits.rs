@@ -303,6 +303,8 @@ pub const PROFILE_VERSIONS_MAX: u32 = 10_000;
 pub const PROFILE_BINDINGS_MAX: usize = 10_000;
 /// How often the adapter directory is looked at.
 pub const ADAPTER_SCAN_EVERY: Duration = Duration::from_millis(500);
+/// For so many looks (ten seconds) a trust file that is empty or gone is taken for one that is being written.
+pub const TRUST_BLANK_LOOKS: u32 = 20;
 
 // --- Journal and views ------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 
 use crate::{
     Answer, AnswerBody, Capabilities, Civil, Decoded, DeviceKind, Encoded, Event, Heartbeat, Initiator, Message,
-    Outcome, Quality, Quantity, Register, Registration, Report, ReportCause, Role, Sample, Sender, Series, Unit,
-    Unknown, ValveState, ValveStatus,
+    Outcome, Quality, Quantity, Register, Registration, Relayed, Report, ReportCause, Role, Sample, Sender, Series,
+    Unit, Unknown, ValveState, ValveStatus,
 };
 
 impl Register {
@@ -207,6 +207,11 @@ impl From<Event> for Message {
 impl From<Answer> for Message {
     fn from(answer: Answer) -> Self {
         Self::Answer(answer)
+    }
+}
+impl From<Relayed> for Message {
+    fn from(relayed: Relayed) -> Self {
+        Self::Relayed(relayed)
     }
 }
 impl Message {

@@ -174,6 +174,7 @@ impl From<LifecycleError> for ApiError {
         let code = match &error {
             E::FileName(_)
             | E::Ambiguous(..)
+            | E::ShortDigest(_)
             | E::NoReason
             | E::ProfileName(_)
             | E::NoSuchModel
@@ -191,7 +192,7 @@ impl From<LifecycleError> for ApiError {
             | E::ProfilesFull
             | E::NotInstalled(..)
             | E::NothingBefore { .. }
-            | E::Quarantined(_)
+            | E::Quarantined { .. }
             | E::Store(StoreError::Absent | StoreError::Changed)
             | E::ProfileBound(..)
             | E::Full => Code::NotPossible,

@@ -59,6 +59,8 @@ const DIFFERENCES: Columns<'_> = &[
     ("OLD", "/examples/0/old"),
     ("NEW", "/examples/0/new"),
 ];
+/// Fifty years: no station is older, and the way back does not lead past 1970.
+const TIME_S_MAX: u64 = 18_250 * 86_400;
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
 pub fn run(command: ReviewCommand) -> Result<()> {
@@ -144,7 +146,8 @@ fn permille(text: &str) -> Result<u32> {
     let digits = text.strip_suffix('%').unwrap_or(text);
     let (whole, tenth) = digits.split_once('.').unwrap_or((digits, "0"));
     let whole: u32 = whole.parse().context("write a share as 10%")?;
-    let tenth: u32 = tenth.parse().ok().filter(|tenth| *tenth < 10).context("a share has one decimal at most")?;
+    let tenth = Some(tenth).filter(|tenth| tenth.len() == 1).and_then(|tenth| tenth.parse::<u32>().ok());
+    let tenth = tenth.context("a share has one decimal at most, as 0.5%")?;
     let share = whole.checked_mul(10).map(|share| share + tenth).filter(|share| (1..=1_000).contains(share));
     share.context("a share is more than 0 and at most 100%")
 }
@@ -156,7 +159,8 @@ fn seconds(text: &str) -> Result<u64> {
     let (digits, seconds) = found.context("write a time as 30d, 12h, 15m or 90s")?;
     let number: u64 = digits.parse().context("write a time as 30d, 12h, 15m or 90s")?;
     ensure!(number > 0, "a time is more than nothing");
-    number.checked_mul(seconds).context("so long nothing is kept")
+    let found = number.checked_mul(seconds).filter(|seconds| *seconds <= TIME_S_MAX);
+    found.with_context(|| format!("so long nothing is kept; give at most {}d", TIME_S_MAX / 86_400))
 }
 
 #[cfg(test)]
@@ -168,13 +172,15 @@ mod tests {
         for (text, expected) in [("10%", 100), ("10", 100), ("0.5%", 5), ("100%", 1_000)] {
             assert_eq!(permille(text).ok(), Some(expected), "{text}");
         }
-        for text in ["0%", "101%", "x", "1.25%", ""] {
+        for text in ["0%", "101%", "x", "1.25%", "0.05%", "0.01%", "1.00%", "1.%", "1.+5%", ""] {
             assert!(permille(text).is_err(), "{text}");
         }
-        for (text, expected) in [("30d", 2_592_000), ("12h", 43_200), ("15m", 900), ("90s", 90)] {
+        for (text, expected) in
+            [("30d", 2_592_000), ("12h", 43_200), ("15m", 900), ("90s", 90), ("18250d", 1_576_800_000)]
+        {
             assert_eq!(seconds(text).ok(), Some(expected), "{text}");
         }
-        for text in ["", "d", "30", "0d", "-1d", "99999999999999999999d", "9999999999999999d"] {
+        for text in ["", "d", "30", "0d", "-1d", "99999d", "99999999999999999999d", "9999999999999999d"] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }

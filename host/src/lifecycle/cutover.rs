@@ -1,7 +1,7 @@
 //! Who serves: putting versions into service and out of it, between two frames, and never before the entry that says so.
 
-use super::{Lifecycle, LifecycleError, Result, STATION, entered, label, order};
-use crate::adapter::{Adapter, Catalog};
+use super::{Judged, Lifecycle, LifecycleError, Result, STATION, Trust, entered, label, order};
+use crate::adapter::{Adapter, Catalog, StoreError};
 use crate::journal::AdapterState;
 use crate::limits;
 use crate::model::Digest;
@@ -23,7 +23,7 @@ impl Lifecycle {
     /// From the next frame on this version serves its name. No session ends; calls under way are finished by the old one.
     pub fn activate(&self, wanted: &str, order: &Order<'_>) -> Result<AdapterRow> {
         let row = self.find(wanted)?;
-        if row.state == AdapterState::Quarantined && order.reason.trim().is_empty() {
+        if beside_shadow(&row) == AdapterState::Quarantined && order.reason.trim().is_empty() {
             return Err(LifecycleError::NoReason);
         }
         if !row.is_active() {
@@ -67,7 +67,7 @@ impl Lifecycle {
             self.enter(row, AdapterState::Rejected, "the station stopped while it was being checked", STATION)?;
         }
         for row in self.rows().iter().filter(|row| row.state == AdapterState::Shadow) {
-            self.enter(row, out_of_shadow(row), "the station stopped", STATION)?;
+            self.enter(row, beside_shadow(row), "the station stopped", STATION)?;
         }
         let rows = self.rows();
         let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
@@ -89,28 +89,32 @@ impl Lifecycle {
             }
         }
         self.fill_gaps()?;
-        self.restore_trusted();
+        self.restore(is_blameless);
         Ok(())
     }
 
     fn resume_active(&self, row: &AdapterRow) -> Result<()> {
         match self.prepare(row) {
             Ok(adapter) => drop(self.catalog.put_in_service(&adapter)),
-            // What is wrong there lies in the station's own files: to be corrected, and no verdict on the adapter.
-            Err(
-                error @ (LifecycleError::Journal(_) | LifecycleError::TrustFile(_) | LifecycleError::Profile { .. }),
-            ) => return Err(error),
             // It serves again once it is trusted again.
             Err(LifecycleError::Untrusted(why)) => {
                 tracing::error!(adapter = %label(row), %why, "does not serve: it is not trusted");
                 self.enter(row, AdapterState::Quarantined, &format!("{DISTRUSTED}{why}"), STATION)?;
                 self.take_over(row)?;
             }
-            Err(error) => {
+            // A disk that fails for a moment is no verdict, and one file that cannot be read keeps no other vendor waiting.
+            Err(LifecycleError::Store(StoreError::Io(why))) => {
+                tracing::error!(adapter = %label(row), %why, "does not serve: its file in the store cannot be read");
+                self.enter(row, AdapterState::Quarantined, &format!("{UNREADABLE}{why}"), STATION)?;
+                self.take_over(row)?;
+            }
+            Err(error) if error.is_verdict() => {
                 tracing::error!(adapter = %label(row), %error, "cannot serve any more");
                 self.enter(row, AdapterState::Rejected, &error.to_string(), STATION)?;
                 self.take_over(row)?;
             }
+            // What is wrong there lies in the station's own files: to be corrected, and no verdict on the adapter.
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -124,39 +128,57 @@ impl Lifecycle {
         }
     }
 
-    /// Judges what serves by the trust file as it is now.
-    pub(super) fn review(&self) {
+    /// Judges what serves by this trust file. One that cannot be read changes nothing.
+    pub(super) fn review(&self, trust: Result<Trust>) {
+        let trust = match trust {
+            Ok(trust) => trust,
+            Err(error) => return tracing::warn!(%error, "what serves goes on serving"),
+        };
         for row in self.rows().iter().filter(|row| row.is_active()) {
-            match self.vouched(row) {
+            match self.vouched_by(row, &trust) {
                 Err(LifecycleError::Untrusted(why)) => self.condemn(&row.digest, &format!("{DISTRUSTED}{why}")),
                 Err(error) => tracing::warn!(adapter = %label(row), %error, "goes on serving"),
                 Ok(_) => {}
             }
         }
-        self.restore_trusted();
+        self.restore(is_blameless);
         self.changed.notify_one();
     }
 
-    /// What would serve if it had been trusted all the time, serves again.
-    fn restore_trusted(&self) {
+    /// What could not be read at the start, and can be by now, serves again, or stands by for who serves meanwhile.
+    pub(super) fn restore_unreadable(&self) -> Result<()> {
+        let book = || self.book.read().unwrap_or_else(PoisonError::into_inner);
+        let unreadable: Vec<AdapterRow> = book().values().filter(|row| is_unreadable(row)).cloned().collect();
+        for row in unreadable.iter().filter(|row| self.store.get(&row.digest).is_ok()) {
+            self.restore(|other| other.digest == row.digest);
+            let _cutover = self.cutover();
+            if self.row(&row.digest).is_some_and(|now| is_unreadable(&now)) {
+                self.enter(row, AdapterState::Standby, READABLE, STATION)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What would serve if it had been trusted, and could have been read, all the time, serves again.
+    fn restore(&self, which: impl Fn(&AdapterRow) -> bool) {
         let rows = self.rows();
-        for row in rows.iter().filter(|row| row.state == AdapterState::Quarantined && is_distrusted(row)) {
+        for row in rows.iter().filter(|row| which(row)) {
             let active = rows.iter().find(|other| other.name == row.name && other.is_active());
             // Who was put into service by people meanwhile stays.
             if active.is_none_or(|active| active.why == takes_over_from(row))
-                && let Err(error) = self.trust_again(row)
+                && let Err(error) = self.serve_again(row)
             {
                 tracing::warn!(adapter = %label(row), %error, "does not serve again");
             }
         }
     }
 
-    /// What was taken out of service only because it was not trusted serves again once it is; tells whether it does.
-    fn trust_again(&self, row: &AdapterRow) -> Result<bool> {
-        if !is_distrusted(row) || self.vouched(row).is_err() {
+    /// What was taken out of service through no fault of its code serves again once it can; tells whether it does.
+    fn serve_again(&self, row: &AdapterRow) -> Result<bool> {
+        if !is_blameless(row) || self.vouched(row).is_err() {
             return Ok(false);
         }
-        self.serve(row, "trusted again", STATION)?;
+        self.serve(row, if is_unreadable(row) { READABLE } else { "trusted again" }, STATION)?;
         Ok(true)
     }
 
@@ -220,9 +242,9 @@ impl Lifecycle {
         for of_name in rows.chunk_by(|a, b| a.name == b.name) {
             let served = of_name.iter().filter(|row| row.served_ms.is_some());
             if let Some(last) = served.max_by_key(|row| row.served_ms)
-                && last.state == AdapterState::Quarantined
+                && beside_shadow(last) == AdapterState::Quarantined
                 && of_name.iter().all(|row| !row.is_active())
-                && !self.trust_again(last)?
+                && !self.serve_again(last)?
                 && self.stands_by(&last.name)
             {
                 self.take_over(last)?;
@@ -255,7 +277,7 @@ impl Lifecycle {
 
     /// Whom to go back to, first whoever served last. A newer one than this was left for a reason.
     fn successors(&self, name: &str, than: Option<&AdapterRow>) -> Vec<AdapterRow> {
-        let stands_by = |row: &AdapterRow| row.name == name && row.state == AdapterState::Standby;
+        let stands_by = |row: &AdapterRow| row.name == name && beside_shadow(row) == AdapterState::Standby;
         let older = |row: &AdapterRow| than.is_none_or(|than| order(row, than).is_le());
         let mut found: Vec<AdapterRow> = self.rows().into_iter().filter(|row| stands_by(row) && older(row)).collect();
         found.sort_by_key(|row| std::cmp::Reverse(row.served_ms));
@@ -266,7 +288,11 @@ impl Lifecycle {
     pub(super) fn elect(&self, name: &str, why: &str, by: &str) -> Result<()> {
         let may = |row: &AdapterRow| {
             row.name == name
-                && (row.state == AdapterState::Standby || row.state == AdapterState::Conformed && row.origin.dropped_in)
+                && match beside_shadow(row) {
+                    AdapterState::Standby => true,
+                    AdapterState::Conformed => row.origin.dropped_in,
+                    _ => false,
+                }
         };
         match self.rows().into_iter().filter(may).max_by(order) {
             Some(row) if self.catalog.active(name).is_none() => self.serve(&row, why, by),
@@ -350,9 +376,13 @@ impl Lifecycle {
             self.end_shadow(&other.digest, order)?;
         }
         let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
-        let why = if order.reason.is_empty() { share } else { format!("{share}: {}", order.reason) };
         let _cutover = self.cutover();
         let now = self.still_kept(row)?;
+        let share = match beside_shadow(&now) {
+            AdapterState::Quarantined => format!("{QUARANTINED}{share}"),
+            _ => share,
+        };
+        let why = if order.reason.is_empty() { share } else { format!("{share}: {}", order.reason) };
         if now.is_active() {
             return Err(LifecycleError::Serves(label(&now)));
         }
@@ -362,11 +392,15 @@ impl Lifecycle {
 
     /// It is again what it was before.
     pub fn end_shadow(&self, digest: &Digest, order: &Order<'_>) -> Result<()> {
-        let _cutover = self.cutover();
-        match self.row(digest).filter(|row| row.state == AdapterState::Shadow) {
-            Some(row) => self.enter(&row, out_of_shadow(&row), order.reason, order.by),
-            None => Ok(()),
+        let cutover = self.cutover();
+        let Some(row) = self.row(digest).filter(|row| row.state == AdapterState::Shadow) else { return Ok(()) };
+        self.enter(&row, beside_shadow(&row), order.reason, order.by)?;
+        drop(cutover);
+        // It has ended, whatever becomes of a name that nobody serves.
+        if let Err(error) = self.fill_gaps() {
+            tracing::warn!(adapter = %label(&row), %error, "nobody takes over");
         }
+        Ok(())
     }
 
     /// Code that can be asked, whether or not it may serve.
@@ -394,30 +428,49 @@ impl Lifecycle {
 
     /// Its bytes, if they are what came in and are still trusted.
     fn vouched(&self, row: &AdapterRow) -> Result<Vec<u8>> {
+        self.vouched_by(row, &self.trust()?)
+    }
+
+    fn vouched_by(&self, row: &AdapterRow, trust: &Trust) -> Result<Vec<u8>> {
         let bytes = self.store.get(&row.digest)?;
-        self.judge(&bytes, &Catalog::inspect(&bytes)?, true)?;
+        self.judge_by(trust, &bytes, &Catalog::inspect(&bytes)?, Judged::Again)?;
         Ok(bytes)
     }
 }
 
 /// Why a version is in quarantine that nobody trusts any more; its code has done nothing.
 const DISTRUSTED: &str = "not trusted: ";
+/// Why one is whose file could not be read when the station started.
+const UNREADABLE: &str = "cannot be read: ";
+const READABLE: &str = "can be read again";
+/// How it is told of a shadow that it was in quarantine before.
+const QUARANTINED: &str = "in quarantine, ";
 
 fn takes_over_from(row: &AdapterRow) -> String {
     format!("takes over from {}", row.version)
 }
 
-fn is_distrusted(row: &AdapterRow) -> bool {
-    row.why.starts_with(DISTRUSTED)
+/// Taken out of service through no fault of its code.
+fn is_blameless(row: &AdapterRow) -> bool {
+    row.state == AdapterState::Quarantined && row.why.starts_with(DISTRUSTED) || is_unreadable(row)
+}
+
+fn is_unreadable(row: &AdapterRow) -> bool {
+    row.state == AdapterState::Quarantined && row.why.starts_with(UNREADABLE)
 }
 
 fn must_be_kept(row: &AdapterRow) -> Result<()> {
     if row.state.is_kept() { Ok(()) } else { Err(LifecycleError::NotInstalled(label(row), row.state.name())) }
 }
 
-/// What a shadow is when it hears nothing any more.
-fn out_of_shadow(row: &AdapterRow) -> AdapterState {
-    if row.served_ms.is_some() { AdapterState::Standby } else { AdapterState::Conformed }
+/// Where it stands, but for the frames that it may hear as a shadow: those change nothing about who takes over from whom.
+fn beside_shadow(row: &AdapterRow) -> AdapterState {
+    match row.state {
+        AdapterState::Shadow if row.why.starts_with(QUARANTINED) => AdapterState::Quarantined,
+        AdapterState::Shadow if row.served_ms.is_some() => AdapterState::Standby,
+        AdapterState::Shadow => AdapterState::Conformed,
+        state => state,
+    }
 }
 
 /// Waits for the last call under way. It is a matter of milliseconds; one that takes longer finishes by itself.

@@ -1,10 +1,10 @@
 //! The adapter directory: a `.wasm` file that is dropped into it is installed and serves; one that is taken away retires what
 //! it brought. Only changes count: what a person decided later stays decided.
 
-use super::{Delivery, Lifecycle, LifecycleError, Result, label, order};
+use super::{Delivery, Lifecycle, LifecycleError, Result, Trust, label, order};
 use crate::adapter::Catalog;
 use crate::journal::AdapterState;
-use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX};
+use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX, TRUST_BLANK_LOOKS};
 use crate::model::Digest;
 use crate::views::AdapterRow;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
@@ -19,6 +19,8 @@ pub(super) struct DropIns {
     /// At the first look every file counts as finished, and is no news if it is known.
     looked_before: bool,
     trust: Option<Print>,
+    /// For so many looks the trust file has said nothing, and what serves has not been judged by that.
+    trust_blank_looks: u32,
 }
 
 struct File {
@@ -54,9 +56,15 @@ impl Lifecycle {
         let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
         let first = !std::mem::replace(&mut dropins.looked_before, true);
         let trust = self.data.metadata(super::TRUST_FILE).ok().map(|about| Print::of(&about));
-        if std::mem::replace(&mut dropins.trust, trust) != trust && !first {
+        let changed = std::mem::replace(&mut dropins.trust, trust) != trust && !first;
+        if changed {
             dropins.retry_rejected();
-            self.review();
+        }
+        if changed || dropins.trust_blank_looks > 0 {
+            self.follow_trust(&mut dropins.trust_blank_looks);
+        }
+        if let Err(error) = self.restore_unreadable() {
+            tracing::warn!(%error, "what can be read again does not serve yet");
         }
         let (arrivals, gone) = dropins.look(first)?;
         *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
@@ -80,6 +88,18 @@ impl Lifecycle {
         drop(dropins);
         self.serve_newest(fresh);
         Ok(())
+    }
+
+    /// Whoever writes a file anew empties it first, and whoever replaces it may take it away before: until it has been so for
+    /// a while that is no word about what serves. What comes in is judged by the file as it is.
+    fn follow_trust(&self, blank_looks: &mut u32) {
+        let trust = self.trust();
+        if trust.as_ref().is_ok_and(Trust::says_nothing) && *blank_looks < TRUST_BLANK_LOOKS {
+            *blank_looks += 1;
+            return;
+        }
+        *blank_looks = 0;
+        self.review(trust);
     }
 
     /// Takes the file out of the directory and retires what it brought; where it brought nothing, what came last in another way
@@ -121,6 +141,10 @@ impl Lifecycle {
                 tracing::debug!(file, adapter = %label(&row), state = row.state.name(), "known");
                 return Ok(None);
             }
+            if row.state.is_installed() {
+                // Only the store has lost it.
+                return self.install(&delivery).map(|_| None);
+            }
         }
         self.install(&delivery).map(Some)
     }
@@ -153,7 +177,7 @@ impl Lifecycle {
 
 impl DropIns {
     pub fn new(dir: Dir) -> Self {
-        Self { dir, files: BTreeMap::new(), looked_before: false, trust: None }
+        Self { dir, files: BTreeMap::new(), looked_before: false, trust: None, trust_blank_looks: 0 }
     }
 
     /// What came, in the order of names, and which files are gone.

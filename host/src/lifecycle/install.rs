@@ -24,7 +24,7 @@ pub struct Delivery<'a> {
 
 impl Lifecycle {
     /// Checks a component and keeps it, ready to serve. Blocks for as long as compiling takes. One that is installed already
-    /// is judged again, by the trust file as it is now, and stays as it is.
+    /// is judged again, by the trust file as it is now, and stays as it is; a file that the store has lost is put back.
     pub fn install(&self, delivery: &Delivery<'_>) -> Result<AdapterRow> {
         if !delivery.dropped_in {
             check_file_name(delivery.file)?;
@@ -34,15 +34,14 @@ impl Lifecycle {
         }
         let row = self.describe(delivery);
         let _installing = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.row(&row.digest).filter(|known| known.state == AdapterState::Quarantined) {
-            self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?, false)?;
+        if let Some(known) = self.row(&row.digest).filter(|known| known.state.is_kept()) {
+            self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?)?;
+            // Where its file was lost, it is there again; what is in service was checked when it came.
             self.store.put(&known.digest, delivery.bytes)?;
-            return Err(LifecycleError::Quarantined(label(&known)));
-        }
-        let known = self.row(&row.digest).filter(|known| known.state.is_installed());
-        if let Some(known) = known.filter(|known| self.store.get(&known.digest).is_ok()) {
-            self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?, false)?;
-            return Ok(known);
+            return match known.state {
+                AdapterState::Quarantined => Err(self.quarantined(&known)),
+                _ => Ok(known),
+            };
         }
         let brought = AdapterStep::Brought(row.origin.clone());
         self.tell(&[AdapterFact {
@@ -70,7 +69,7 @@ impl Lifecycle {
     pub(super) fn refusal(&self, delivery: &Delivery<'_>, row: &AdapterRow) -> Option<LifecycleError> {
         let judged = Catalog::inspect(delivery.bytes)
             .map_err(LifecycleError::from)
-            .and_then(|manifest| self.judge(delivery.bytes, &manifest, false))
+            .and_then(|manifest| self.judge(delivery.bytes, &manifest))
             .and_then(|_| self.refuse_downgrade(row, delivery.downgrade));
         judged.err()
     }
@@ -83,7 +82,7 @@ impl Lifecycle {
         }
         // 1. Whose is it? Reading what it says of itself runs none of it.
         let manifest = Catalog::inspect(delivery.bytes)?;
-        let vouched = self.judge(delivery.bytes, &manifest, false)?;
+        let vouched = self.judge(delivery.bytes, &manifest)?;
         let going_back = self.refuse_downgrade(row, delivery.downgrade)?;
         self.store.put(&row.digest, delivery.bytes)?;
         let vouched = going_back.map_or(vouched.clone(), |why| format!("{vouched}; {why}"));

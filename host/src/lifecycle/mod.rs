@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::journal::{AdapterFact, AdapterState, AdapterStep, Entry, Fact, Journal};
 use crate::limits;
 use crate::model::{Digest, Seq};
-use crate::views::{AdapterRow, ViewError, Views};
+use crate::views::{AdapterRow, DIGEST_DIGITS_MIN, ViewError, Views};
 use budget::Budget;
 use cap_std::fs::Dir;
 use dropins::DropIns;
@@ -44,6 +44,8 @@ use tokio::sync::Notify;
 /// Who asks, where nobody does.
 const STATION: &str = "station";
 const TRUST_FILE: &str = "trust.toml";
+/// Digits of a digest by which a message names a build.
+const DIGEST_SHOWN: usize = 12;
 
 /// All adapters of a station and where they stand.
 pub struct Lifecycle {
@@ -148,14 +150,19 @@ pub enum LifecycleError {
     Unknown(String),
     #[error("`{0}` can mean more than one version; name one by its digest: {1}")]
     Ambiguous(String, String),
+    #[error("`{0}` names no version; of a digest give {DIGEST_DIGITS_MIN} digits or more")]
+    ShortDigest(String),
     #[error("{0} is {1}; install it again")]
     NotInstalled(String, &'static str),
     #[error("{0} serves; activate another version first, or retire it with --even-active")]
     Serves(String),
     #[error("no version of `{name}` has served before that is older than the present one and stands by; {others}")]
     NothingBefore { name: String, others: String },
-    #[error("{0} is in quarantine; to put it back into service, use `polymeter adapter activate` with a --reason")]
-    Quarantined(String),
+    #[error(
+        "{found} is in quarantine; to put it back into service, name it and say why: \
+         `polymeter adapter activate {wanted} --reason …`"
+    )]
+    Quarantined { found: String, wanted: String },
     #[error("this needs a reason; say why with --reason, the journal keeps it")]
     NoReason,
     #[error("{} versions are installed already; retire some first", limits::ADAPTERS_INSTALLED_MAX)]
@@ -229,11 +236,17 @@ impl Lifecycle {
     pub fn find(&self, wanted: &str) -> Result<AdapterRow> {
         let rows = self.rows();
         if let Some((name, version)) = wanted.split_once('@') {
-            let mut of =
-                rows.into_iter().filter(|row| row.name == name && (row.version == version || row.is_digest(version)));
-            let mut found: Vec<AdapterRow> = of.by_ref().collect();
-            if found.len() > 1 {
-                found.retain(|row| row.state.is_installed());
+            let of = rows.iter().filter(|row| row.name == name);
+            let mut found: Vec<AdapterRow> =
+                of.clone().filter(|row| row.version == version || row.is_digest(version)).cloned().collect();
+            // Builds of one version: whoever names it means one that can be had.
+            let can_be_had = [AdapterState::is_installed as fn(AdapterState) -> bool, AdapterState::is_kept];
+            if let Some(can) = can_be_had.into_iter().find(|can| found.iter().any(|row| can(row.state))) {
+                found.retain(|row| can(row.state));
+            }
+            let begins = |row: &AdapterRow| !version.is_empty() && row.digest.to_string().starts_with(version);
+            if found.is_empty() && of.clone().any(begins) {
+                return Err(LifecycleError::ShortDigest(wanted.to_owned()));
             }
             return one(found, wanted);
         }
@@ -241,23 +254,40 @@ impl Lifecycle {
         if let Some(active) = named.iter().find(|row| row.is_active()) {
             return Ok((*active).clone());
         }
-        let installed = named.iter().filter(|row| row.state.is_installed()).max_by(|a, b| order(a, b));
-        match installed.or(named.last()) {
-            Some(row) => Ok((*row).clone()),
-            None => one(rows.into_iter().filter(|row| row.is_digest(wanted)).collect(), wanted),
+        let newest = |can: fn(AdapterState) -> bool| {
+            named.iter().filter(|row| can(row.state)).max_by(|a, b| order(a, b)).copied()
+        };
+        let meant = newest(AdapterState::is_installed).or_else(|| newest(AdapterState::is_kept));
+        match meant.or(named.last().copied()) {
+            Some(row) => Ok(row.clone()),
+            None => one(rows.iter().filter(|row| row.is_digest(wanted)).cloned().collect(), wanted),
         }
     }
 
     /// The newest version of that name that may be put into service.
     pub fn newest(&self, name: &str) -> Result<AdapterRow> {
-        let installed = self.rows().into_iter().filter(|row| row.name == name && row.state.is_installed());
-        installed.max_by(order).ok_or_else(|| {
-            let any = self.rows().into_iter().filter(|row| row.name == name).max_by_key(|row| row.since_ms);
-            match any {
-                Some(row) => LifecycleError::NotInstalled(label(&row), row.state.name()),
-                None => LifecycleError::Unknown(name.escape_debug().to_string()),
-            }
-        })
+        let rows: Vec<AdapterRow> = self.rows().into_iter().filter(|row| row.name == name).collect();
+        if let Some(row) = rows.iter().filter(|row| row.state.is_installed()).max_by(|a, b| order(a, b)) {
+            return Ok(row.clone());
+        }
+        // What is in quarantine serves again only if it is named.
+        if let Some(row) = rows.iter().filter(|row| row.state.is_kept()).max_by(|a, b| order(a, b)) {
+            return Err(self.quarantined(row));
+        }
+        match rows.iter().max_by_key(|row| row.since_ms) {
+            Some(row) => Err(LifecycleError::NotInstalled(label(row), row.state.name())),
+            None => Err(LifecycleError::Unknown(name.escape_debug().to_string())),
+        }
+    }
+
+    /// The words that put it back into service: its version, or its digest where others have that version.
+    fn quarantined(&self, row: &AdapterRow) -> LifecycleError {
+        let by_version = format!("{}@{}", row.name, row.version);
+        let wanted = match self.find(&by_version) {
+            Ok(found) if found.digest == row.digest => by_version,
+            _ => format!("{}@{}", row.name, &row.digest.to_string()[..DIGEST_SHOWN]),
+        };
+        LifecycleError::Quarantined { found: label(row), wanted }
     }
 
     /// Waits until there is something for `chores`.
@@ -291,10 +321,13 @@ impl Lifecycle {
         }
     }
 
-    fn judge(&self, bytes: &[u8], manifest: &Manifest, again: bool) -> Result<String> {
+    /// Who vouches for what comes in.
+    fn judge(&self, bytes: &[u8], manifest: &Manifest) -> Result<String> {
         let now = self.clock.civil(self.clock.now_ms());
-        let judged = if again { Judged::Again } else { Judged::At(now) };
-        let trust = self.trust()?;
+        self.judge_by(&self.trust()?, bytes, manifest, Judged::At(now))
+    }
+
+    fn judge_by(&self, trust: &Trust, bytes: &[u8], manifest: &Manifest, judged: Judged) -> Result<String> {
         // Under a revoked digest a build was let in here: it is revoked with fewer signatures and with others, too.
         let let_in = |row: &AdapterRow| row.state.is_kept() || row.state == AdapterState::Retired;
         let is_it = |row: &&AdapterRow| {
@@ -385,8 +418,9 @@ fn one(mut rows: Vec<AdapterRow>, wanted: &str) -> Result<AdapterRow> {
         (Some(row), true) => Ok(row),
         (Some(last), false) => {
             rows.push(last);
-            let each =
-                rows.iter().map(|row| format!("{}@{} ({})", row.name, &row.digest.to_string()[..12], row.state.name()));
+            let each = rows
+                .iter()
+                .map(|row| format!("{}@{} ({})", row.name, &row.digest.to_string()[..DIGEST_SHOWN], row.state.name()));
             Err(LifecycleError::Ambiguous(wanted.escape_debug().to_string(), each.collect::<Vec<_>>().join(", ")))
         }
         (None, _) => Err(LifecycleError::Unknown(wanted.escape_debug().to_string())),

@@ -23,7 +23,7 @@
 
 use crate::adapter::{Manifest, PublicKey, SignatureError, Signed, signatures};
 use crate::limits::TRUST_BYTES_MAX;
-use crate::model::{Civil, Digest};
+use crate::model::{Civil, Day, Digest};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -44,7 +44,7 @@ pub struct Trust {
 struct Key {
     key: PublicKey,
     /// The last day on which its signatures count.
-    expires: Option<String>,
+    expires: Option<Day>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub enum Distrust {
     #[error("signed by {0}, which trust.toml does not know, and by nobody that it asks for")]
     UnknownKey(PublicKey),
     #[error("the key `{name}` expired on {on}; have the file signed with its successor")]
-    Expired { name: String, on: String },
+    Expired { name: String, on: Day },
     #[error("signed with the revoked key `{0}`; have the file signed with its successor")]
     RevokedKey(String),
     #[error("revoked: trust.toml names {} among the digests that must not run", .0.get(..12).unwrap_or(.0))]
@@ -137,6 +137,11 @@ impl Trust {
             (None, false, Unsigned::Refused) => Err(Distrust::NoRule(manifest.name.clone())),
             (Some(rule), false, _) => self.hold_to(rule, manifest, &signed, judged),
         }
+    }
+
+    /// Whether it could as well not be there.
+    pub fn says_nothing(&self) -> bool {
+        self.keys.is_empty() && self.rules.is_empty() && self.revoked_keys.is_empty() && self.revoked_digests.is_empty()
     }
 
     /// Whether this very file must not run.
@@ -198,11 +203,9 @@ impl Trust {
     }
 
     fn refuse_expired(&self, name: &str, judged: Judged) -> Result<(), Distrust> {
-        let on = self.keys.get(name).and_then(|key| key.expires.clone());
+        let on = self.keys.get(name).and_then(|key| key.expires);
         match (on, judged) {
-            (Some(on), Judged::At(now)) if now.day().to_string() > on => {
-                Err(Distrust::Expired { name: name.to_owned(), on })
-            }
+            (Some(on), Judged::At(now)) if now.day() > on => Err(Distrust::Expired { name: name.to_owned(), on }),
             _ => Ok(()),
         }
     }
@@ -293,14 +296,15 @@ impl Raw {
         for (name, raw) in self.keys {
             let RawKey { key, expires } = raw.get_ref();
             let key: PublicKey = key.parse().map_err(|e| at(raw.span(), &format!("key `{name}`: {e}")))?;
-            if let Some(day) = expires.as_ref().filter(|day| day.parse::<crate::model::Day>().is_err()) {
-                return Err(at(raw.span(), &format!("`{day}` is no day; write it as 2027-12-31")));
-            }
+            let expires = match expires.as_ref().map(|text| day(text).ok_or(text)).transpose() {
+                Ok(expires) => expires,
+                Err(text) => return Err(at(raw.span(), &format!("`{text}` is no day; write it as 2027-12-31"))),
+            };
             // One signature must not count as those of two.
             if let Some((other, _)) = keys.iter().find(|(_, known): &(&String, &Key)| known.key == key) {
                 return Err(at(raw.span(), &format!("`{name}` and `{other}` are the same key; name it once")));
             }
-            keys.insert(name, Key { key, expires: expires.clone() });
+            keys.insert(name, Key { key, expires });
         }
         let mut rules = Vec::new();
         for raw in self.rule {
@@ -338,6 +342,11 @@ impl Raw {
         }
         Ok(Trust { keys, rules, revoked_keys, revoked_digests })
     }
+}
+
+/// Only `YYYY-MM-DD`; what others also take for a day is more easily misread.
+fn day(text: &str) -> Option<Day> {
+    text.parse().ok().filter(|day: &Day| day.to_string() == text)
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -15,6 +15,9 @@ pub(super) const VIEW: &str = "adapters";
 pub(super) const ADAPTERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("adapters");
 pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("adapter_history");
 
+/// Fewer digits of a digest name nobody.
+pub const DIGEST_DIGITS_MIN: usize = 6;
+
 /// One component and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AdapterRow {
@@ -42,7 +45,7 @@ impl AdapterRow {
 
     /// Whether somebody means it by the first digits of its digest.
     pub fn is_digest(&self, text: &str) -> bool {
-        text.len() >= 6 && self.digest.to_string().starts_with(text)
+        text.len() >= DIGEST_DIGITS_MIN && self.digest.to_string().starts_with(text)
     }
 
     /// What the entry `seq` makes of what was known.

@@ -32,7 +32,7 @@ mod rebuild_tests;
 #[cfg(test)]
 mod tests;
 
-pub use adapters::{AdapterEvent, AdapterRow};
+pub use adapters::{AdapterEvent, AdapterRow, DIGEST_DIGITS_MIN};
 pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};

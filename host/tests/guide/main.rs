@@ -92,7 +92,9 @@ fn text(output: &Output) -> String {
 fn a_stranger_ships_an_adapter_from_the_guide_alone() {
     let clean = Clean::new("stranger");
     let script = on_free_ports(&script());
-    for part in ["adapter new", "src/lib.rs", "cargo test", "adapter build", "adapter sign", "adapter verify"] {
+    for part in
+        ["adapter new", "src/lib.rs", "cargo test", "adapter build", "adapter sign", "adapter verify", "serve --config"]
+    {
         assert!(script.contains(part), "the guide has no {part}");
     }
     let output = clean.run(&script);
@@ -115,6 +117,7 @@ fn a_stranger_ships_an_adapter_from_the_guide_alone() {
         "acme_g4 1.1.0 is active: state of layout 2",
         "acme_g4 1.0.0 is active: rolled back: only a trial",
         "signed by acme",
+        "acme_g4 1.0.0 is active: first meters of ACME",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }

@@ -1,5 +1,6 @@
 //! The adapter directory: files come, change, go and are half-written, while frames are being served.
 
+use polymeter::model::Digest;
 use polymeter_tests::guest::Guest;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::shop::Shop;
@@ -102,10 +103,13 @@ fn after_a_restart_the_journal_knows_better_than_the_directory() {
     shop.look();
     shop.lifecycle.rollback("a", &polymeter_tests::shop::order("wrong totals")).expect("goes back");
     shop.shut();
+    // Nor by the store having lost what was left.
+    scratch.remove(&format!("data/store/{}.wasm", Digest::of(&version("a", "1.1.0"))));
     let shop = Shop::open(&scratch);
     assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"), "before the directory is looked at");
     assert_eq!(shop.look(), [""; 0]);
     assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+    assert_eq!(scratch.names("data/store").len(), 2, "and it is there again");
 }
 
 #[test]

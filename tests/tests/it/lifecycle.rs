@@ -27,6 +27,8 @@ fn harm(shop: &Shop) -> Struck {
     let fault = Fault { kind: FaultKind::Trap, detail: "unreachable".into(), reply: None };
     let strike = |n: u32| shop.lifecycle.struck(&adapter, &format!("test/{}", n % 3), &fault);
     let verdict = (0..10).map(strike).last().expect("some");
+    // Nobody waits for a call that is not under way.
+    drop(adapter);
     shop.lifecycle.carry_out().expect("carried out");
     verdict
 }
@@ -183,6 +185,125 @@ fn what_was_changed_in_the_store_does_not_serve() {
     // Brought again, it is mended.
     shop.serve(&two).expect("serves");
     assert_eq!(shop.serves("a").as_deref(), Some("1.1.0"));
+}
+
+/// A file of the store that a failing disk cannot give, until it is given back.
+struct Unreadable {
+    file: std::path::PathBuf,
+    aside: std::path::PathBuf,
+}
+
+impl Unreadable {
+    fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
+        let file = scratch.path(&format!("data/store/{}.wasm", Digest::of(bytes)));
+        let aside = scratch.path("aside");
+        std::fs::rename(&file, &aside).expect("it is there");
+        std::fs::create_dir(&file).expect("its place is free");
+        Self { file, aside }
+    }
+
+    fn mend(self) {
+        std::fs::remove_dir(&self.file).expect("it is empty");
+        std::fs::rename(&self.aside, &self.file).expect("its place is free");
+    }
+}
+
+#[test]
+fn what_has_lost_its_file_gets_it_back_and_stays_what_it_is() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    shop.serve(&one).expect("serves");
+    shop.serve(&two).expect("serves");
+    // What serves is older than one that has served.
+    harm(&shop);
+    for bytes in [&one, &two] {
+        scratch.remove(&format!("data/store/{}.wasm", Digest::of(bytes)));
+    }
+    let steps = shop.steps();
+    assert_eq!(shop.install(&one).expect("put back").state.name(), "active");
+    says(shop.install(&two), "is in quarantine");
+    assert_eq!(shop.steps(), steps, "nothing is told of it");
+    assert_eq!(scratch.names("data/store").len(), 2);
+    shop.shut();
+    let shop = Shop::open(&scratch);
+    assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_at_the_start_is_no_verdict() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    shop.serve(&one).expect("serves");
+    shop.serve(&two).expect("serves");
+    shop.shut();
+    let unreadable = Unreadable::new(&scratch, &two);
+    let shop = Shop::open(&scratch);
+    shop.look();
+    assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+    unreadable.mend();
+    shop.look();
+    assert_eq!((shop.state(&one), shop.state(&two)), ("standby", "active"));
+    assert_eq!(shop.serves("a").as_deref(), Some("1.1.0"));
+}
+
+#[test]
+fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    let hear = |wanted: &str| {
+        let row = shop.lifecycle.find(wanted).expect("known");
+        shop.lifecycle.begin_shadow(&row, 100, &order("")).expect("hears");
+        row.digest
+    };
+    shop.serve(&one).expect("serves");
+    shop.serve(&two).expect("serves");
+    hear("a@1.0.0");
+    assert_eq!(shop.lifecycle.rollback("a", &order("")).expect("goes back").version, "1.0.0");
+    shop.serve(&two).expect("serves");
+    hear("a@1.0.0");
+    harm(&shop);
+    assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+    // What was in quarantine is there again afterwards, and needs a reason in between.
+    let digest = hear("a@1.1.0");
+    says(shop.lifecycle.activate("a@1.1.0", &order("")), "needs a reason");
+    shop.lifecycle.end_shadow(&digest, &order("seen enough")).expect("ends");
+    assert_eq!(shop.state(&two), "quarantined");
+    // Where nobody could take over, whoever hears no more may.
+    shop.lifecycle.activate("a@1.1.0", &order("the meters were at fault")).expect("serves");
+    let digest = hear("a@1.0.0");
+    let unreadable = Unreadable::new(&scratch, &one);
+    harm(&shop);
+    assert_eq!((shop.state(&one), shop.serves("a")), ("shadow", None));
+    unreadable.mend();
+    shop.lifecycle.end_shadow(&digest, &order("seen enough")).expect("ends");
+    assert_eq!((shop.state(&one), shop.serves("a").as_deref()), ("active", Some("1.0.0")));
+}
+
+#[test]
+fn what_is_in_quarantine_is_put_back_by_the_words_of_the_error() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (kept, refused) = (release(7, "1.0.0"), release(6, "1.0.0"));
+    shop.serve(&kept).expect("serves");
+    // A build of the same version that was refused is not the one that is meant.
+    says(shop.install(&refused), "a downgrade");
+    harm(&shop);
+    assert_eq!((shop.state(&kept), shop.state(&refused)), ("quarantined", "rejected"));
+    let words = "is in quarantine; to put it back into service, name it and say why: `polymeter adapter activate \
+                 a@1.0.0 --reason";
+    says(shop.lifecycle.newest("a"), words);
+    says(shop.install(&kept), words);
+    shop.lifecycle.activate("a@1.0.0", &order("the meters were at fault")).expect("serves");
+    assert_eq!(shop.state(&kept), "active");
+    let digits = Digest::of(&kept).to_string();
+    assert_eq!(shop.lifecycle.find(&format!("a@{}", &digits[..6])).expect("known").digest, Digest::of(&kept));
+    says(shop.lifecycle.find(&format!("a@{}", &digits[..5])), "names no version; of a digest give 6 digits or more");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use polymeter::adapter::{SecretKey, sign};
 use polymeter::lifecycle::{LifecycleError, Trust, Unsigned};
+use polymeter::limits::TRUST_BLANK_LOOKS;
 use polymeter::model::Digest;
 use polymeter_tests::guest::Guest;
 use polymeter_tests::scratch::Scratch;
@@ -143,6 +144,14 @@ fn a_trust_file_that_says_nothing_clear_is_refused_by_line() {
         ("[revoked]\ndigests = [\"12\"]\n".to_owned(), "line 2: a digest has 64 hex digits"),
         ("[key]\n".to_owned(), "line 1: unknown field `key`"),
         (format!("[keys]\na = {{ key = \"{vendor}\", expires = \"soon\" }}\n"), "line 2: `soon` is no day"),
+        (
+            format!("[keys]\na = {{ key = \"{vendor}\", expires = \"20260101\" }}\n"),
+            "line 2: `20260101` is no day; write it as 2027-12-31",
+        ),
+        (
+            format!("[keys]\na = {{ key = \"{vendor}\", expires = \"2026-01-01T00:00\" }}\n"),
+            "line 2: `2026-01-01T00:00`",
+        ),
         (format!("[keys]\na = {{ key = \"{vendor}\", note = \"x\" }}\n"), "line 2: unknown field `note`"),
         ("[keys]\na = 2027-12-31\n".to_owned(), "line 2: a date stands in quotes"),
         (format!("[keys]\na = {{ key = \"{vendor}\", expires = 2027-12-31 }}\n"), "line 2: "),
@@ -185,6 +194,36 @@ fn what_is_revoked_stops_serving() {
     scratch.write("data/trust.toml", trust("").as_bytes());
     let shop = Shop::strict(&scratch);
     assert_eq!((shop.state(&old), shop.serves("a")), ("quarantined", Some("1.1.0".into())));
+}
+
+/// Whoever writes a file anew empties it first: a fleet does not fall silent for that moment.
+#[test]
+fn an_empty_trust_file_is_believed_only_after_a_while() {
+    let scratch = Scratch::new();
+    scratch.write("data/trust.toml", trust("").as_bytes());
+    let shop = Shop::strict(&scratch);
+    let bytes = signed_by(&adapter(), &[VENDOR, OPERATOR]);
+    shop.serve(&bytes).expect("serves");
+    let looks = |count: u32| {
+        for _ in 0..count {
+            shop.look();
+            shop.lifecycle.carry_out().expect("carried out");
+        }
+        shop.state(&bytes)
+    };
+    assert_eq!(looks(1), "active");
+    for empty in ["", " \n", "# the keys follow\n"] {
+        scratch.write("data/trust.toml", empty.as_bytes());
+        assert_eq!(looks(1), "active", "{empty:?}");
+        assert!(shop.install(&bytes).is_err(), "what comes in is judged by the file as it is");
+        scratch.write("data/trust.toml", trust("").as_bytes());
+        assert_eq!(looks(TRUST_BLANK_LOOKS + 1), "active", "{empty:?}");
+    }
+    scratch.remove("data/trust.toml");
+    assert_eq!(looks(TRUST_BLANK_LOOKS), "active");
+    assert_eq!(looks(1), "quarantined");
+    scratch.write("data/trust.toml", trust("").as_bytes());
+    assert_eq!(looks(1), "active");
 }
 
 /// Keys expire for what comes in, not for what was let in before: a fleet does not fall silent at midnight.
