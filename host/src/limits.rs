@@ -151,6 +151,8 @@ pub const ARCHIVE_ENTRIES_PER_COMMAND: u8 = 32;
 pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
 /// Longest that a comparison waits for the concentrator.
 pub const ARCHIVE_WAIT_MAX: Duration = Duration::from_secs(900);
+/// How old what was read of an archive may be when changes are ordered from it.
+pub const ARCHIVE_COMPARISON_AGE_MAX: Duration = Duration::from_secs(3600);
 
 // --- Commands ---------------------------------------------------------------------------------------------------
 
