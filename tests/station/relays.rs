@@ -284,7 +284,7 @@ fn what_an_archive_has_twice_is_told_and_what_was_registered_since_is_not_remove
     let twice = &found["duplicates"][0];
     assert_eq!(
         (&twice["address"], &twice["registry"][0]["device"]),
-        (&json!("231100456789"), &json!(CJT188)),
+        (&json!("00231100456789"), &json!(CJT188)),
         "{found}"
     );
     assert_eq!([0, 1].map(|n| twice["archive"][n]["index"].clone()), [json!(1), json!(2)], "{found}");
@@ -294,7 +294,7 @@ fn what_an_archive_has_twice_is_told_and_what_was_registered_since_is_not_remove
     site.client().put("registry/cjt188/00231100456799", &record).expect("a record");
     let sync = || site.client().post(&format!("{path}/sync"), &json!({"remove": true}));
     let ordered = sync().expect("ordered");
-    assert_eq!(ordered["left"], json!(["231100456789"]), "{ordered}");
+    assert_eq!(ordered["left"], json!(["00231100456789"]), "{ordered}");
     assert_eq!(ordered["commands"].as_array().map(Vec::len), Some(1), "{ordered}");
     assert_eq!(terminal.obey(), (0x4061, OK), "what is missing is added, and nothing removed");
     let again = sync().expect_err("the archive is another now");

@@ -89,7 +89,7 @@ pub struct DifferingRow {
 /// All that have one address.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DuplicateRow {
-    /// Without zeros in front.
+    /// As the first entry of the archive writes it, or else the registry.
     pub address: String,
     pub registry: Vec<MeterRow>,
     pub archive: Vec<EntryRow>,

@@ -39,7 +39,7 @@ pub struct Difference {
 /// Everything that has one address. A concentrator is told addresses, so it cannot be told which of them is meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Duplicate {
-    /// Without zeros in front.
+    /// As the first entry of the archive writes it, or else the registry.
     pub address: String,
     pub registry: Vec<Wanted>,
     pub archive: Vec<ArchiveEntry>,
@@ -246,6 +246,8 @@ pub fn compare(archive: &[ArchiveEntry], registry: Vec<Wanted>) -> Difference {
     }
     for (address, (mut wanted, mut entries)) in addresses {
         if wanted.len() > 1 || entries.len() > 1 {
+            let written = entries.first().map(|entry| &entry.address).or(wanted.first().map(|wanted| &wanted.address));
+            let address = written.cloned().unwrap_or(address);
             difference.duplicates.push(Duplicate { address, registry: wanted, archive: entries });
             continue;
         }
@@ -348,13 +350,13 @@ mod tests {
             let indexes: Vec<u16> = d.archive.iter().map(|entry| entry.index).collect();
             (&d.address[..], d.registry.len(), indexes)
         });
-        assert_eq!(told.collect::<Vec<_>>(), [("7", 1, vec![1, 2]), ("8", 0, vec![3, 4]), ("9", 2, vec![])]);
+        assert_eq!(told.collect::<Vec<_>>(), [("0007", 1, vec![1, 2]), ("0008", 0, vec![3, 4]), ("9", 2, vec![])]);
         let all = Wish { add: true, change: true, remove: true };
         assert_eq!(difference.orders(all), [Command::ArchiveRemove(vec!["0008".into()])]);
         let left = |wish| difference.left(wish).map(|d| &d.address[..]).collect::<Vec<_>>();
-        assert_eq!(left(all), ["7", "9"]);
+        assert_eq!(left(all), ["0007", "9"]);
         let kept = Wish { remove: false, ..all };
-        assert_eq!((difference.orders(kept), left(kept)), (vec![], vec!["7", "8", "9"]));
+        assert_eq!((difference.orders(kept), left(kept)), (vec![], vec!["0007", "0008", "9"]));
     }
 
     #[test]
