@@ -63,8 +63,13 @@ pub const COAP_OVERHEAD_BYTES: usize = 1_024;
 pub const MQTT_TOPIC_BYTES_MAX: usize = 512;
 /// Payload of a message; of a longer one so much is kept in quarantine.
 pub const MQTT_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-/// A packet of the broker. It has no way of learning that one is too long but a connection that ends.
+/// A packet of the broker that is read. It has no way of learning that one is too long but a connection that ends; a longer one
+/// is taken by a connection of its own, up to the 256 MiB of MQTT, and only its beginning is kept.
 pub const MQTT_PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long such a connection waits for another one of them before it makes way for an ordinary one.
+pub const MQTT_LONG_FOR: Duration = Duration::from_secs(10);
+/// A listener without its broker for longer than this is a failure of the station.
+pub const MQTT_AWAY_MAX: Duration = Duration::from_secs(900);
 /// Messages of one broker that are not durable yet; beyond that it is not listened to.
 pub const MQTT_IN_HAND_MAX: usize = 1_024;
 /// Acknowledgements and answers that wait to be written to the broker.
@@ -151,6 +156,8 @@ pub const ARCHIVE_ENTRIES_PER_COMMAND: u8 = 32;
 pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
 /// Longest that a comparison waits for the concentrator.
 pub const ARCHIVE_WAIT_MAX: Duration = Duration::from_secs(900);
+/// How old what was read of an archive may be when changes are ordered from it.
+pub const ARCHIVE_COMPARISON_AGE_MAX: Duration = Duration::from_secs(3600);
 
 // --- Commands ---------------------------------------------------------------------------------------------------
 

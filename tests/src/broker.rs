@@ -103,7 +103,7 @@ enum Heard {
 impl Gateway {
     pub fn new(broker: SocketAddr, name: &str, up: &str, down: &str) -> Self {
         let mut options = MqttOptions::new(name, broker.ip().to_string(), broker.port());
-        options.set_keep_alive(PATIENCE).set_max_packet_size(1 << 20, 1 << 20);
+        options.set_keep_alive(PATIENCE).set_max_packet_size(1 << 20, 1 << 23);
         let (client, mut connection) = Client::new(options, 1_024);
         let (sender, heard) = channel();
         std::thread::spawn(move || {

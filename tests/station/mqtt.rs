@@ -153,6 +153,30 @@ fn what_is_wrong_is_kept_acknowledged_and_counted() {
     assert_eq!(metric(&site, "lora", "heard"), wrong.len() as u64 + 1);
 }
 
+/// The broker would give it first on every connection, also after a restart.
+#[test]
+fn a_message_that_is_too_long_is_kept_in_part_and_silences_nobody() {
+    let broker = Mosquitto::with("allow_anonymous true\nmax_inflight_messages 1");
+    let mut site = site(&broker);
+    site.stop().expect("a station that stops");
+    let big = gateway(&broker, "big");
+    big.publish(&vec![0xEE; 5_000_000]).expect("a message");
+    big.publish(&vec![0xDD; 6_000_000]).expect("a longer one");
+    big.await_taken(2);
+    let frame = Meter::plain("00000000123456789098").report(civil(NOON), ReportKind::Scheduled);
+    let next = gateway(&broker, "m8");
+    next.publish(&frame).expect("a message");
+    next.await_taken(1);
+    site.start().expect("a station that starts");
+    wait_until("the one behind them is shown", || site.device("qianwei/00000000123456789098"));
+    await_subscribed(&site);
+    site.catch_up();
+    let rows = site.rows("quarantine");
+    let begins = |row: &Value| row["raw"].as_str().and_then(|raw| raw.get(..4)).unwrap_or_default().to_owned();
+    assert_eq!(rows.iter().map(begins).collect::<Vec<_>>(), ["eeee", "dddd"]);
+    assert_eq!(metric(&site, "gateways", "unreadable"), 2);
+}
+
 #[test]
 fn a_last_word_from_whenever_is_no_report() {
     let broker = Mosquitto::default();
@@ -177,7 +201,9 @@ fn a_broker_that_comes_back_is_subscribed_to_again() {
     wait_until("health says so", || {
         brokers(&site)
             .iter()
-            .all(|b| b["subscribed"] == false && b["why"].as_str().is_some_and(|w| !w.is_empty()))
+            .all(|b| {
+                b["subscribed"] == false && b["away_s"].is_u64() && b["why"].as_str().is_some_and(|w| !w.is_empty())
+            })
             .then_some(())
     });
     assert_eq!(site.client().text("/health").expect("health").0, 200, "the station works without it");

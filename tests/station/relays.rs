@@ -268,3 +268,35 @@ fn an_archive_is_compared_with_the_registry_and_made_like_it() {
     let order = site.command(ordered["commands"][0].as_u64().expect("an id"));
     assert_eq!(order["by"], "fleet", "who asked is kept");
 }
+
+#[test]
+fn what_an_archive_has_twice_is_told_and_what_was_registered_since_is_not_removed() {
+    let (site, _, mut terminal) = town("");
+    let entry = |index: u16, address: &str| json!({"index": index, "address": address, "protocol": "cjt188-le", "channel": 1, "baud": 2400, "format": "8E1"});
+    let entries = [entry(1, "00231100456789"), entry(2, "00231100456789"), entry(3, "00231100456799")];
+    let add = site.order(CONCENTRATOR, &json!({"archive-add": entries}));
+    assert_eq!(terminal.obey(), (0x4061, OK));
+    site.await_state(add, "done");
+    let path = format!("archives/{CONCENTRATOR}");
+    site.client().post(&path, &json!({})).expect("it begins");
+    assert_eq!(terminal.obey(), (0x4063, OK));
+    let found = wait_until("it is compared", || Some(site.get(&path)).filter(|found| found["state"] == "done"));
+    let twice = &found["duplicates"][0];
+    assert_eq!(
+        (&twice["address"], &twice["registry"][0]["device"]),
+        (&json!("00231100456789"), &json!(CJT188)),
+        "{found}"
+    );
+    assert_eq!([0, 1].map(|n| twice["archive"][n]["index"].clone()), [json!(1), json!(2)], "{found}");
+    assert_eq!(found["unknown"][0]["address"], "00231100456799", "{found}");
+    // Somebody registers it before the archive is made as the registry is.
+    let record = json!({"kind": "meter", "adapter": "cjt188", "parent": CONCENTRATOR});
+    site.client().put("registry/cjt188/00231100456799", &record).expect("a record");
+    let sync = || site.client().post(&format!("{path}/sync"), &json!({"remove": true}));
+    let ordered = sync().expect("ordered");
+    assert_eq!(ordered["left"], json!(["00231100456789"]), "{ordered}");
+    assert_eq!(ordered["commands"].as_array().map(Vec::len), Some(1), "{ordered}");
+    assert_eq!(terminal.obey(), (0x4061, OK), "what is missing is added, and nothing removed");
+    let again = sync().expect_err("the archive is another now");
+    assert!(format!("{again:#}").contains("changed since it was read"), "{again:#}");
+}

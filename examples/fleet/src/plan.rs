@@ -42,7 +42,7 @@ pub enum Mishap {
     LostAcknowledgement,
     /// The acknowledgement comes too late for the meter: it says the same again.
     SaidTwice,
-    /// A second report in the same communication, against the rules.
+    /// A second scheduled report in the same communication, against the rules. Alarms may be told as often as there are any.
     SecondReport,
     /// Somebody has changed a secured frame on its way and knows how to repair the check sum.
     Tampered,
@@ -98,12 +98,15 @@ impl Plan {
         let scheduled = occasion == Occasion::Scheduled;
         let late = scheduled && rng.random_bool(0.05);
         let noted = if scheduled && rng.random_bool(0.08) { noted(slot.day(), &mut rng) } else { Vec::new() };
-        let mishap = mishap(member, &mut rng);
+        let mishap = match (occasion, mishap(member, &mut rng)) {
+            (Occasion::Manual, _) | (Occasion::Abnormal(_), Mishap::SecondReport) => Mishap::None,
+            (_, mishap) => mishap,
+        };
         Self {
             occasion,
             slot,
             late_s: if late { rng.random_range(1_800..9 * 3_600) } else { 0 },
-            mishap: if occasion == Occasion::Manual { Mishap::None } else { mishap },
+            mishap,
             surroundings,
             noted,
             drift_s: rng.random_range(-12..=12),
@@ -217,5 +220,17 @@ mod tests {
         let member = Member::draw(7, 3, from, crate::population::Offers::ALL);
         let draw = || format!("{:?}", Plan::draw(&member, Occasion::Scheduled, from));
         assert_eq!(draw(), draw());
+    }
+
+    #[test]
+    fn only_scheduled_reports_are_said_a_second_time_against_the_rules() {
+        let from: Civil = "2024-02-26T12:00:00".parse().expect("time");
+        let seconds = |occasion| {
+            let members = (0..2_000).map(|number| Member::draw(7, number, from, crate::population::Offers::ALL));
+            members.filter(|member| Plan::draw(member, occasion, from).mishap == Mishap::SecondReport).count()
+        };
+        assert!(seconds(Occasion::Scheduled) > 0);
+        assert_eq!(seconds(Occasion::Abnormal(Trouble::GasLeak)), 0);
+        assert_eq!(seconds(Occasion::Manual), 0);
     }
 }

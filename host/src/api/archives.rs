@@ -5,12 +5,12 @@ use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::requests::{Body, Device};
 use super::{look, shown_all, to_the_end};
-use crate::command::archive::{Difference, Progress, Wanted, Wish, compare};
+use crate::command::archive::{Difference, Duplicate, Progress, Reading, Unfit, Wanted, Wish, compare};
 use crate::command::{Order, Refusal};
 use crate::limits;
 use crate::model::{AnswerBody, ArchiveEntry, Command, DeviceKey};
 use crate::session::Services;
-use crate::views::{CommandRow, CommandState, RegistryFilter};
+use crate::views::{CommandRow, CommandState, RegistryFilter, ViewError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,7 +28,7 @@ pub struct Comparison {
     pub archived: usize,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// When it was done.
+    /// When the archive had been read. What differs is told against the registry of now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     #[serde(flatten)]
@@ -46,6 +46,8 @@ pub struct DifferenceRow {
     pub unknown: Vec<EntryRow>,
     /// In both, and not the same.
     pub differing: Vec<DifferingRow>,
+    /// Addresses that the archive or the registry has more than once, with all that have it.
+    pub duplicates: Vec<DuplicateRow>,
 }
 
 /// A meter as the registry has it. What is not said is left out.
@@ -84,6 +86,15 @@ pub struct DifferingRow {
     pub archive: EntryRow,
 }
 
+/// All that have one address.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DuplicateRow {
+    /// As the first entry of the archive writes it, or else the registry.
+    pub address: String,
+    pub registry: Vec<MeterRow>,
+    pub archive: Vec<EntryRow>,
+}
+
 /// Which differences shall be ordered away.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -94,7 +105,8 @@ pub struct NewSync {
     /// Change what differs.
     #[serde(default = "yes")]
     pub change: bool,
-    /// Remove what the registry does not have behind the concentrator.
+    /// Remove what the registry does not have behind the concentrator. A concentrator removes by address, so of an address that
+    /// the archive has more than once nothing is removed unless the registry does not have it at all.
     #[serde(default)]
     pub remove: bool,
 }
@@ -108,6 +120,10 @@ fn yes() -> bool {
 pub struct Ordered {
     /// Ask `/commands/{id}` what becomes of them.
     pub commands: Vec<u64>,
+    /// Addresses that are there more than once and were left alone: remove them with `archive-remove`, or mend the registry,
+    /// then compare and sync again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 /// Compare a concentrator's archive with the registry
@@ -131,19 +147,18 @@ pub async fn begin(
     }
     let (working, concentrator) = (services.clone(), key.clone());
     tokio::spawn(async move {
-        let progress = match tokio::time::timeout(limits::ARCHIVE_WAIT_MAX, read(&working, &concentrator, &caller.name))
-            .await
-        {
-            Ok(Ok(difference)) => Progress::Done { at_ms: working.clock.now_ms(), difference: Arc::new(difference) },
-            Ok(Err(why)) => Progress::Failed { why },
-            Err(_) => Progress::Failed { why: "the concentrator did not answer in time".into() },
-        };
+        let progress =
+            match tokio::time::timeout(limits::ARCHIVE_WAIT_MAX, read(&working, &concentrator, &caller.name)).await {
+                Ok(Ok(archive)) => Progress::Done { at_ms: working.clock.now_ms(), archive, used: false },
+                Ok(Err(why)) => Progress::Failed { why },
+                Err(_) => Progress::Failed { why: "the concentrator did not answer in time".into() },
+            };
         working.archives.tell(&concentrator, progress);
     });
-    Ok((StatusCode::ACCEPTED, Json(find(&services, &key)?)))
+    Ok((StatusCode::ACCEPTED, Json(find(&services, key).await?)))
 }
 
-/// How a comparison stands, and what it has found
+/// How a comparison stands, and what differs from the registry of now
 #[utoipa::path(get, path = "/archives/{realm}/{address}", tag = "archives", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path)),
     responses((status = 200, body = Comparison), (status = "4XX", body = ErrorBody)))]
@@ -152,12 +167,13 @@ pub async fn show(
     State(services): State<Arc<Services>>,
     Device(key): Device,
 ) -> ApiResult<Json<Comparison>> {
-    Ok(Json(find(&services, &key)?))
+    Ok(Json(find(&services, key).await?))
 }
 
 /// Make a concentrator's archive as the registry is
 ///
-/// Orders what the last comparison has found. Entries whose record does not say all are left alone.
+/// Orders what differs between the registry of now and the archive as it was last read: within the last hour, and once, for
+/// afterwards it is another. Entries whose record does not say all are left alone, and so are addresses that are there twice.
 #[utoipa::path(post, path = "/archives/{realm}/{address}/sync", tag = "archives", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)), request_body = NewSync,
     responses((status = 201, body = Ordered), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -167,15 +183,29 @@ pub async fn sync(
     Device(key): Device,
     Body(wish): Body<NewSync>,
 ) -> ApiResult<(StatusCode, Json<Ordered>)> {
-    let Some(Progress::Done { difference, .. }) = services.archives.of(&key) else {
-        let why = format!("compare the archive of {key} first: POST /api/v1/archives/{key}");
-        return Err(ApiError::new(Code::NotFound, why));
+    let unfit = |unfit: Unfit| {
+        let code = if unfit == Unfit::NotRead { Code::NotFound } else { Code::NotPossible };
+        ApiError::new(code, format!("compare {key} first: {unfit}. POST /api/v1/archives/{key}"))
     };
+    let archive = services.archives.fresh(&key, services.clock.now_ms()).map_err(unfit)?;
+    // A meter that was registered a moment ago must not be taken for one that nobody knows.
+    let last = services.journal.health().last_seq;
+    if !matches!(tokio::time::timeout(limits::SHOWN_WITHIN, services.views.caught_up(last)).await, Ok(true)) {
+        let why = "the views are behind, so the registry may say more than they show; nothing was ordered";
+        return Err(ApiError::views(&why));
+    }
+    let difference = weigh(&services, &key, &archive).await?;
     let NewSync { add, change, remove } = wish;
+    let wish = Wish { add, change, remove };
+    let orders = difference.orders(wish);
+    if !orders.is_empty() {
+        services.archives.claim(&key, &archive).map_err(unfit)?;
+    }
+    let left = difference.left(wish).map(|duplicate| duplicate.address.clone()).collect();
     let working = services.clone();
     let commands = to_the_end(async move {
         let mut commands = Vec::new();
-        for command in difference.orders(Wish { add, change, remove }) {
+        for command in orders {
             let note = "the archive shall be as the registry is".into();
             let order = Order { note, ..Order::of(key.clone(), command, &caller.name) };
             commands.push(working.place(order).await?);
@@ -184,24 +214,38 @@ pub async fn sync(
     })
     .await??;
     shown_all(&services).await;
-    Ok((StatusCode::CREATED, Json(Ordered { commands })))
+    Ok((StatusCode::CREATED, Json(Ordered { commands, left })))
 }
 
-fn find(services: &Services, key: &DeviceKey) -> ApiResult<Comparison> {
-    let progress = services.archives.of(key).ok_or_else(|| {
+async fn find(services: &Arc<Services>, key: DeviceKey) -> ApiResult<Comparison> {
+    let progress = services.archives.of(&key).ok_or_else(|| {
         let why =
             format!("the archive of {key} was not compared since the station started: POST /api/v1/archives/{key}");
         ApiError::new(Code::NotFound, why)
     })?;
-    Ok(Comparison::of(key, progress))
+    let difference = match &progress {
+        Progress::Done { archive, .. } => Some(weigh(services, &key, archive).await?),
+        Progress::Reading { .. } | Progress::Failed { .. } => None,
+    };
+    Ok(Comparison::of(&key, progress, difference.as_ref()))
 }
 
-/// Reads the whole archive, and compares. The error is for people.
-async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> Result<Difference, String> {
-    let mut archive: Vec<ArchiveEntry> = Vec::new();
-    let mut first = 0;
+/// Compares what was read with the registry of now.
+async fn weigh(services: &Arc<Services>, key: &DeviceKey, archive: &Arc<[ArchiveEntry]>) -> ApiResult<Difference> {
+    let (parent, archive) = (key.clone(), archive.clone());
+    let found = look(services, move |s| Ok(behind(s, parent)?.map(|wanted| compare(&archive, wanted)))).await?;
+    found.ok_or_else(|| {
+        let most = limits::ARCHIVE_ENTRIES_MAX;
+        let why = format!("the registry has more than {most} devices behind {key}; no archive holds as many");
+        ApiError::new(Code::NotPossible, why)
+    })
+}
+
+/// Reads the whole archive. The error is for people.
+async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> Result<Arc<[ArchiveEntry]>, String> {
+    let mut reading = Reading::default();
     loop {
-        let command = Command::ArchiveList { first, count: limits::ARCHIVE_ENTRIES_PER_COMMAND };
+        let command = Command::ArchiveList { first: reading.first(), count: limits::ARCHIVE_ENTRIES_PER_COMMAND };
         let order = Order {
             note: "read to be compared with the registry".into(),
             expires: Some(limits::ARCHIVE_WAIT_MAX),
@@ -213,18 +257,11 @@ async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> R
         let Some(AnswerBody::Archive { total, entries }) = page else {
             return Err(format!("command {id} ended as {}: {}", row.state, row.why));
         };
-        let last = entries.last().map(|entry| entry.index);
-        archive.extend(entries);
-        services.archives.tell(concentrator, Progress::Reading { entries: archive.len() });
-        let all = archive.len() >= total as usize || archive.len() >= limits::ARCHIVE_ENTRIES_MAX;
-        match last.and_then(|last| last.checked_add(1)).filter(|next| *next > first && !all) {
-            Some(next) => first = next,
-            None => break,
+        if reading.take(total, entries).map_err(|why| format!("{why}; see the answer to command {id}"))? {
+            return Ok(reading.done());
         }
+        services.archives.tell(concentrator, Progress::Reading { entries: reading.entries() });
     }
-    let (working, parent) = (services.clone(), concentrator.clone());
-    let registry = tokio::task::spawn_blocking(move || behind(&working, parent)).await.map_err(|e| e.to_string())??;
-    Ok(compare(&archive, registry))
 }
 
 /// Waits for the end of a command.
@@ -241,31 +278,32 @@ async fn ended(services: &Arc<Services>, id: u64) -> Result<CommandRow, String> 
     }
 }
 
-fn behind(services: &Services, parent: DeviceKey) -> Result<Vec<Wanted>, String> {
+/// What the registry has behind it. `None`: more than any archive holds.
+fn behind(services: &Services, parent: DeviceKey) -> Result<Option<Vec<Wanted>>, ViewError> {
     let filter = RegistryFilter { parent: Some(parent), ..RegistryFilter::default() };
     let (mut wanted, mut after) = (Vec::new(), None::<String>);
     loop {
-        let page = services.views.records(&filter, after.as_deref(), limits::PAGE_ROWS_MAX);
-        let page = page.map_err(|error| error.to_string())?;
+        let page = services.views.records(&filter, after.as_deref(), limits::PAGE_ROWS_MAX)?;
         wanted.extend(page.rows.into_iter().map(|row| Wanted::of(row.record)));
         after = page.next;
-        if after.is_none() || wanted.len() >= limits::ARCHIVE_ENTRIES_MAX {
-            return Ok(wanted);
+        if wanted.len() > limits::ARCHIVE_ENTRIES_MAX {
+            return Ok(None);
+        }
+        if after.is_none() {
+            return Ok(Some(wanted));
         }
     }
 }
 
 impl Comparison {
-    fn of(concentrator: &DeviceKey, progress: Progress) -> Self {
-        let (state, archived, why, at_ms, difference) = match progress {
-            Progress::Reading { entries } => ("reading", entries, String::new(), None, None),
-            Progress::Failed { why } => ("failed", 0, why, None, None),
-            Progress::Done { at_ms, difference } => {
-                ("done", difference.archived, String::new(), Some(at_ms), Some(DifferenceRow::from(&*difference)))
-            }
+    fn of(concentrator: &DeviceKey, progress: Progress, difference: Option<&Difference>) -> Self {
+        let (state, archived, why, at_ms) = match progress {
+            Progress::Reading { entries } => ("reading", entries, String::new(), None),
+            Progress::Failed { why } => ("failed", 0, why, None),
+            Progress::Done { at_ms, archive, .. } => ("done", archive.len(), String::new(), Some(at_ms)),
         };
         let (concentrator, at) = (concentrator.to_string(), at_ms.map(instant));
-        Self { concentrator, state, archived, why, at, difference }
+        Self { concentrator, state, archived, why, at, difference: difference.map(DifferenceRow::from) }
     }
 }
 
@@ -279,6 +317,17 @@ impl From<&Difference> for DifferenceRow {
             differing: differing
                 .map(|(registry, archive)| DifferingRow { registry: registry.into(), archive: archive.into() })
                 .collect(),
+            duplicates: found.duplicates.iter().map(DuplicateRow::from).collect(),
+        }
+    }
+}
+
+impl From<&Duplicate> for DuplicateRow {
+    fn from(duplicate: &Duplicate) -> Self {
+        Self {
+            address: duplicate.address.clone(),
+            registry: duplicate.registry.iter().map(MeterRow::from).collect(),
+            archive: duplicate.archive.iter().map(EntryRow::from).collect(),
         }
     }
 }

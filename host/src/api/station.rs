@@ -49,7 +49,8 @@ pub struct Health {
     /// Why the views cannot follow the journal, or what is damaged; left out while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<String>,
-    /// MQTT brokers by listener; left out where there are none. The station works without them, so they say nothing of `status`.
+    /// MQTT brokers by listener; left out where there are none. The rest of the station works without them, so `status` is failing
+    /// only when one has been away for a quarter of an hour.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BrokerHealth>,
     /// Listeners of which no adapter serves, so that every frame there is only kept; left out where there are none. They say
@@ -66,6 +67,9 @@ pub struct BrokerHealth {
     /// Why not; left out while it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// For how many seconds; left out while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away_s: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -159,9 +163,13 @@ fn health_of(services: &Services) -> Health {
     let failing = services.journal.health().failing;
     let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
     let views = services.views.health().failing;
-    let status = if journal.is_none() && views.is_none() { "ok" } else { "failing" };
-    let brokers = services.metrics.brokers().into_iter();
-    let brokers = brokers.map(|(listener, b)| BrokerHealth { listener, subscribed: b.subscribed, why: b.why });
+    let brokers = services.metrics.brokers();
+    let lost = brokers.iter().any(|(_, broker)| broker.is_lost());
+    let status = if journal.is_none() && views.is_none() && !lost { "ok" } else { "failing" };
+    let brokers = brokers.into_iter().map(|(listener, b)| {
+        let away_s = (!b.subscribed).then_some(b.away.as_secs());
+        BrokerHealth { listener, subscribed: b.subscribed, why: b.why, away_s }
+    });
     let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
     Health { status, journal, views, brokers: brokers.collect(), idle_listeners: idle.collect() }
 }

@@ -17,15 +17,20 @@ pub enum FleetCommand {
     /// Compare a concentrator's archive with the registry
     ///
     /// Reads the archive in full, page by page, once the concentrator is on line; a comparison that is under way already is
-    /// followed. Exit code 1 when anything differs.
+    /// followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice; an archive that
+    /// does not show all the entries it says it has is not compared.
     Diff {
         /// realm/address, such as usp/50009900000001
         concentrator: String,
     },
     /// Make a concentrator's archive as the registry is: add what is missing, change what differs
+    ///
+    /// An address that the archive or the registry has more than once is left alone and named: a concentrator removes by
+    /// address, and so the meter that shall stay with the others. Remove it with
+    /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again.
     Sync {
         concentrator: String,
-        /// Also remove what the registry does not have behind it
+        /// Also remove what the registry does not have behind it, all entries of such an address
         #[arg(long)]
         remove: bool,
     },
@@ -61,7 +66,12 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
                 show(output, &found)?;
             }
             let ordered = client.post(&format!("{}/sync", path(&concentrator)?), &json!({"remove": remove}))?;
-            let count = ordered.get("commands").and_then(Value::as_array).map_or(0, Vec::len);
+            for address in list(&ordered, "left").filter_map(Value::as_str) {
+                note(&format!(
+                    "{address} is there more than once and was left alone; see `polymeter fleet sync --help`"
+                ));
+            }
+            let count = list(&ordered, "commands").count();
             output.done(&format!("{count} commands wait for {concentrator}"), &ordered)
         }
     }
@@ -124,7 +134,7 @@ fn list<'a>(found: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 fn differences(found: &Value) -> usize {
-    ["missing", "unknown", "differing"].into_iter().map(|name| list(found, name).count()).sum()
+    ["missing", "unknown", "differing", "duplicates"].into_iter().map(|name| list(found, name).count()).sum()
 }
 
 fn show(output: Output, found: &Value) -> Result<()> {
@@ -146,6 +156,10 @@ fn show(output: Output, found: &Value) -> Result<()> {
         let side = |name: &str, what: &str| named(what, pair.get(name).unwrap_or(&Value::Null));
         [side("registry", "differs: registry"), side("archive", "differs: archive")]
     });
-    let rows: Vec<_> = missing.chain(unknown).chain(differing).map(Ok).collect();
+    let duplicates = list(found, "duplicates").flat_map(|duplicate| {
+        let side = |name: &'static str, what: &'static str| list(duplicate, name).map(move |row| named(what, row));
+        side("registry", "twice: registry").chain(side("archive", "twice: archive"))
+    });
+    let rows: Vec<_> = missing.chain(unknown).chain(differing).chain(duplicates).map(Ok).collect();
     if rows.is_empty() { Ok(()) } else { output.rows(ROWS, rows.into_iter()) }
 }

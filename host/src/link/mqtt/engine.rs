@@ -1,11 +1,17 @@
 //! The connection to a broker: made, kept, and made again; a client of its own for each, so that nothing of a broken one
 //! is ever said on the next.
+//!
+//! A message longer than a packet may be would come first on every connection, and end it. So the next connection takes packets
+//! of its length; the beginning is kept as unreadable, and the one after takes no more than usual, since a buffer stays as
+//! large as it was once needed.
 
 use super::ledger::{Arrival, Content, Ledger, Receipt};
 use super::{AddressFrom, BrokerState, Message, Names, Options, Retained};
 use crate::limits;
 use crate::link::files::{self, FilesError};
-use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, Publish, QoS, SubscribeReasonCode};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, MqttOptions, Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode,
+};
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What the connection, the sessions and those who look share.
 pub(super) struct Shared {
@@ -30,12 +37,20 @@ struct Inner {
     /// Counts connections, and says which receipts are good.
     connection: u64,
     client: Option<AsyncClient>,
+    /// Since when it is not subscribed.
+    lost: Option<Instant>,
+    /// A packet so long is waiting at the broker.
+    long: Option<usize>,
 }
 
 /// Why a connection ended.
 enum End {
     /// We wanted it.
     HungUp,
+    /// The broker wants to give a packet of so many bytes.
+    TooLong(usize),
+    /// What was too long has been taken.
+    Relieved,
     Lost(String),
 }
 
@@ -51,11 +66,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Some(Err(error)) => End::Lost(error.to_string()),
             None => End::HungUp,
         };
-        let lasted = shared.disconnected();
+        let lasted = shared.disconnected() || matches!(end, End::TooLong(_));
         let why = match end {
-            End::HungUp if shared.stopping.load(Ordering::Acquire) => return,
+            End::HungUp | End::Relieved if shared.stopping.load(Ordering::Acquire) => return,
             End::HungUp => "a message could not be kept; it is asked for again".into(),
-            End::Lost(why) => why,
+            End::TooLong(bytes) => {
+                shared.inner().long = Some(bytes);
+                format!("a message of {bytes} bytes waits; the next connection takes it")
+            }
+            End::Relieved => {
+                shared.inner().long = None;
+                "long messages have been taken; the next connection takes none".into()
+            }
+            End::Lost(why) => shared.remedied(why),
         };
         tracing::warn!(broker = %shared.name(), %why, "no connection to the broker");
         shared.inner().state.why = why;
@@ -80,7 +103,13 @@ async fn connect(shared: Arc<Shared>) -> End {
     };
     let (client, mut events) = AsyncClient::new(options, limits::MQTT_REQUESTS_MAX);
     events.network_options.set_connection_timeout(limits::MQTT_CONNECT_TIMEOUT.as_secs());
+    // When the last message came for which this connection takes more than usual, and whether its end was asked for.
+    let (mut relieved, mut ending) = (None::<Instant>, false);
     loop {
+        if !ending && relieved.is_some_and(|at| at.elapsed() >= limits::MQTT_LONG_FOR) {
+            // Acknowledgements that wait go first. Without room for it there is another event soon.
+            ending = client.try_disconnect().is_ok();
+        }
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 shared.connected(client.clone());
@@ -96,9 +125,19 @@ async fn connect(shared: Arc<Shared>) -> End {
                 }
                 shared.subscribed();
             }
-            Ok(Event::Incoming(Packet::Publish(publish))) => shared.take(publish).await,
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                if is_long(&publish) {
+                    tracing::warn!(topic = %publish.topic, bytes = publish.payload.len(), "a message is too long to be read");
+                    relieved = Some(Instant::now());
+                }
+                shared.take(publish).await;
+            }
+            Ok(Event::Outgoing(Outgoing::Disconnect)) if ending => return End::Relieved,
             Ok(Event::Outgoing(Outgoing::Disconnect)) => return End::HungUp,
             Ok(_) => {}
+            Err(ConnectionError::MqttState(StateError::Deserialization(rumqttc::Error::PayloadSizeLimitExceeded(
+                bytes,
+            )))) => return End::TooLong(bytes),
             Err(error) => return End::Lost(error.to_string()),
         }
     }
@@ -106,9 +145,10 @@ async fn connect(shared: Arc<Shared>) -> End {
 
 impl Shared {
     pub fn new(options: Options, inbox: mpsc::Sender<Message>) -> Result<Arc<Self>, FilesError> {
+        let inner = Inner { lost: Some(Instant::now()), ..Inner::default() };
         let shared = Self {
             options,
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
             inbox,
             room: Arc::new(Semaphore::new(limits::MQTT_IN_HAND_MAX)),
             stopping: AtomicBool::new(false),
@@ -119,7 +159,9 @@ impl Shared {
     }
 
     pub fn state(&self) -> BrokerState {
-        self.inner().state.clone()
+        let inner = self.inner();
+        let away = inner.lost.map(|lost| lost.elapsed()).unwrap_or_default();
+        BrokerState { away, ..inner.state.clone() }
     }
 
     pub fn stop(&self) {
@@ -191,7 +233,8 @@ impl Shared {
             _ => return,
         };
         let Ok(room) = self.room.clone().acquire_owned().await else { return };
-        let (bytes, unreadable) = match self.options.form.read(&publish.payload) {
+        let read = if is_long(&publish) { Err(TOO_LONG) } else { self.options.form.read(&publish.payload) };
+        let (bytes, unreadable) = match read {
             Ok(frames) => (frames, None),
             Err(why) => {
                 self.inner().state.unreadable += 1;
@@ -242,6 +285,7 @@ impl Shared {
     fn subscribed(&self) {
         let mut inner = self.inner();
         (inner.state.subscribed, inner.state.why) = (true, String::new());
+        inner.lost = None;
         tracing::info!(broker = %self.name(), topics = %self.options.up.filter(), "subscribed");
     }
 
@@ -251,7 +295,19 @@ impl Shared {
         // A receipt of this connection is good for nothing from here on.
         inner.connection += 1;
         inner.client = None;
+        inner.lost = inner.lost.or_else(|| Some(Instant::now()));
         std::mem::take(&mut inner.state.subscribed)
+    }
+
+    /// What people can do where a message that is too long stands in the way of all others.
+    fn remedied(&self, why: String) -> String {
+        let Some(bytes) = self.inner().long else { return why };
+        format!(
+            "{why}, before a message of {bytes} bytes was taken. If this goes on: keep such messages off the broker \
+             (message_size_limit of mosquitto), and have it forget what waits for {}, by a new client_id or one connection \
+             with a clean session",
+            self.options.client_id
+        )
     }
 
     fn name(&self) -> String {
@@ -268,11 +324,16 @@ impl Shared {
             .set_clean_session(false)
             .set_manual_acks(true)
             .set_keep_alive(limits::MQTT_KEEP_ALIVE)
-            .set_max_packet_size(limits::MQTT_PACKET_BYTES_MAX, limits::MQTT_PACKET_BYTES_MAX);
+            .set_max_packet_size(self.packet_bytes_max(), limits::MQTT_PACKET_BYTES_MAX);
         if let Some(login) = &chosen.login {
             options.set_credentials(&login.user, password.unwrap_or_default());
         }
         Ok(options)
+    }
+
+    /// MQTT itself bounds it: the length has four digits.
+    fn packet_bytes_max(&self) -> usize {
+        self.inner().long.unwrap_or_default().max(limits::MQTT_PACKET_BYTES_MAX)
     }
 
     /// Blocks.
@@ -301,7 +362,43 @@ impl Inner {
     }
 }
 
+const TOO_LONG: &str = "the message is too long to be read; this is its beginning";
+
+/// Whether only a connection that takes more than usual could bring it. Its length on the wire counts topic and number.
+fn is_long(publish: &Publish) -> bool {
+    publish.topic.len() + publish.payload.len() + 4 > limits::MQTT_PACKET_BYTES_MAX
+}
+
+/// Of what is too long to be read, only the beginning is looked at.
 fn content(publish: &Publish) -> Content {
-    let topic = (publish.topic.len() as u64).to_be_bytes();
-    Sha256::new().chain_update(topic).chain_update(&publish.topic).chain_update(&publish.payload).finalize().into()
+    let lengths = [publish.topic.len() as u64, publish.payload.len() as u64].map(u64::to_be_bytes).concat();
+    let beginning = &publish.payload[..publish.payload.len().min(limits::MQTT_PACKET_BYTES_MAX)];
+    Sha256::new().chain_update(lengths).chain_update(&publish.topic).chain_update(beginning).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: usize) -> Publish {
+        let mut message = Publish::new("a/b", QoS::AtLeastOnce, vec![7; bytes]);
+        message.pkid = 1;
+        message
+    }
+
+    #[test]
+    fn a_message_is_long_where_a_usual_connection_could_not_bring_it() {
+        let most = limits::MQTT_PACKET_BYTES_MAX - "a/b".len() - 4;
+        for (bytes, long) in [(0, false), (most, false), (most + 1, true)] {
+            assert_eq!(is_long(&message(bytes)), long, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_still_told_apart() {
+        let most = limits::MQTT_PACKET_BYTES_MAX;
+        assert_eq!(content(&message(most + 1)), content(&message(most + 1)));
+        assert_ne!(content(&message(most + 1)), content(&message(most + 2)));
+        assert_ne!(content(&message(1)), content(&message(2)));
+    }
 }

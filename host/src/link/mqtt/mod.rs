@@ -21,6 +21,7 @@ use rustc_hash::FxHashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinSet;
@@ -74,6 +75,8 @@ pub struct BrokerState {
     pub subscribed: bool,
     /// Why not; empty while it is, and before the first attempt has ended.
     pub why: String,
+    /// How long it has not been subscribed; nothing while it is.
+    pub away: Duration,
     pub connections: u64,
     pub heard: u64,
     pub unreadable: u64,
@@ -81,6 +84,13 @@ pub struct BrokerState {
     pub repeated: u64,
     /// Ignored: retained, of a topic that says nothing, or with no acknowledgement owed and no room.
     pub ignored: u64,
+}
+
+impl BrokerState {
+    /// So long that somebody has to look at it.
+    pub fn is_lost(&self) -> bool {
+        self.away > limits::MQTT_AWAY_MAX
+    }
 }
 
 /// The station's side of a broker: where messages come out, and to whom they go.
@@ -268,5 +278,17 @@ impl Drop for Topic {
 impl std::fmt::Debug for Topic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Topic").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_lost_when_it_has_been_away_for_long() {
+        let away = |away| BrokerState { away, ..BrokerState::default() };
+        assert!(!away(Duration::ZERO).is_lost() && !away(limits::MQTT_AWAY_MAX).is_lost());
+        assert!(away(limits::MQTT_AWAY_MAX + Duration::from_secs(1)).is_lost());
     }
 }
