@@ -230,6 +230,10 @@ pub const STRIKE_SOURCES_MIN: usize = 3;
 pub const STRIKE_ONE_IN: u64 = 1_000;
 /// Strikes of one source that are counted in a window.
 pub const STRIKES_OF_ONE_MAX: usize = 8;
+/// Within that time so many different frames of different peers that nobody could name condemn a version, even if all come from
+/// one host, unless it has understood one stranger for every so many of them.
+pub const STRIKE_STRANGERS_MIN: usize = 20;
+pub const STRIKE_STRANGERS_MET_ONE_IN: u64 = 10;
 /// Strikes of one version that are remembered, and versions that are watched.
 pub const STRIKES_KEPT_MAX: usize = 64;
 pub const STRIKE_RECORDS_MAX: usize = 256;
@@ -434,6 +438,7 @@ const _: () = {
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);
     assert!(STRIKE_SOURCES_MIN * STRIKES_OF_ONE_MAX >= STRIKES_MAX, "so few sources must be able to reach the budget");
+    assert!(STRIKES_MAX <= STRIKE_STRANGERS_MIN && STRIKE_STRANGERS_MIN <= STRIKES_KEPT_MAX);
     assert!(BUDGET_SOURCES_MIN as usize <= BUDGET_SOURCES_KEPT_MAX);
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);

@@ -6,6 +6,7 @@ use super::{Errand, Remembered, Sub, Subs};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Framing, Transport};
 use crate::config::{Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part};
+use crate::lifecycle::Stranger;
 use crate::limits;
 use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed, ValveStatus};
 use crate::review::{Reading, Sample};
@@ -225,7 +226,7 @@ impl<'a> Ear<'a> {
 
     /// One frame of somebody behind.
     fn part(&mut self, place: (u16, u32, u32), from: &From<'_, 'a>, raw: &[u8]) -> Result<Part, ViewError> {
-        let From { candidate, adapter, level, .. } = *from;
+        let From { candidate, adapter, relayed, level, .. } = *from;
         let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
         let said = self.decode(candidate, adapter, raw)?;
         if let Some(shadow) = shadow {
@@ -245,8 +246,9 @@ impl<'a> Ear<'a> {
             Ok(decoded) => decoded,
             Err(failed) => {
                 if failed.kind.is_sandbox() && !self.past {
-                    let source = device.as_ref().map_or("", DeviceKey::as_str).to_owned();
-                    self.services.lifecycle.struck(adapter, &source, &failed);
+                    let source = device.as_ref().map_or("", DeviceKey::as_str);
+                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
+                    self.services.lifecycle.struck_over(adapter, source, stranger, &failed);
                 }
                 self.heard.faults.push((adapter.name().to_owned(), failed.kind));
                 return Ok(fault(place, device, by, (failed.kind, &failed.detail)));
@@ -402,7 +404,11 @@ impl<'a> Ear<'a> {
             device: device.map(|device| (device.address(), sub.memory.as_slice())),
             state: &sub.state,
         };
-        Ok(adapter.decode(options, &context, raw))
+        let decoded = adapter.decode(options, &context, raw);
+        if device.is_none() && decoded.is_ok() && !self.past {
+            adapter.met.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(decoded)
     }
 }
 
