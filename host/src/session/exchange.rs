@@ -12,6 +12,7 @@ use crate::limits::{self, SANDBOX_FAULTS_EVERY};
 use crate::model::{AnswerBody, Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq, ValveStatus};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -309,6 +310,11 @@ impl Conversation {
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);
+        // Another version may serve by now, and have read all that was in quarantine before this came there.
+        let serves = |active: &Arc<Adapter>| with.is_some_and(|with| active.digest == with.adapter.digest);
+        if kind.is_sandbox() && self.services.catalog.active(name).is_some_and(|active| !serves(&active)) {
+            self.services.lifecycle.read_again([name.to_owned()].into());
+        }
         Ok(())
     }
 
