@@ -111,7 +111,10 @@ pub const MISSING_DAYS_MAX: i32 = 31;
 pub const RELAY_DEPTH_MAX: usize = 3;
 /// Pieces that all relayed payloads of one frame are cut into, and bytes of what they meant.
 pub const PARTS_OF_FRAME_MAX: usize = 64;
-pub const PARTS_BYTES_MAX: usize = 224 * 1024;
+pub const PARTS_BYTES_MAX: usize = 192 * 1024;
+/// Of those, what is set aside for each piece beside its messages: who sent and read it, what is remembered or was wrong, and a
+/// word on what was not looked at behind it.
+pub const PART_BYTES_MAX: usize = 1024;
 /// Devices behind one session whose adapter's session state is kept; the one that was idle longest goes.
 pub const BEHIND_STATES_MAX: usize = 256;
 /// Devices behind one carrier that the status page counts.
@@ -237,6 +240,10 @@ pub const STRIKE_SOURCES_MIN: usize = 3;
 pub const STRIKE_ONE_IN: u64 = 1_000;
 /// Strikes of one source that are counted in a window.
 pub const STRIKES_OF_ONE_MAX: usize = 8;
+/// Within that time so many different frames of different peers that nobody could name condemn a version, even if all come from
+/// one host, unless it has understood one stranger for every so many of them.
+pub const STRIKE_STRANGERS_MIN: usize = 20;
+pub const STRIKE_STRANGERS_MET_ONE_IN: u64 = 10;
 /// Strikes of one version that are remembered, and versions that are watched.
 pub const STRIKES_KEPT_MAX: usize = 64;
 pub const STRIKE_RECORDS_MAX: usize = 256;
@@ -279,6 +286,11 @@ pub const MESSAGES_MAX: usize = 256;
 pub const VALUES_MAX: usize = 8_192;
 /// All strings and byte lists of one guest answer together.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one decoded frame, as an entry has them; and what one value and one message take there at most, beside texts and
+/// byte lists.
+pub const MESSAGES_BYTES_MAX: usize = 240 * 1024;
+pub const VALUE_BYTES_MAX: usize = 40;
+pub const MESSAGE_HEAD_BYTES: usize = 64;
 /// One string of a guest answer.
 pub const TEXT_BYTES_MAX: usize = 512;
 /// What a guest says about a fault.
@@ -340,6 +352,8 @@ pub const STORE_RETRY_MIN: Duration = Duration::from_millis(100);
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// One entry, encoded.
 pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
+/// What the entry of a frame has beside bytes, messages and parts: listener, peer, device, adapter, memory.
+pub const FRAME_OVERHEAD_BYTES: usize = 4 * 1024;
 /// Entries that the views fold into one transaction.
 pub const VIEW_BATCH_ENTRIES_MAX: usize = 50_000;
 /// Committed entries kept in memory for the views, so that they need not read the file.
@@ -431,8 +445,18 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");
     assert!(ENTRY_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(
-        FRAME_BYTES_MAX + OUTPUT_BYTES_MAX + VALUES_MAX * 20 + PARTS_BYTES_MAX <= ENTRY_BYTES_MAX,
-        "what one frame yields must fit one entry"
+        MQTT_PAYLOAD_BYTES_MAX + MESSAGES_BYTES_MAX + PARTS_BYTES_MAX + FRAME_OVERHEAD_BYTES <= ENTRY_BYTES_MAX,
+        "what one frame yields must fit one entry, however it came"
+    );
+    assert!(MQTT_TOPIC_BYTES_MAX + MEMORY_BYTES_MAX + PART_BYTES_MAX < FRAME_OVERHEAD_BYTES);
+    assert!(
+        OUTPUT_BYTES_MAX + VALUES_MAX * 20 <= MESSAGES_BYTES_MAX,
+        "as many values as are allowed, of ordinary size"
+    );
+    assert!(MEMORY_BYTES_MAX < PART_BYTES_MAX && TEXT_BYTES_MAX < PART_BYTES_MAX);
+    assert!(
+        PARTS_OF_FRAME_MAX * PART_BYTES_MAX <= PARTS_BYTES_MAX / 2,
+        "what parts say is more than that they are there"
     );
     assert!(
         CHUNK_BYTES_MAX + CHUNK_ROWS_MAX * RECORD_OVERHEAD_BYTES + 1024 <= ENTRY_BYTES_MAX,
@@ -443,6 +467,7 @@ const _: () = {
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);
     assert!(STRIKE_SOURCES_MIN * STRIKES_OF_ONE_MAX >= STRIKES_MAX, "so few sources must be able to reach the budget");
+    assert!(STRIKES_MAX <= STRIKE_STRANGERS_MIN && STRIKE_STRANGERS_MIN <= STRIKES_KEPT_MAX);
     assert!(BUDGET_SOURCES_MIN as usize <= BUDGET_SOURCES_KEPT_MAX);
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);

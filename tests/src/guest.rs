@@ -158,6 +158,27 @@ pub fn volume(mantissa: i64, exponent: i8) -> Vec<u8> {
     register
 }
 
+/// A `register` of which every number is as long as it can be.
+pub fn longest_register() -> Vec<u8> {
+    const CIVIL_MIN: i64 = -2_208_988_800;
+    let mut register = volume(i64::MIN, -18);
+    register[16] = 1;
+    register[24..32].copy_from_slice(&CIVIL_MIN.to_le_bytes());
+    register[32..44].fill(0xff);
+    register
+}
+
+/// A `message` that is relayed: its protocol and its payload, by address and length.
+pub fn relayed(protocol: (u32, u32), payload: (u32, u32)) -> Vec<u8> {
+    let mut message = vec![0; MESSAGE_BYTES as usize];
+    message[0] = 5;
+    put(&mut message, 8 + 8, protocol.0);
+    put(&mut message, 8 + 12, protocol.1);
+    put(&mut message, 8 + 20, payload.0);
+    put(&mut message, 8 + 24, payload.1);
+    message
+}
+
 /// A `series` of working volume with samples by address and count.
 pub fn series(samples: (u32, u32)) -> Vec<u8> {
     let mut series = vec![0; 24];

@@ -84,6 +84,12 @@ fn absurd() -> Vec<Hostile> {
         echo.push((MESSAGES + copy * crate::guest::MESSAGE_BYTES, report((0, 0), (40_000, 1))));
     }
     echo.push((40_000, series((65_536, 12_000))));
+    // As many values as are allowed, each as long as an entry could have it: eight reports of one list.
+    let mut endless_numbers = messages(8);
+    for copy in 0..8 {
+        endless_numbers.push((MESSAGES + copy * crate::guest::MESSAGE_BYTES, report((8_192, 1_000), (0, 0))));
+    }
+    endless_numbers.push((8_192, crate::guest::longest_register().repeat(1_000)));
     let with_register = |exponent| {
         let mut memory = messages(1);
         memory.extend([(MESSAGES, report((8_192, 1), (0, 0))), (8_192, register(exponent))]);
@@ -102,6 +108,7 @@ fn absurd() -> Vec<Hostile> {
         data("million-messages", messages(1_000_000), contract("out of bounds")),
         data("too-many-messages", messages(400), contract("400 messages")),
         data("echo", echo, contract("too much data")),
+        data("endless-numbers", endless_numbers, contract("bytes in the journal")),
         data("huge-state", state(), contract("state")),
         data("invalid-enum", [messages(1), vec![(MESSAGES, vec![200])]].concat(), contract("discriminant")),
         data("invalid-utf8", address(&[0xff, 0xfe]), contract("utf-8")),

@@ -193,6 +193,47 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
     assert_eq!(told, [("active".into(), "station".into()), ("quarantined".into(), "station".into())]);
 }
 
+/// A whole fleet comes from one address, and the new version understands nobody's first frame.
+#[test]
+fn a_version_that_a_fleet_behind_one_host_cannot_use_is_quarantined() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
+    client.upload("adapters/a.wasm", bad.component()).expect("installed");
+    // Each with its own port and its own bytes, once.
+    for number in 0..40 {
+        Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
+    }
+    wait_until("the bad one goes", || (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(()));
+    wait_until("its frames are read", || site.rows("quarantine").is_empty().then_some(()));
+}
+
+/// One device with a frame that upsets a version, from new ports all the time, its bytes another each time.
+#[test]
+fn a_device_that_comes_again_and_again_does_not_bring_down_what_works_for_others() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    let touchy = "(if (i32.eq (i32.load8_u (i32.add (local.get 12) (i32.const 1))) (i32.const 9)) (then unreachable))";
+    let picky = Guest { version: "1.1.0", on_decode: touchy, ..Guest::new("a") };
+    client.upload("adapters/a.wasm", picky.component()).expect("installed");
+    for number in 0..5 {
+        Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
+        let heard = |device: &Value| device["counts"]["frames"] == number + 1;
+        wait_until("another is understood", || site.device("test/12345678").filter(heard));
+    }
+    for number in 0..60 {
+        Peer::udp(site.nb_iot()).send(&[0x68, 9, 2, number]);
+    }
+    wait_until("all are kept", || (site.rows("quarantine").len() == 60).then_some(()));
+    assert_eq!(states(&site, "a"), ["1.0.0 standby", "1.1.0 active"]);
+    Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, 99]);
+    wait_until("others still are", || site.device("test/12345678").filter(|device| device["counts"]["frames"] == 6));
+}
+
 /// What stands by is not to blame for a trust file that cannot be read just when it is needed.
 #[test]
 fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended() {

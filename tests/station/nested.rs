@@ -1,9 +1,11 @@
 //! Carriers behind carriers, and a line on which the station is the master: through a DTU.
 
-use fleet::station::Settings;
+use fleet::station::{Listener, Settings};
 use modbus_corrector::device::{Corrector, State};
 use polymeter_tests::behind::{Lines, Meter};
-use polymeter_tests::site::Site;
+use polymeter_tests::guest::{Guest, MESSAGE_BYTES, MESSAGES, relayed};
+use polymeter_tests::peer::Peer;
+use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{NOON, Terminal, civil};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -119,4 +121,63 @@ fn a_corrector_behind_a_dtu_is_polled_register_by_register() {
     }
     assert!(site.readings(CORRECTOR, "standard-volume").iter().any(|row| row.ends_with(" 9876.543")));
     assert!(site.readings(CORRECTOR, "working-volume").iter().any(|row| row.ends_with(" 2345.678")));
+}
+
+/// A frame whose second byte is this brings 256 frames like it of others behind, each of which does the same.
+const MULTIPLIES: u8 = 9;
+const HARMLESS: u8 = 1;
+
+/// Reads for those behind itself, too.
+fn multiplier(version: &'static str) -> Vec<u8> {
+    // How many messages its answer has.
+    let on_decode = "(i32.store (i32.const 1048)
+        (if (result i32) (i32.eq (i32.load8_u (i32.add (local.get 12) (i32.const 1))) (i32.const 9))
+            (then (i32.const 256)) (else (i32.const 0))))";
+    let mut guest = Guest { version, on_decode, ..Guest::new("a") };
+    guest.memory.retain(|(at, _)| *at != MESSAGES);
+    guest.memory.extend([(600, b"x".to_vec()), (608, vec![0x68, MULTIPLIES])]);
+    guest.memory.push((MESSAGES, relayed((600, 1), (608, 2)).repeat(256)));
+    const { assert!(MESSAGES + 256 * MESSAGE_BYTES < 65_536, "beneath what arguments are written over") };
+    guest.component()
+}
+
+fn site_of_multipliers() -> Site {
+    let more = "relays = [{ protocol = \"x\", adapter = \"a\" }]".into();
+    let listener = Listener { more, ..Listener::tcp("meters", "\"a\"") };
+    Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[])
+}
+
+/// However many are behind and behind them: the frame is kept, the session goes on, and the rest is told of in a few words.
+#[test]
+fn a_frame_that_carries_more_than_anybody_can_keep_is_kept() {
+    let site = site_of_multipliers();
+    site.client().upload("adapters/a.wasm", multiplier("1.0.0")).expect("installed");
+    let mut peer = Peer::tcp(site.meters());
+    peer.send(&[0x68, MULTIPLIES]);
+    let parts = wait_until("what was not looked at is told of", || {
+        let told = |row: &Value| row["fault"] == "resources" && row["detail"].to_string().contains("not looked at");
+        Some(site.rows("quarantine")).filter(|rows| rows.iter().any(told))
+    });
+    assert!(parts.len() < 200 && parts.iter().all(|row| row["part"].is_number()), "{} rows", parts.len());
+    assert!(site.rows("devices/test/12345678/frames").iter().any(|row| row["raw"] == "6809"));
+    let frames = || site.device("test/12345678").and_then(|device| device["counts"]["frames"].as_u64()).unwrap_or(0);
+    let before = frames();
+    peer.send(&[0x68, HARMLESS]);
+    wait_until("the session goes on", || (frames() == before + 1).then_some(()));
+}
+
+/// The same among frames that wait for their adapter: it keeps none of them from being read.
+#[test]
+fn frames_in_quarantine_are_read_again_whatever_lies_among_them() {
+    let site = site_of_multipliers();
+    let client = site.client();
+    let bad = Guest { on_decode: "unreachable", ..Guest::new("a") };
+    client.upload("adapters/a.wasm", bad.component()).expect("installed");
+    for frame in [MULTIPLIES, HARMLESS, HARMLESS] {
+        Peer::tcp(site.meters()).send(&[0x68, frame]);
+    }
+    wait_until("all are kept", || (site.rows("quarantine").len() == 3).then_some(()));
+    client.upload("adapters/a.wasm", multiplier("1.1.0")).expect("installed");
+    wait_until("all are read", || site.rows("quarantine").iter().all(|row| row["part"].is_number()).then_some(()));
+    assert!(site.device("test/12345678").is_some());
 }

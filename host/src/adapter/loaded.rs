@@ -28,6 +28,8 @@ pub struct Adapter {
     realm: Arc<str>,
     /// Frames that it has answered, of whatever worth.
     pub answered: AtomicU64,
+    /// Of those, frames of somebody whom nobody knew until then.
+    pub met: AtomicU64,
     /// Processor time of calls that ran long, since somebody took note of it.
     long_calls_us: Arc<AtomicU64>,
     pub(super) serial: u64,
@@ -197,6 +199,7 @@ impl Adapter {
             manifest,
             digest,
             answered: AtomicU64::new(0),
+            met: AtomicU64::new(0),
             long_calls_us: Arc::default(),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             linked,

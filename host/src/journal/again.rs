@@ -1,6 +1,7 @@
 //! Frames, and parts of frames, that later entries read again: one way to look at all entries that do.
 
-use super::{AdapterRef, Fact, FrameFact, FrameOutcome, Reader, StoreError};
+use super::format::{self, CodecError};
+use super::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Reader, StoreError};
 use crate::model::{DeviceKey, Digest, Seq};
 
 /// How often "read again" may point at "read again" before a frame has to come.
@@ -55,6 +56,22 @@ impl Fact {
             }
             (Self::Frame(FrameFact { outcome, .. }), part) => outcome.part(part).map(|found| Piece::from(&found)),
             (fact, part) => fact.again()?.outcome.part(part).map(|found| Piece::from(&found)),
+        }
+    }
+}
+
+impl Entry {
+    /// What bytes meant may be more than an entry takes. They are kept all the same, as ones that could not be read: who sent
+    /// them hears no acknowledgement otherwise and sends them for ever. Whether that was so.
+    pub fn keep_bytes_at_least(&mut self) -> bool {
+        let Err(error @ CodecError::TooLong { .. }) = format::encode(self) else { return false };
+        match &mut self.fact {
+            Fact::Frame(FrameFact { outcome, .. }) | Fact::Redecoded { outcome, .. } => {
+                tracing::warn!(%error, "what a frame meant is not kept, only its bytes");
+                *outcome = FrameOutcome::Fault { kind: FaultKind::Resources, detail: error.to_string() };
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -15,7 +15,7 @@
 
 use super::Entry;
 use crate::limits;
-use crate::model::{Day, Seq};
+use crate::model::{Day, Message, Seq};
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -93,6 +93,11 @@ pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, CodecError> {
         return Err(CodecError::TooLong { bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
     }
     Ok(bytes)
+}
+
+/// Bytes that messages take in an entry.
+pub fn messages_bytes(messages: &[Message]) -> usize {
+    postcard::to_stdvec(messages).map_or(usize::MAX, |bytes| bytes.len())
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {

@@ -35,7 +35,7 @@ pub use entry::{
     AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome, PollFact, PollStep,
     RegistryFact, Retold, Role, Round, Settlement,
 };
-pub use format::{CodecError, Identity};
+pub use format::{CodecError, Identity, messages_bytes};
 pub use part::{Found, Part};
 pub use profile::{ProfileFact, ProfileScope, ProfileStep};
 pub use queue::{AppendError, Receipt};

@@ -82,14 +82,14 @@ impl Queue {
 
     /// Waits for room, asynchronously.
     pub async fn submit(&self, entry: Entry) -> Result<Receipt, AppendError> {
-        let bytes = format::encode(&entry)?;
+        let (entry, bytes) = encoded(entry)?;
         self.acquire(places(&bytes)).await?;
         self.push_one(entry, bytes)
     }
 
     /// Waits for room, blocking the thread.
     pub fn submit_blocking(&self, entry: Entry) -> Result<Receipt, AppendError> {
-        let bytes = format::encode(&entry)?;
+        let (entry, bytes) = encoded(entry)?;
         self.acquire_blocking(places(&bytes))?;
         self.push_one(entry, bytes)
     }
@@ -262,8 +262,7 @@ type Group = Vec<(Entry, Vec<u8>)>;
 
 /// Encodes them, as groups that one commit takes.
 fn in_groups(entries: Vec<Entry>) -> Result<Vec<Group>, AppendError> {
-    let encoded = entries.into_iter().map(|entry| format::encode(&entry).map(|bytes| (entry, bytes)));
-    let mut rest = encoded.collect::<Result<Vec<_>, _>>()?;
+    let mut rest = entries.into_iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
     let mut groups = Vec::with_capacity(1);
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -275,6 +274,15 @@ fn in_groups(entries: Vec<Entry>) -> Result<Vec<Group>, AppendError> {
         groups.push(std::mem::replace(&mut rest, later));
     }
     Ok(groups)
+}
+
+/// The entry, and its bytes. One frame that means too much keeps none of those beside it from being kept.
+fn encoded(mut entry: Entry) -> Result<(Entry, Vec<u8>), CodecError> {
+    let bytes = match format::encode(&entry) {
+        Err(CodecError::TooLong { .. }) if entry.keep_bytes_at_least() => format::encode(&entry)?,
+        bytes => bytes?,
+    };
+    Ok((entry, bytes))
 }
 
 /// Places of all of them.
@@ -297,7 +305,55 @@ fn places(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::tests::entry;
+    use super::super::{Fact, FaultKind, FrameFact, FrameOutcome};
     use super::*;
+    use crate::model::{Digest, HexBytes, Message};
+
+    fn means(bytes: usize) -> FrameOutcome {
+        let messages = vec![Message::Unknown { what: "test".into(), bytes: HexBytes(vec![7; bytes]) }];
+        FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind: Vec::new() }
+    }
+
+    fn outcome(entry: &Entry) -> &FrameOutcome {
+        match &entry.fact {
+            Fact::Frame(FrameFact { outcome, .. }) | Fact::Redecoded { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_frame_that_means_too_much_is_kept_as_bytes_and_those_beside_it_as_they_are() {
+        let frame = |outcome| {
+            let (listener, peer) = ("meters".into(), "10.0.0.1:5000".into());
+            let raw = HexBytes(vec![0x68; 100]);
+            Fact::Frame(FrameFact { listener, peer, session: 1, device: None, adapter: None, raw, outcome })
+        };
+        let again = |outcome| {
+            let (adapter, profile) = (Digest([1; 32]), String::new());
+            Fact::Redecoded { frame: 7, adapter, outcome, device: None, profile, part: 0 }
+        };
+        let too_much = limits::ENTRY_BYTES_MAX;
+        let facts = [frame(means(10)), frame(means(too_much)), again(means(too_much)), again(means(10))];
+        let queue = Queue::new();
+        let entries = facts.into_iter().map(|fact| Entry { at_ms: 5, fact }).collect();
+        assert_eq!(queue.submit_all_blocking(entries).expect("room").len(), 1);
+        let kept = queue.take().expect("four");
+        for (pending, whole) in kept.iter().zip([true, false, false, true]) {
+            match outcome(&pending.entry) {
+                FrameOutcome::Decoded { .. } => assert!(whole),
+                FrameOutcome::Fault { kind, detail } => {
+                    assert!(!whole && *kind == FaultKind::Resources && detail.contains("longer than"), "{detail}");
+                }
+            }
+            let stored = format::decode(&pending.bytes).expect("it decodes");
+            assert_eq!(stored, pending.entry, "what is shown is what is stored");
+        }
+        assert!(matches!(&kept[1].entry.fact, Fact::Frame(frame) if frame.raw.0.len() == 100));
+        // Whatever else is too long is nobody's bytes.
+        let mut command = entry(1, 0);
+        command.fact = Fact::TokenRevoked { name: "n".repeat(too_much), by: String::new() };
+        assert!(matches!(queue.submit_blocking(command), Err(AppendError::Codec(CodecError::TooLong { .. }))));
+    }
 
     #[test]
     fn what_belongs_together_is_taken_together() {

@@ -1,8 +1,9 @@
 //! `adapter bench`: what each vector costs, against what a station allows. Run it on a machine that does nothing else.
 
 use crate::adapter::{Adapter, Decoded, Fault, Input, LoadError, Ready, Vectors};
+use crate::journal::messages_bytes;
 use crate::limits::{
-    BENCH_CALLS_MAX, BENCH_VECTOR_TIME, ENTRY_BYTES_MAX, GUEST_DEADLINE, GUEST_MEMORY_BYTES_MAX, MESSAGES_MAX,
+    BENCH_CALLS_MAX, BENCH_VECTOR_TIME, GUEST_DEADLINE, GUEST_MEMORY_BYTES_MAX, MESSAGES_BYTES_MAX, MESSAGES_MAX,
     VALUES_MAX,
 };
 use crate::model::Message;
@@ -47,7 +48,7 @@ pub const ALLOWED: Allowed = Allowed {
     memory_bytes: GUEST_MEMORY_BYTES_MAX,
     messages: MESSAGES_MAX,
     values: VALUES_MAX,
-    stored_bytes: ENTRY_BYTES_MAX,
+    stored_bytes: MESSAGES_BYTES_MAX,
 };
 
 /// What came of all vectors.
@@ -113,7 +114,7 @@ fn measure(name: &str, ready: &Ready<'_>) -> Result<Cost, String> {
         p99_ns: at(&times, 99),
         messages: messages.len(),
         values: messages.iter().map(values).sum(),
-        stored_bytes: postcard::to_stdvec(&messages).map_or(0, |bytes| bytes.len()),
+        stored_bytes: messages_bytes(&messages),
         memory_bytes: ready.adapter.memory_bytes(&ready.profile).unwrap_or(0),
         limits: ALLOWED,
     })

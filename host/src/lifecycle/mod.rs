@@ -21,7 +21,7 @@ mod trust;
 pub use cutover::Order;
 pub use install::Delivery;
 pub use profiles::{Bound, Profiles, Spoken};
-pub use strikes::Struck;
+pub use strikes::{Stranger, Struck};
 pub use trust::{Distrust, Judged, Trust, Unsigned};
 
 use crate::adapter::{Catalog, LoadError, Manifest, Store, StoreError};

@@ -98,7 +98,7 @@ impl Conversation {
             && let Some(adapter) = self.services.catalog.active(&self.door.adapters[index].adapter)
         {
             self.account(&adapter);
-            self.struck(&adapter, fault.kind, &fault.detail);
+            self.struck(&adapter, fault.kind, &fault.detail, &[]);
         }
         let Some(present) = &self.present else { return Ok(()) };
         let why = match fault.kind {

@@ -12,6 +12,7 @@ use crate::limits::{self, SANDBOX_FAULTS_EVERY};
 use crate::model::{Civil, DeviceKey, DeviceKind, Digest, HexBytes, Message, Seq};
 use crate::review::{Reading, Sample};
 use crate::views::ViewError;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -293,7 +294,7 @@ impl Conversation {
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {
             self.account(&with.adapter);
-            self.struck(&with.adapter, kind, detail);
+            self.struck(&with.adapter, kind, detail, &raw);
             // Nobody waits for an answer to it, and a commit for each such frame would be felt by everybody else.
             let late_ms = self.services.clock.steady_ms() as u64 % SANDBOX_FAULTS_EVERY.as_millis() as u64;
             tokio::time::sleep(SANDBOX_FAULTS_EVERY.saturating_sub(Duration::from_millis(late_ms))).await;
@@ -303,14 +304,19 @@ impl Conversation {
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);
+        // Another version may serve by now, and have read all that was in quarantine before this came there.
+        let serves = |active: &Arc<Adapter>| with.is_some_and(|with| active.digest == with.adapter.digest);
+        if kind.is_sandbox() && self.services.catalog.active(name).is_some_and(|active| !serves(&active)) {
+            self.services.lifecycle.read_again([name.to_owned()].into());
+        }
         Ok(())
     }
 
     /// The sandbox has stopped this version over what this peer sent.
-    pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str) {
+    pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str, over: &[u8]) {
         let source = self.source();
         let fault = Fault { kind, detail: detail.to_owned(), reply: None };
-        if self.services.lifecycle.struck(adapter, &source, &fault) == Struck::Device {
+        if self.services.lifecycle.struck_over(adapter, &source, self.stranger(over), &fault) == Struck::Device {
             tracing::debug!(%source, adapter = adapter.name(), %fault, "counts against this device");
         }
     }

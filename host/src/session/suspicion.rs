@@ -5,6 +5,7 @@ use super::cutting::{Chosen, Cut, cut};
 use crate::adapter::{Adapter, Context, Decoded, Fault};
 use crate::journal::FaultKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Conversation {
     /// What lies at the front of the buffer.
@@ -22,6 +23,14 @@ impl Conversation {
 
     /// As the adapter itself would, wherever it is asked.
     pub(super) async fn ask_to_decode(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
+        let decoded = self.ask_somewhere(with, frame, pending).await;
+        if self.present.is_none() && decoded.is_ok() {
+            with.adapter.met.fetch_add(1, Ordering::Relaxed);
+        }
+        decoded
+    }
+
+    async fn ask_somewhere(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
         if !self.is_suspect(&with.adapter) {
             return with.adapter.decode(self.options(with.index), &self.context(pending), frame);
         }

@@ -3,6 +3,7 @@
 
 use super::conversation::Conversation;
 use crate::adapter::{Adapter, RegistrationRule};
+use crate::lifecycle::Stranger;
 use crate::model::Digest;
 
 impl Conversation {
@@ -57,6 +58,11 @@ impl Conversation {
         if adapter.has_long_calls() {
             self.services.lifecycle.account(adapter, &self.source());
         }
+    }
+
+    /// Whose bytes these are while nobody knows the device.
+    pub(super) fn stranger<'a>(&'a self, frame: &'a [u8]) -> Option<Stranger<'a>> {
+        self.present.is_none().then_some(Stranger { peer: &self.peer, frame })
     }
 
     /// Who is to blame for what comes: the device, or while nobody knows it the peer's host.

@@ -2,14 +2,15 @@
 //!
 //! A frame is read on its own, without the session it came in: state is empty, the device's memory is as it is now.
 //! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody, nobody who serves devices
-//! waits for it, and a version that harms frame after frame is not asked about all of them.
+//! waits for it, and a version that harms frame after frame is not asked about all of them. A frame that means more than an entry
+//! takes is passed over: it stays in quarantine, which then says so.
 
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
 use crate::background;
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Spoken;
 use crate::limits;
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, Seq};
 use crate::session::relay;
 use crate::session::{Door, Services};
 use crate::views::{QuarantineFilter, QuarantineRow};
@@ -18,22 +19,30 @@ use std::sync::Arc;
 /// Reads again what `adapter` (or nobody) could not.
 pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
     let Some(adapter) = services.catalog.active(adapter) else { return };
+    // What comes of a frame may stay in quarantine itself, and that is not this round's.
+    let until = services.journal.health().last_seq;
     let mut after = None;
     let (mut read, mut left, mut harmed) = (0, 0, 0);
     loop {
         let found = {
             let (services, adapter, after) = (services.clone(), adapter.clone(), after.take());
-            background::run("adapter-redecode", move || batch(&services, &adapter, (after.as_deref(), harmed))).await
+            background::run("adapter-redecode", move || batch(&services, &adapter, (after.as_deref(), until, harmed)))
+                .await
         };
         let Some(Some(batch)) = found else { break };
         harmed = batch.harmed;
         after = batch.next;
         left += batch.unread;
-        read += batch.facts.len();
+        read += batch.read;
         if !batch.facts.is_empty()
             && let Err(error) = services.commit(batch.facts).await
         {
-            tracing::warn!(%error, "frames that can be read again stay in quarantine");
+            tracing::warn!(%error, "frames that can be read again stay in quarantine, and are tried again in a while");
+            let (services, name) = (services.clone(), adapter.name().to_owned());
+            tokio::spawn(async move {
+                tokio::time::sleep(limits::STORE_RETRY_MAX).await;
+                services.lifecycle.read_again([name].into());
+            });
             return;
         }
         if after.is_none() || harmed >= limits::STRIKES_MAX {
@@ -49,20 +58,29 @@ struct Batch {
     /// Where the next batch begins; `None`: this was the last.
     next: Option<String>,
     facts: Vec<Fact>,
+    read: usize,
     unread: usize,
     /// Frames over which the sandbox had to stop it, those of earlier batches included.
     harmed: usize,
 }
 
-fn batch(services: &Services, adapter: &Adapter, (after, harmed): (Option<&str>, usize)) -> Option<Batch> {
+fn batch(services: &Services, adapter: &Adapter, (after, until, harmed): (Option<&str>, Seq, usize)) -> Option<Batch> {
     let waiting = services.views.quarantine(&QuarantineFilter::default(), after, limits::PAGE_ROWS_DEFAULT).ok()?;
-    let mut batch = Batch { next: waiting.next, facts: Vec::new(), unread: 0, harmed };
+    let mut batch = Batch { next: waiting.next, facts: Vec::new(), read: 0, unread: 0, harmed };
     for row in waiting.rows {
         if batch.harmed >= limits::STRIKES_MAX {
             break;
         }
-        // Policy and noise are not for any adapter to read.
-        let hopeless = matches!(row.kind, FaultKind::Refused | FaultKind::Noise);
+        if row.seq > until {
+            batch.next = None;
+            break;
+        }
+        // Policy and noise are not for any adapter to read, nor what stands for more than a station takes apart.
+        let hopeless = match row.kind {
+            FaultKind::Refused | FaultKind::Noise => true,
+            FaultKind::Resources => row.adapter.is_none(),
+            _ => false,
+        };
         if hopeless || row.adapter.as_ref().is_some_and(|a| a.name != adapter.name()) {
             continue;
         }
@@ -78,7 +96,12 @@ fn batch(services: &Services, adapter: &Adapter, (after, harmed): (Option<&str>,
         match read {
             Ok(Read { device, profile, outcome }) => {
                 let (frame, device, part) = (row.seq.0, Some(device), row.part);
-                batch.facts.push(Fact::Redecoded { frame, device, adapter: adapter.digest, outcome, profile, part });
+                let fact = Fact::Redecoded { frame, device, adapter: adapter.digest, outcome, profile, part };
+                let mut entry = Entry { at_ms: services.clock.now_ms(), fact };
+                let too_much = entry.keep_bytes_at_least();
+                batch.unread += usize::from(too_much);
+                batch.read += usize::from(!too_much);
+                batch.facts.push(entry.fact);
             }
             Err(stopped) => {
                 batch.unread += 1;

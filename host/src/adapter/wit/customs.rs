@@ -5,10 +5,11 @@
 
 use super::{codec, types};
 use crate::adapter::{Decoded, Encoded, Fault, Framing, Sender};
-use crate::journal::FaultKind;
+use crate::journal::{FaultKind, messages_bytes};
 use crate::limits::{
     CIVIL_MAX, CIVIL_MIN, CORRELATION_BYTES_MAX, DETAIL_BYTES_MAX, ENCODED_FRAMES_MAX, EXPONENT_MAX, FRAME_BYTES_MAX,
-    MEMORY_BYTES_MAX, MESSAGES_MAX, OUTPUT_BYTES_MAX, STATE_BYTES_MAX, TEXT_BYTES_MAX, VALUES_MAX,
+    MEMORY_BYTES_MAX, MESSAGE_HEAD_BYTES, MESSAGES_BYTES_MAX, MESSAGES_MAX, OUTPUT_BYTES_MAX, STATE_BYTES_MAX,
+    TEXT_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX,
 };
 use crate::model::{
     AnswerBody, ArchiveEntry, Capabilities, Civil, DeviceKey, DeviceKind, Event, Heartbeat, HexBytes, Initiator,
@@ -71,6 +72,7 @@ pub(in crate::adapter) fn decoded(mut raw: codec::Decoded) -> Checked<Decoded> {
     for (index, message) in raw.messages.iter_mut().enumerate() {
         messages.push(customs.message(message).map_err(|v| v.inside("message", index))?);
     }
+    customs.storable(&messages)?;
     Ok(Decoded {
         sender,
         messages,
@@ -316,8 +318,9 @@ impl Customs {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Violation(format!("{field} has {} bytes, at most {TEXT_BYTES_MAX}", text.len())));
         }
+        let text = printable(text);
         self.spend(text.len())?;
-        Ok(printable(text))
+        Ok(text)
     }
 
     fn code(&mut self, field: &str, code: String) -> Checked<String> {
@@ -379,6 +382,22 @@ impl Customs {
             .bytes_left
             .checked_sub(bytes)
             .ok_or_else(|| Violation(format!("more than {OUTPUT_BYTES_MAX} bytes of texts and bytes in one answer")))?;
+        Ok(())
+    }
+
+    /// Whether an entry takes it. What is far below that is not measured: a text of one letter takes two bytes, longer ones less
+    /// than twice their length.
+    fn storable(&self, messages: &[Message]) -> Checked<()> {
+        let (texts, values) = (OUTPUT_BYTES_MAX - self.bytes_left, VALUES_MAX - self.values_left);
+        if 2 * texts + values * VALUE_BYTES_MAX + messages.len() * MESSAGE_HEAD_BYTES <= MESSAGES_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = messages_bytes(messages);
+        if bytes > MESSAGES_BYTES_MAX {
+            return Err(Violation(format!(
+                "the messages take {bytes} bytes in the journal, at most {MESSAGES_BYTES_MAX}"
+            )));
+        }
         Ok(())
     }
 

@@ -43,3 +43,52 @@ fn closed_sets_agree_with_the_contract() {
     assert_eq!(blocks["capabilities"], model::Capabilities::NAMES);
     assert_eq!(checked + 1, blocks.len(), "a closed set of the contract has no test: {:?}", blocks.keys());
 }
+
+/// What the bound of an entry counts with.
+#[test]
+fn no_value_takes_more_in_an_entry_than_is_counted_for_it() {
+    use crate::journal::messages_bytes;
+    use crate::limits::{CIVIL_MIN, MESSAGE_HEAD_BYTES, VALUE_BYTES_MAX};
+    use model::{Civil, Message, Register, Report, Sample, Series};
+    let register = Register {
+        quantity: model::Quantity::ALL[model::Quantity::ALL.len() - 1],
+        unit: model::Unit::ALL[model::Unit::ALL.len() - 1],
+        role: model::Role::ALL[model::Role::ALL.len() - 1],
+        quality: model::Quality::ALL[model::Quality::ALL.len() - 1],
+        exponent: -18,
+        mantissa: i64::MIN,
+        at: Some(Civil(CIVIL_MIN)),
+        storage: u32::MAX,
+        tariff: u16::MAX,
+        channel: u16::MAX,
+        code: u32::MAX,
+    };
+    let sample = Sample { at: Civil(CIVIL_MIN), mantissa: i64::MIN };
+    let series = Series {
+        quantity: register.quantity,
+        unit: register.unit,
+        role: register.role,
+        exponent: -18,
+        storage: u32::MAX,
+        tariff: u16::MAX,
+        channel: u16::MAX,
+        code: u32::MAX,
+        samples: vec![sample; 10],
+    };
+    let report = |registers: usize, of_series: usize| {
+        Message::Report(Report {
+            subject: None,
+            cause: model::ReportCause::Other,
+            at: Some(Civil(CIVIL_MIN)),
+            registers: vec![register.clone(); registers],
+            series: vec![series.clone(); of_series],
+            valve: None,
+            alarms: Vec::new(),
+            raw_status: u64::MAX,
+            more_follows: false,
+        })
+    };
+    assert!(messages_bytes(&[report(0, 0)]) <= MESSAGE_HEAD_BYTES);
+    assert!(messages_bytes(&[report(100, 0)]) <= MESSAGE_HEAD_BYTES + 100 * VALUE_BYTES_MAX);
+    assert!(messages_bytes(&[report(0, 10)]) <= MESSAGE_HEAD_BYTES + 10 * 11 * VALUE_BYTES_MAX);
+}

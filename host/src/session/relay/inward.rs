@@ -5,7 +5,8 @@ use super::route::{self, Candidate, Route};
 use super::{Errand, Remembered, Sub, Subs};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Framing, Transport};
 use crate::config::{Speaks, Unknown};
-use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part};
+use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part, messages_bytes};
+use crate::lifecycle::Stranger;
 use crate::limits;
 use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed};
 use crate::review::{Reading, Sample};
@@ -60,6 +61,9 @@ pub(super) struct Told {
     /// What the adapter says to it.
     pub reply: Option<Vec<u8>>,
 }
+
+/// Where a piece is: its message, where it begins in the payload, and its length.
+type Place = (u16, u32, u32);
 
 /// A piece of a payload that an adapter takes.
 enum Piece {
@@ -116,6 +120,7 @@ impl<'a> Ear<'a> {
     /// Takes what `carrier` brings; `level` counts the carriers before it.
     pub fn hear(&mut self, carrier: &DeviceKey, messages: &[Message], level: usize) -> Result<Vec<Part>, ViewError> {
         let mut parts = Vec::new();
+        let mut passed_over = Vec::new();
         for (at, message) in messages.iter().enumerate() {
             match message {
                 Message::Answer(answer) => {
@@ -124,9 +129,20 @@ impl<'a> Ear<'a> {
                         self.told(id).carrier = Some(word);
                     }
                 }
-                Message::Relayed(relayed) => self.payload(carrier, relayed, at as u16, level, &mut parts)?,
+                Message::Relayed(relayed) => {
+                    passed_over.extend(self.payload(carrier, relayed, at as u16, level, &mut parts)?);
+                }
                 _ => {}
             }
+        }
+        // One word for all of them: whatever is said of each has to find room in the entry.
+        if let Some(first) = passed_over.first() {
+            let why = format!(
+                "carriers behind carriers, or pieces of one frame: more than a station takes apart; not looked at from here on: {}",
+                passed_over.len()
+            );
+            self.heard.faults.push((String::new(), FaultKind::Resources));
+            parts.push(fault(*first, None, None, (FaultKind::Resources, &why)));
         }
         Ok(parts)
     }
@@ -145,6 +161,7 @@ impl<'a> Ear<'a> {
         &mut self.heard.told[at].1
     }
 
+    /// Takes one payload apart; gives the place from which on there was no room for more.
     fn payload(
         &mut self,
         carrier: &DeviceKey,
@@ -152,7 +169,7 @@ impl<'a> Ear<'a> {
         message: u16,
         level: usize,
         parts: &mut Vec<Part>,
-    ) -> Result<(), ViewError> {
+    ) -> Result<Option<Place>, ViewError> {
         let errand = relayed.correlation.as_ref().and_then(|c| self.errand(level, &c.0));
         let asked = errand.and_then(|errand| errand.hops.get(level)).map(|hop| &hop.route);
         let candidates = match asked {
@@ -164,22 +181,21 @@ impl<'a> Ear<'a> {
         while from < payload.len() {
             let rest = &payload[from..];
             let place = |bytes: usize| (message, from as u32, bytes as u32);
-            if self.room_parts == 0 || level >= limits::RELAY_DEPTH_MAX {
-                let why = "carriers behind carriers, or pieces of one frame: more than a station takes apart";
-                parts.push(fault(place(rest.len()), None, None, (FaultKind::Resources, why)));
-                break;
+            let room = self.room_parts > 0 && self.room_bytes >= limits::PART_BYTES_MAX;
+            if !room || level >= limits::RELAY_DEPTH_MAX {
+                return Ok(Some(place(rest.len())));
             }
             match self.cut(&candidates, relayed, rest) {
                 Piece::Skip(bytes) => from += bytes.clamp(1, rest.len()),
                 Piece::Nobody(kind, why) => {
-                    self.room_parts -= 1;
+                    self.set_aside();
                     let device = candidates.first().and_then(|c| c.device.clone());
                     self.heard.faults.push((String::new(), kind));
                     parts.push(fault(place(rest.len()), device, None, (kind, &why)));
                     break;
                 }
                 Piece::Frame { bytes, candidate, adapter } => {
-                    self.room_parts -= 1;
+                    self.set_aside();
                     let from_whom =
                         From { candidate: &candidates[candidate], adapter: &adapter, relayed, errand, level };
                     let part = self.part(place(bytes), &from_whom, &rest[..bytes])?;
@@ -188,7 +204,13 @@ impl<'a> Ear<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Room for one more part, without its messages.
+    fn set_aside(&mut self) {
+        self.room_parts -= 1;
+        self.room_bytes -= limits::PART_BYTES_MAX;
     }
 
     /// Which adapter takes the front of a payload. A whole frame of a later one beats what an earlier one would wait for.
@@ -225,8 +247,8 @@ impl<'a> Ear<'a> {
     }
 
     /// One frame of somebody behind.
-    fn part(&mut self, place: (u16, u32, u32), from: &From<'_, 'a>, raw: &[u8]) -> Result<Part, ViewError> {
-        let From { candidate, adapter, level, .. } = *from;
+    fn part(&mut self, place: Place, from: &From<'_, 'a>, raw: &[u8]) -> Result<Part, ViewError> {
+        let From { candidate, adapter, relayed, level, .. } = *from;
         let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
         let said = self.decode(candidate, adapter, raw)?;
         if let Some(shadow) = shadow {
@@ -234,7 +256,7 @@ impl<'a> Ear<'a> {
         }
         let Said { device, profile, decoded, .. } = said;
         let by = Some(reference(adapter, &profile));
-        let size = |decoded: &Decoded| postcard::to_stdvec(&decoded.messages).map_or(usize::MAX, |b| b.len());
+        let size = |decoded: &Decoded| messages_bytes(&decoded.messages);
         let decoded = match decoded {
             Ok(decoded) if size(&decoded) > self.room_bytes => {
                 let detail = "what it says does not fit into this entry besides what others say".into();
@@ -246,8 +268,9 @@ impl<'a> Ear<'a> {
             Ok(decoded) => decoded,
             Err(failed) => {
                 if failed.kind.is_sandbox() && !self.past {
-                    let source = device.as_ref().map_or("", DeviceKey::as_str).to_owned();
-                    self.services.lifecycle.struck(adapter, &source, &failed);
+                    let source = device.as_ref().map_or("", DeviceKey::as_str);
+                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
+                    self.services.lifecycle.struck_over(adapter, source, stranger, &failed);
                 }
                 self.heard.faults.push((adapter.name().to_owned(), failed.kind));
                 return Ok(fault(place, device, by, (failed.kind, &failed.detail)));
@@ -404,7 +427,11 @@ impl<'a> Ear<'a> {
             device: device.map(|device| (device.address(), sub.memory.as_slice())),
             state: &sub.state,
         };
-        Ok(adapter.decode(options, &context, raw))
+        let decoded = adapter.decode(options, &context, raw);
+        if device.is_none() && decoded.is_ok() && !self.past {
+            adapter.met.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(decoded)
     }
 }
 
@@ -476,11 +503,13 @@ fn unasked(device: &DeviceKey, relayed: &Relayed, speaks: &Speaks) -> Route {
     }
 }
 
+/// Its detail is cut to what is set aside for it.
 fn fault(
-    (message, from, bytes): (u16, u32, u32),
+    (message, from, bytes): Place,
     device: Option<DeviceKey>,
     adapter: Option<AdapterRef>,
     (kind, detail): (FaultKind, &str),
 ) -> Part {
-    Part { message, from, bytes, device, adapter, outcome: FrameOutcome::Fault { kind, detail: detail.to_owned() } }
+    let detail = detail[..detail.floor_char_boundary(limits::TEXT_BYTES_MAX)].to_owned();
+    Part { message, from, bytes, device, adapter, outcome: FrameOutcome::Fault { kind, detail } }
 }
