@@ -8,7 +8,7 @@ use super::requests::{Body, Device, Query, whole};
 use super::{look, shown, shown_all, to_the_end};
 use crate::limits;
 use crate::model::{Column, DeviceKey, DeviceKind, Flaw, Particulars, Record};
-use crate::records::rows::{self, Chunk, CsvText, Unreadable};
+use crate::records::rows::{self, Chunk, CsvText, Said, Unreadable};
 use crate::records::weigh::{Choices, Weighed};
 use crate::records::{Change, Done, RecordsError};
 use crate::session::Services;
@@ -185,7 +185,8 @@ pub async fn show(_: Viewer, State(services): State<Arc<Services>>, Device(key):
 
 /// Set the record of one device
 ///
-/// The device counts as known from then on: listeners that hold or refuse strangers let it in.
+/// The body is the whole record: what it leaves out is no longer said. The device counts as known from then on: listeners
+/// that hold or refuse strangers let it in.
 #[utoipa::path(put, path = "/registry/{realm}/{address}", tag = "registry", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)), request_body = NewRecord,
     responses((status = 200, body = RecordRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -196,6 +197,9 @@ pub async fn set(
     Body(NewRecord(mut fields)): Body<NewRecord>,
 ) -> ApiResult<Json<RecordRow>> {
     fields.insert("device".into(), key.to_string().into());
+    for column in Column::ALL {
+        fields.entry(column.name()).or_insert(Value::Null);
+    }
     let row = rows::from_json(1, Value::Object(fields).to_string().as_bytes());
     let row = row.map_err(|(_, flaws)| in_words(&flaws.into_iter().map(|flaw| (1, flaw)).collect::<Vec<_>>()))?;
     write(&services, Change::Set(vec![row]), caller.name).await?;
@@ -221,7 +225,9 @@ pub async fn remove(
 /// Import a chunk of records
 ///
 /// CSV (`text/csv`) with a header that names the columns, in any order, `device` and `kind` at least; or
-/// `application/x-ndjson`, one object a line. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when
+/// `application/x-ndjson`, one object a line. A column that is not in the header, or a field that is not in the object,
+/// leaves what the record says; an empty cell, an empty text or a null takes it away, an empty `parent` with it what is said
+/// of the line behind it, an empty `adapter` its profile. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when
 /// anything is wrong with it, not at all; a row that says nothing new changes nothing, so a chunk can be sent again. A
 /// parent needs a record, from an earlier chunk or anywhere in this one.
 #[utoipa::path(post, path = "/registry/import", tag = "registry", security(("token" = ["admin"])), params(How),
@@ -275,7 +281,7 @@ pub async fn export(
 
 /// Page by page, as fast as somebody reads. A failure breaks the stream off, so that nobody takes it for the whole.
 fn export_blocking(services: &Services, wanted: &RegistryFilter, pages: &mpsc::Sender<Result<Vec<u8>, ViewError>>) {
-    let mut text = CsvText::default();
+    let mut text = CsvText::new(Said::ALL);
     text.header();
     let mut after: Option<String> = None;
     loop {

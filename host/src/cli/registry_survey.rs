@@ -3,7 +3,7 @@
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};
-use crate::records::rows::{Csv, Unreadable};
+use crate::records::rows::{Csv, Said, Unreadable};
 use crate::records::weigh::{Choices, circle, duplicate, too_deep};
 use anyhow::{Context, Result, anyhow};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -25,12 +25,16 @@ pub struct Flaws {
 /// What is known of a file after one walk.
 pub struct Survey {
     pub digest: Digest,
+    /// The columns that the file has.
+    pub said: Said,
     pub rows: u64,
     pub flaws: Flaws,
     /// Concentrators and DTUs of the file.
     carriers: FxHashMap<DeviceKey, Carrier>,
     /// Parents that the file has not named before their children.
     awaited: FxHashSet<u64>,
+    /// Whether a row means something only together with what the registry says of its device.
+    hangs: bool,
 }
 
 struct Carrier {
@@ -50,20 +54,24 @@ impl Survey {
         let mut bytes = Digesting { input: open(path)?, hash: Sha256::new(), count: &behind };
         let mut survey = Self {
             digest: Digest([0; 32]),
+            said: Said::default(),
             rows: 0,
             flaws: Flaws::new(shown_max),
             carriers: FxHashMap::default(),
             awaited: FxHashSet::default(),
+            hangs: false,
         };
         let mut seen = Vec::new();
         let mut csv = Csv::open(&mut bytes).map_err(|error| blame(path, &error))?;
+        survey.said = csv.said();
         while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
             survey.rows += 1;
             match row {
                 Ok(row) => {
-                    survey.flaws.extend(row.line, choices.check(&row.record));
+                    survey.flaws.extend(row.line, choices.check(&row));
                     let (a, b) = hash(&row.record.device);
                     seen.push((a, b, u32::try_from(row.line).context("the file has too many lines")?));
+                    survey.hangs |= row.hangs();
                     survey.place(row.line, &row.record);
                 }
                 Err((line, flaws)) => survey.flaws.extend(line, flaws),
@@ -90,10 +98,11 @@ impl Survey {
         self.carriers.contains_key(device)
     }
 
-    /// Whether any row names a parent that is not in the file.
+    /// Whether only the registry can say that the rows are right: one names a parent that is not in the file, or hangs on
+    /// its device's record.
     pub fn leans(&self) -> bool {
         let own: FxHashSet<u64> = self.carriers.keys().map(|key| hash(key).0).collect();
-        self.awaited.iter().any(|parent| !own.contains(parent))
+        self.hangs || self.awaited.iter().any(|parent| !own.contains(parent))
     }
 
     /// Carriers of the file in front of this one; `None`: it is a meter.

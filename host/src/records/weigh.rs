@@ -56,10 +56,11 @@ impl Choices {
         Self { adapters, profiles }
     }
 
-    /// Whether the adapter and the profile exist, and fit the device.
-    pub fn check(&self, record: &Record) -> Option<Flaw> {
+    /// Whether the adapter and the profile exist, and fit the device. What the row does not speak of is not its fault.
+    pub fn check(&self, row: &Row) -> Option<Flaw> {
+        let Row { record, said, .. } = row;
         let about = &record.about;
-        if about.adapter.is_empty() {
+        if about.adapter.is_empty() || !(said.has(Column::Adapter) || said.has(Column::Profile)) {
             return None;
         }
         let Some(adapter) = self.adapters.iter().find(|a| a.name == about.adapter) else {
@@ -138,8 +139,16 @@ pub(super) fn weigh(ground: &Ground<'_>, change: Change) -> Result<Weighed, View
     }
 }
 
-fn set(ground: &Ground<'_>, rows: Vec<Row>) -> Result<Weighed, ViewError> {
+fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
     let mut out = Weighed::default();
+    let mut befores = Vec::with_capacity(rows.len());
+    for row in &mut rows {
+        let before = ground.get(&row.record.device)?;
+        if let Err(flaws) = row.complete(before.as_ref()) {
+            out.flaws.extend(flaws.into_iter().map(|flaw| (row.line, flaw)));
+        }
+        befores.push(before);
+    }
     let mut by_device: FxHashMap<&DeviceKey, &Row> = FxHashMap::default();
     for row in &rows {
         if let Some(first) = by_device.get(&row.record.device) {
@@ -150,9 +159,8 @@ fn set(ground: &Ground<'_>, rows: Vec<Row>) -> Result<Weighed, ViewError> {
     }
     let mut weighing = Weighing { ground, rows: by_device, parents: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let before = ground.get(&row.record.device)?;
-        let flaw = weighing.flaw(&row.record, before.as_ref())?;
+    for (row, before) in rows.iter().zip(befores) {
+        let flaw = weighing.flaw(row, before.as_ref())?;
         out.flaws.extend(flaw.map(|flaw| (row.line, flaw)));
         let new = before.as_ref() != Some(&row.record.about);
         match before {
@@ -176,11 +184,13 @@ struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
-    fn flaw(&mut self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
-        if let Some(flaw) = self.ground.choices.check(record) {
+    fn flaw(&mut self, row: &Row, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
+        if let Some(flaw) = self.ground.choices.check(row) {
             return Ok(Some(flaw));
         }
-        if let Some(flaw) = self.lineage(record)? {
+        let record = &row.record;
+        let moved = before.is_none_or(|before| before.parent != record.about.parent);
+        if moved && let Some(flaw) = self.lineage(record)? {
             return Ok(Some(flaw));
         }
         let no_carrier_now = before.is_some_and(Particulars::is_carrier) && !record.about.is_carrier();
