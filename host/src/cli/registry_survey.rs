@@ -84,6 +84,7 @@ impl Survey {
         survey.digest = Digest(bytes.hash.finalize().into());
         survey.duplicates(seen);
         survey.lineage();
+        survey.deep_meters(path)?;
         survey.flaws.first.sort_by_key(|flaw| flaw["line"].as_u64());
         Ok(survey)
     }
@@ -159,6 +160,24 @@ impl Survey {
                 carrier.depth = depth;
             }
         }
+    }
+
+    /// Meters behind carriers that have as many in front as there may be. Meters are not kept, so where there are such
+    /// carriers the file is walked through again.
+    fn deep_meters(&mut self, path: &Path) -> Result<()> {
+        let last = |carrier: &Carrier| carrier.depth == limits::RECORD_DEPTH_MAX;
+        if !self.carriers.values().any(last) {
+            return Ok(());
+        }
+        let mut csv = Csv::open(open(path)?).map_err(|error| blame(path, &error))?;
+        while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
+            let Ok(row) = row else { continue };
+            let parent = row.record.about.parent.as_ref().and_then(|parent| self.carriers.get(parent));
+            if !row.record.about.is_carrier() && parent.is_some_and(last) {
+                self.flaws.extend(row.line, [too_deep()]);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -96,6 +96,33 @@ fn what_a_row_names_must_be_there() {
     assert_eq!(office.import(&chain(limits::RECORD_DEPTH_MAX)), [""; 0]);
     let deep = format!("c/{},meter,c/{},,,\n", limits::RECORD_DEPTH_MAX + 1, limits::RECORD_DEPTH_MAX);
     assert_eq!(office.import(&deep), ["2 too-deep"]);
+    // A carrier takes those behind it along.
+    assert_eq!(office.import("d/0,dtu,,,,\nd/1,dtu,d/0,,,\nd/2,meter,d/1,,,\n"), [""; 0]);
+    assert_eq!(office.import("d/0,dtu,c/2,,,\n"), ["2 too-deep"]);
+    assert_eq!(office.import("d/0,dtu,c/1,,,\n"), ["2 too-deep"]);
+    assert_eq!(office.import("d/0,dtu,c/1,,,\nd/2,meter,d/0,,,\n"), [""; 0]);
+    assert_eq!(office.import("d/0,dtu,c/0,,,\n"), [""; 0]);
+}
+
+/// Journals have devices that stand deeper than carriers reach today: they are read, and their other columns change.
+#[test]
+fn records_that_stand_too_deep_stay_what_they_are() {
+    let office = Office::new("deep");
+    let rows: String = (0..8).map(|n| format!("c/{n},dtu,{}\n", parent(n))).collect();
+    let chunk = Chunk::of_csv(format!("device,kind,parent\n{rows}").as_bytes()).expect("readable");
+    let set = chunk.rows.into_iter().map(|row| row.record).collect();
+    let fact = Fact::Registry(RegistryFact { set, withdrawn: Vec::new(), by: "anna".into(), retold: None });
+    let at_ms = office.records.clock.now_ms();
+    office.journal.append_blocking(Entry { at_ms, fact }).expect("appends");
+    assert_eq!(office.list(&RegistryFilter::default()).len(), 8);
+    let row = |district| format!("c/7,dtu,c/6,,,{district}\n");
+    assert_eq!(office.import(&row("West")), [""; 0]);
+    assert_eq!(office.import("c/7,dtu,c/5,,,West\n"), ["2 too-deep"]);
+    assert_eq!(office.import("c/7,dtu,c/2,,,West\n"), [""; 0]);
+}
+
+fn parent(n: usize) -> String {
+    n.checked_sub(1).map(|n| format!("c/{n}")).unwrap_or_default()
 }
 
 #[test]

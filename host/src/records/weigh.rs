@@ -9,6 +9,7 @@ use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
 use crate::views::{RegistryNow, ViewError};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 
 /// What records may name: adapters that serve, and profiles, whether the configuration has them or the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -97,11 +98,13 @@ pub(super) struct Ground<'a> {
     pending: &'a FxHashMap<DeviceKey, LastWord>,
     now: &'a RegistryNow,
     choices: &'a Choices,
+    /// Devices of `pending` by their parent, once somebody asks for them.
+    behind: OnceCell<FxHashMap<DeviceKey, Vec<DeviceKey>>>,
 }
 
 impl<'a> Ground<'a> {
     pub(super) fn new(pending: &'a FxHashMap<DeviceKey, LastWord>, now: &'a RegistryNow, choices: &'a Choices) -> Self {
-        Self { pending, now, choices }
+        Self { pending, now, choices, behind: OnceCell::new() }
     }
 
     /// What the registry says of a device before this change.
@@ -112,18 +115,37 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// The first device behind this one that `stays` there.
-    fn child(&self, parent: &DeviceKey, stays: impl Fn(&DeviceKey) -> bool) -> Result<Option<DeviceKey>, ViewError> {
-        let is_child = |word: &LastWord| word.about().is_some_and(|about| about.parent.as_ref() == Some(parent));
+    /// A device behind this one of which that holds.
+    fn child(
+        &self,
+        parent: &DeviceKey,
+        holds: &mut dyn FnMut(&DeviceKey) -> Result<bool, ViewError>,
+    ) -> Result<Option<DeviceKey>, ViewError> {
         for child in self.now.children(parent)? {
             let child = child?;
-            let still = self.pending.get(&child).is_none_or(is_child);
-            if still && stays(&child) {
+            if !self.pending.contains_key(&child) && holds(&child)? {
                 return Ok(Some(child));
             }
         }
-        let pending = self.pending.iter().filter(|(_, word)| is_child(word)).map(|(child, _)| child);
-        Ok(pending.filter(|child| stays(child)).min().cloned())
+        for child in self.behind().get(parent).into_iter().flatten() {
+            if holds(child)? {
+                return Ok(Some(child.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn behind(&self) -> &FxHashMap<DeviceKey, Vec<DeviceKey>> {
+        self.behind.get_or_init(|| {
+            let mut behind: FxHashMap<DeviceKey, Vec<DeviceKey>> = FxHashMap::default();
+            for (device, word) in self.pending {
+                if let Some(parent) = word.about().and_then(|about| about.parent) {
+                    behind.entry(parent).or_default().push(device.clone());
+                }
+            }
+            behind.values_mut().for_each(|devices| devices.sort_unstable());
+            behind
+        })
     }
 }
 
@@ -132,7 +154,7 @@ pub(super) fn weigh(ground: &Ground<'_>, change: Change) -> Result<Weighed, View
     match change {
         Change::Set(rows) => set(ground, rows),
         Change::Withdraw(device) => {
-            let child = ground.child(&device, |_| true)?;
+            let child = ground.child(&device, &mut |_| Ok(true))?;
             let flaws = child.map(|child| (0, has_children(&device, &child))).into_iter().collect();
             Ok(Weighed { withdrawn: vec![device], flaws, ..Weighed::default() })
         }
@@ -195,17 +217,27 @@ impl Weighing<'_> {
         }
         let no_carrier_now = before.is_some_and(Particulars::is_carrier) && !record.about.is_carrier();
         if no_carrier_now {
-            let moved = |child: &DeviceKey| {
-                let row = self.rows.get(child);
-                row.is_some_and(|row| row.record.about.parent.as_ref() != Some(&record.device))
-            };
-            let child = self.ground.child(&record.device, |child| !moved(child))?;
+            let child = self.ground.child(&record.device, &mut |child| Ok(self.stays(child, &record.device)))?;
             return Ok(child.map(|child| has_children(&record.device, &child)));
         }
         Ok(None)
     }
 
-    /// From parent to parent: each must be there and be a carrier, and none may be the device itself.
+    /// Whether no row takes the device away from its parent.
+    fn stays(&self, child: &DeviceKey, parent: &DeviceKey) -> bool {
+        self.rows.get(child).is_none_or(|row| row.record.about.parent.as_ref() == Some(parent))
+    }
+
+    /// Whether more devices than so many stand behind this one, one behind the other.
+    fn carries_more(&self, carrier: &DeviceKey, levels: usize) -> Result<bool, ViewError> {
+        let deep = self.ground.child(carrier, &mut |child| {
+            Ok(self.stays(child, carrier) && (levels == 0 || self.carries_more(child, levels - 1)?))
+        })?;
+        Ok(deep.is_some())
+    }
+
+    /// From parent to parent: each must be there and be a carrier, and none may be the device itself. Who stands behind it
+    /// comes along.
     fn lineage(&mut self, record: &Record) -> Result<Option<Flaw>, ViewError> {
         let mut next = record.about.parent.clone();
         let mut depth = 0;
@@ -223,7 +255,10 @@ impl Weighing<'_> {
             };
             depth += 1;
         }
-        Ok(None)
+        let too_tall = depth > 0
+            && record.about.is_carrier()
+            && self.carries_more(&record.device, limits::RECORD_DEPTH_MAX - depth)?;
+        Ok(too_tall.then(too_deep))
     }
 
     fn parent(&mut self, key: &DeviceKey) -> Result<Option<&Particulars>, ViewError> {
@@ -260,7 +295,10 @@ pub fn circle(device: &DeviceKey) -> Flaw {
 }
 
 pub fn too_deep() -> Flaw {
-    let message = format!("more than {} devices one behind the other; correct a parent", limits::RECORD_DEPTH_MAX);
+    let message = format!(
+        "more than {} concentrators and DTUs in front of it, or of what stands behind it: no order would get through; correct the parent",
+        limits::RECORD_DEPTH_MAX
+    );
     Flaw::new(Column::Parent, FlawKind::TooDeep, message)
 }
 

@@ -207,7 +207,11 @@ fn errors_of_a_file_name_line_column_and_remedy() {
         ),
         ("device,kind,parent\nusp/1,meter,usp/8\n", &["line 2, parent: usp/8 is a meter"]),
         ("device,kind,parent\na/1,dtu,a/2\na/2,dtu,a/1\n", &["line 2, parent: a/1 would stand behind itself"]),
-        (&format!("device,kind,parent\nc/0,dtu,\n{deep}"), &["line 11, parent: more than 8", "line 12, parent"]),
+        (&format!("device,kind,parent\nc/0,dtu,\n{deep}"), &["line 6, parent: more than 3", "line 7, parent"]),
+        (
+            "device,kind,parent\nc/4,meter,c/3\nc/0,dtu,\nc/1,dtu,c/0\nc/2,dtu,c/1\nc/3,dtu,c/2\n",
+            &["line 2, parent: more than 3", "1 errors; nothing was written"],
+        ),
         ("device,kind,adapter\nusp/1,meter,acme\n", &["line 2, adapter: no adapter `acme` serves here"]),
         ("device,kind,district\nusp/1,meter,West, upper\n", &["line 2: 4 fields, but the header has 3"]),
         (&many, &["line 2, device", "50 errors, 30 of them not shown (see --errors)"]),
