@@ -59,7 +59,7 @@ pub struct RecordBody {
     /// The concentrator or DTU in front of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// What the parent carries for it, a code of wit/codes.md.
+    /// What the parent carries for it: a code of wit/codes.md, one that a listener's `relays` name, or `vendor-…`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub protocol: String,
     /// Behind the parent.
@@ -172,7 +172,12 @@ pub async fn list(
 #[utoipa::path(get, path = "/registry/choices", tag = "registry", security(("token" = ["viewer"])),
     responses((status = 200, body = Choices), (status = "4XX", body = ErrorBody)))]
 pub async fn choices(_: Viewer, State(services): State<Arc<Services>>) -> Json<Choices> {
-    Json(Choices::of(&services.catalog, services.lifecycle.profiles().names()))
+    Json(choices_now(&services))
+}
+
+fn choices_now(services: &Services) -> Choices {
+    let relayed = services.doors.iter().flat_map(|door| &door.relays).map(|carries| carries.protocol.as_str());
+    Choices::of(&services.catalog, services.lifecycle.profiles().names(), relayed)
 }
 
 /// The record of one device
@@ -336,8 +341,7 @@ async fn write(services: &Arc<Services>, change: Change, by: String) -> ApiResul
 }
 
 async fn change_records(services: &Arc<Services>, change: Change, by: &str, trial: bool) -> ApiResult<Done> {
-    let choices = Choices::of(&services.catalog, services.lifecycle.profiles().names());
-    let done = services.records.write(change, choices, by, trial).await?;
+    let done = services.records.write(change, choices_now(services), by, trial).await?;
     if let Some(seq) = done.seq {
         services.registry_changed(&done.weighed, seq);
     }

@@ -33,7 +33,7 @@ impl Office {
 
     fn write(&self, change: Change) -> Done {
         let adapters = vec![AdapterChoice { name: "usp".into(), realm: "usp".into() }];
-        let choices = Choices { adapters, profiles: vec!["north".into()] };
+        let choices = Choices { adapters, profiles: vec!["north".into()], protocols: vec!["mbus".into()] };
         self.runtime.block_on(self.records.write(change, choices, "anna", false)).expect("writes")
     }
 

@@ -11,12 +11,19 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
 
-/// What records may name: adapters that serve, and profiles, whether the configuration has them or the journal.
+/// What records may name: adapters that serve, profiles, whether the configuration has them or the journal, and protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Choices {
     pub adapters: Vec<AdapterChoice>,
     pub profiles: Vec<String>,
+    /// Codes of wit/codes.md, and what listeners name in `relays`. A code of one's own begins with `vendor-`.
+    pub protocols: Vec<String>,
 }
+
+/// Section 4 of `wit/codes.md`.
+const PROTOCOLS: [&str; 9] =
+    ["cjt188-le", "cjt188-be", "mbus", "modbus-rtu", "dlt645", "szrq", "qianwei", "fengxian", "raw"];
+const OWN_CODE: &str = "vendor-";
 
 /// An adapter that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -47,19 +54,39 @@ impl Weighed {
 }
 
 impl Choices {
-    pub fn of(catalog: &Catalog, profiles: Vec<String>) -> Self {
+    /// `relayed`: protocols that listeners name.
+    pub fn of<'a>(catalog: &Catalog, profiles: Vec<String>, relayed: impl IntoIterator<Item = &'a str>) -> Self {
         let mut adapters: Vec<_> = catalog
             .all_active()
             .iter()
             .map(|adapter| AdapterChoice { name: adapter.name().to_owned(), realm: adapter.realm().to_owned() })
             .collect();
         adapters.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { adapters, profiles }
+        let mut protocols: Vec<_> = PROTOCOLS.into_iter().chain(relayed).map(str::to_owned).collect();
+        protocols.sort();
+        protocols.dedup();
+        Self { adapters, profiles, protocols }
     }
 
-    /// Whether the adapter and the profile exist, and fit the device. What the row does not speak of is not its fault.
+    /// Whether the adapter, the profile and the protocol exist, and fit the device. What the row does not speak of is not
+    /// its fault.
     pub fn check(&self, row: &Row) -> Option<Flaw> {
-        let Row { record, said, .. } = row;
+        self.check_reader(row).or_else(|| self.check_protocol(row))
+    }
+
+    fn check_protocol(&self, Row { record, said, .. }: &Row) -> Option<Flaw> {
+        let protocol = &record.about.protocol;
+        let known = protocol.is_empty() || protocol.starts_with(OWN_CODE) || self.protocols.contains(protocol);
+        (said.has(Column::Protocol) && !known).then(|| {
+            let message = format!(
+                "`{protocol}` is no protocol; write one of {}, or {OWN_CODE}… for one of your own",
+                self.protocols.join(", ")
+            );
+            Flaw::new(Column::Protocol, FlawKind::Malformed, message)
+        })
+    }
+
+    fn check_reader(&self, Row { record, said, .. }: &Row) -> Option<Flaw> {
         let about = &record.about;
         if about.adapter.is_empty() || !(said.has(Column::Adapter) || said.has(Column::Profile)) {
             return None;
@@ -305,4 +332,35 @@ pub fn too_deep() -> Flaw {
 fn has_children(device: &DeviceKey, child: &DeviceKey) -> Flaw {
     let message = format!("{child} and perhaps others stand behind {device}; move or withdraw them first");
     Flaw::new(Column::Kind, FlawKind::HasChildren, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::rows::Chunk;
+
+    #[test]
+    fn the_protocols_are_those_of_the_registry_of_codes() {
+        let codes = include_str!("../../../wit/codes.md");
+        let section = codes.split("\n## ").find(|section| section.starts_with("4. Protocols")).expect("section 4");
+        let first_cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        let listed: Vec<&str> =
+            first_cells.flat_map(|cell| cell.split(", ").map(|code| code.trim_matches('`'))).collect();
+        assert_eq!(listed, PROTOCOLS);
+    }
+
+    #[test]
+    fn a_protocol_is_a_code_or_what_a_listener_relays() {
+        let protocols = ["mbus", "house"].map(str::to_owned).to_vec();
+        let choices = Choices { protocols, ..Choices::default() };
+        for (protocol, good) in
+            [("mbus", true), ("house", true), ("vendor-x", true), ("", true), ("nosuchproto", false)]
+        {
+            let text = format!("device,kind,parent,protocol\nusp/1,meter,usp/9,{protocol}\n");
+            let row = Chunk::of_csv(text.as_bytes()).expect("readable").rows.remove(0);
+            let flaw = choices.check(&row);
+            assert_eq!(flaw.is_none(), good, "{protocol}: {flaw:?}");
+            assert!(flaw.is_none_or(|f| f.column == Some(Column::Protocol) && f.message.contains("mbus, house, or vendor-")));
+        }
+    }
 }

@@ -213,6 +213,10 @@ fn errors_of_a_file_name_line_column_and_remedy() {
             &["line 2, parent: more than 3", "1 errors; nothing was written"],
         ),
         ("device,kind,adapter\nusp/1,meter,acme\n", &["line 2, adapter: no adapter `acme` serves here"]),
+        (
+            "device,kind,parent,protocol\nusp/1,meter,usp/9,nosuchproto\n",
+            &["line 2, protocol: `nosuchproto` is no protocol; write one of cjt188-be, cjt188-le"],
+        ),
         ("device,kind,district\nusp/1,meter,West, upper\n", &["line 2: 4 fields, but the header has 3"]),
         (&many, &["line 2, device", "50 errors, 30 of them not shown (see --errors)"]),
     ] {
