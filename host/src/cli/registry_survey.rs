@@ -1,10 +1,10 @@
 //! The first walk through a file of records: everything that can be known of it without the registry. What is wrong is
-//! collected by line; what is kept of each row is 16 bytes, and of each concentrator and DTU its place in the tree.
+//! collected by line; what is kept of each row is 16 bytes, as many again of one behind a parent, and of each concentrator and DTU its place in the tree.
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};
 use crate::records::rows::{Csv, Said, Unreadable};
-use crate::records::weigh::{Choices, circle, duplicate, too_deep};
+use crate::records::weigh::{Choices, Place, circle, duplicate, same_place_as_line, too_deep};
 use anyhow::{Context, Result, anyhow};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
@@ -44,6 +44,9 @@ struct Carrier {
     depth: usize,
 }
 
+/// What together says where a device stands; without one of these the registry has to be asked.
+const PLACE: [Column; 4] = [Column::Parent, Column::Protocol, Column::Channel, Column::LineAddress];
+
 /// Enough of a key's hash that two keys of a fleet never share it, and the line.
 type Seen = (u64, u32, u32);
 
@@ -61,16 +64,22 @@ impl Survey {
             awaited: FxHashSet::default(),
             hangs: false,
         };
-        let mut seen = Vec::new();
+        let (mut seen, mut places) = (Vec::new(), Vec::new());
         let mut csv = Csv::open(&mut bytes).map_err(|error| blame(path, &error))?;
         survey.said = csv.said();
+        let placed = PLACE.iter().all(|column| survey.said.has(*column));
         while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
             survey.rows += 1;
             match row {
                 Ok(row) => {
                     survey.flaws.extend(row.line, choices.check(&row));
                     let (a, b) = hash(&row.record.device);
-                    seen.push((a, b, u32::try_from(row.line).context("the file has too many lines")?));
+                    let line = u32::try_from(row.line).context("the file has too many lines")?;
+                    seen.push((a, b, line));
+                    if placed && let Some(place) = Place::of(&row.record.device, &row.record.about) {
+                        let (a, b) = hash(&place);
+                        places.push((a, b, line));
+                    }
                     survey.hangs |= row.hangs();
                     survey.place(row.line, &row.record);
                 }
@@ -82,7 +91,8 @@ impl Survey {
         }
         drop(csv);
         survey.digest = Digest(bytes.hash.finalize().into());
-        survey.duplicates(seen);
+        survey.duplicates(seen, duplicate);
+        survey.duplicates(places, same_place_as_line);
         survey.lineage();
         survey.deep_meters(path)?;
         survey.flaws.first.sort_by_key(|flaw| flaw["line"].as_u64());
@@ -127,11 +137,11 @@ impl Survey {
         }
     }
 
-    fn duplicates(&mut self, mut seen: Vec<Seen>) {
+    fn duplicates(&mut self, mut seen: Vec<Seen>, flaw: fn(u64) -> Flaw) {
         seen.sort_unstable();
         for same in seen.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|same| same.len() > 1) {
             for again in &same[1..] {
-                self.flaws.extend(u64::from(again.2), [duplicate(u64::from(same[0].2))]);
+                self.flaws.extend(u64::from(again.2), [flaw(u64::from(same[0].2))]);
             }
         }
     }
@@ -213,10 +223,10 @@ pub fn blame(path: &Path, error: &Unreadable) -> anyhow::Error {
     }
 }
 
-fn hash(device: &DeviceKey) -> (u64, u32) {
+fn hash(what: &impl Hash) -> (u64, u32) {
     let of = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, device.as_str()).hash(&mut hasher);
+        (salt, what).hash(&mut hasher);
         hasher.finish()
     };
     (of(0), of(1) as u32)

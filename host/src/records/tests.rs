@@ -125,6 +125,50 @@ fn parent(n: usize) -> String {
     n.checked_sub(1).map(|n| format!("c/{n}")).unwrap_or_default()
 }
 
+/// Two whom a carrier calls the same cannot be told apart by what it brings.
+#[test]
+fn a_carrier_calls_each_device_behind_it_otherwise() {
+    let office = Office::new("places");
+    let import = |rows: &str| {
+        let text = format!("device,kind,parent,protocol,channel,line_address\n{rows}");
+        let done = office.write(Change::Set(Chunk::of_csv(text.as_bytes()).expect("readable").rows));
+        let flaws = done.weighed.flaws.into_iter();
+        flaws.map(|(line, flaw)| format!("{line} {}: {}", flaw.kind, flaw.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        import("usp/9,dtu,,,,\nusp/8,dtu,,,,\nusp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n"),
+        [""; 0]
+    );
+    let good = [
+        // Another line, another carrier, the same again.
+        "usp/3,meter,usp/9,mbus,2,2\n",
+        "usp/4,meter,usp/8,mbus,1,77\n",
+        "usp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n",
+        // Each where the other was.
+        "usp/1,meter,usp/9,mbus,1,2\nusp/2,meter,usp/9,mbus,1,77\n",
+        "usp/2,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n",
+    ];
+    let bad = [
+        ("usp/5,meter,usp/8,mbus,1,5\nsz/5,meter,usp/8,mbus,1,\n", "3 duplicate", "line 2"),
+        ("usp/5,meter,usp/8,mbus,1,77\n", "2 duplicate", "usp/4"),
+        ("usp/5,meter,usp/9,mbus,1,2\n", "2 duplicate", "usp/2"),
+        ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
+    ];
+    // As long as the views may not show it, and afterwards.
+    for shown in [false, true] {
+        if shown {
+            assert!(!office.list(&RegistryFilter::default()).is_empty());
+        }
+        for rows in good {
+            assert_eq!(import(rows), [""; 0], "{rows}");
+        }
+        for (rows, place, other) in bad {
+            let flaws = import(rows);
+            assert!(flaws.len() == 1 && flaws[0].starts_with(place) && flaws[0].contains(other), "{rows}: {flaws:?}");
+        }
+    }
+}
+
 #[test]
 fn the_same_again_changes_nothing_and_parents_stay() {
     let office = Office::new("again");

@@ -2,7 +2,7 @@
 //! itself, and nobody may lose the parent that others stand behind. Rows that say nothing new are put aside.
 
 use super::rows::Row;
-use super::{Change, LastWord};
+use super::{Change, Pending};
 use crate::adapter::Catalog;
 use crate::limits;
 use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
@@ -122,7 +122,7 @@ impl Choices {
 
 /// What a change is checked against.
 pub(super) struct Ground<'a> {
-    pending: &'a FxHashMap<DeviceKey, LastWord>,
+    pending: &'a Pending,
     now: &'a RegistryNow,
     choices: &'a Choices,
     /// Devices of `pending` by their parent, once somebody asks for them.
@@ -130,13 +130,13 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(pending: &'a FxHashMap<DeviceKey, LastWord>, now: &'a RegistryNow, choices: &'a Choices) -> Self {
+    pub(super) fn new(pending: &'a Pending, now: &'a RegistryNow, choices: &'a Choices) -> Self {
         Self { pending, now, choices, behind: OnceCell::new() }
     }
 
     /// What the registry says of a device before this change.
     fn get(&self, device: &DeviceKey) -> Result<Option<Particulars>, ViewError> {
-        match self.pending.get(device) {
+        match self.pending.last_words.get(device) {
             Some(word) => Ok(word.about()),
             None => Ok(self.now.get(device)?.map(|row| row.record.about)),
         }
@@ -150,7 +150,7 @@ impl<'a> Ground<'a> {
     ) -> Result<Option<DeviceKey>, ViewError> {
         for child in self.now.children(parent)? {
             let child = child?;
-            if !self.pending.contains_key(&child) && holds(&child)? {
+            if !self.pending.last_words.contains_key(&child) && holds(&child)? {
                 return Ok(Some(child));
             }
         }
@@ -162,10 +162,21 @@ impl<'a> Ground<'a> {
         Ok(None)
     }
 
+    /// Devices that the parent may call so: by their line address, and of that realm by their own.
+    fn called(&self, realm: &str, place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
+        let Place { parent, called, .. } = place;
+        let mut found: Vec<DeviceKey> = self.now.called(parent, called)?.into_iter().collect();
+        if !self.pending.lines.is_empty() {
+            found.extend(self.pending.lines.get(&((*parent).clone(), (*called).to_owned())).cloned());
+        }
+        found.extend(DeviceKey::new(realm, called).ok());
+        Ok(found)
+    }
+
     fn behind(&self) -> &FxHashMap<DeviceKey, Vec<DeviceKey>> {
         self.behind.get_or_init(|| {
             let mut behind: FxHashMap<DeviceKey, Vec<DeviceKey>> = FxHashMap::default();
-            for (device, word) in self.pending {
+            for (device, word) in &self.pending.last_words {
                 if let Some(parent) = word.about().and_then(|about| about.parent) {
                     behind.entry(parent).or_default().push(device.clone());
                 }
@@ -173,6 +184,24 @@ impl<'a> Ground<'a> {
             behind.values_mut().for_each(|devices| devices.sort_unstable());
             behind
         })
+    }
+}
+
+/// How a carrier finds a device: all that a frame of its says of who sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place<'a> {
+    parent: &'a DeviceKey,
+    called: &'a str,
+    protocol: &'a str,
+    channel: u8,
+}
+
+impl<'a> Place<'a> {
+    /// `None`: it stands behind nobody.
+    pub fn of(device: &'a DeviceKey, about: &'a Particulars) -> Option<Self> {
+        let called = if about.line_address.is_empty() { device.address() } else { &about.line_address };
+        let (protocol, channel) = (&about.protocol[..], about.channel.unwrap_or(0));
+        about.parent.as_ref().map(|parent| Self { parent, called, protocol, channel })
     }
 }
 
@@ -206,7 +235,13 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
             by_device.insert(&row.record.device, row);
         }
     }
-    let mut weighing = Weighing { ground, rows: by_device, parents: FxHashMap::default() };
+    let mut places = FxHashMap::default();
+    for row in &rows {
+        if let Some(place) = Place::of(&row.record.device, &row.record.about) {
+            places.entry(place).or_insert(row);
+        }
+    }
+    let mut weighing = Weighing { ground, rows: by_device, places, parents: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
     for (row, before) in rows.iter().zip(befores) {
         let flaw = weighing.flaw(row, before.as_ref())?;
@@ -228,6 +263,8 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
 struct Weighing<'a> {
     ground: &'a Ground<'a>,
     rows: FxHashMap<&'a DeviceKey, &'a Row>,
+    /// The first row that speaks of a device there.
+    places: FxHashMap<Place<'a>, &'a Row>,
     /// Parents looked up so far; many rows have the same one.
     parents: FxHashMap<DeviceKey, Option<Particulars>>,
 }
@@ -242,10 +279,37 @@ impl Weighing<'_> {
         if moved && let Some(flaw) = self.lineage(record)? {
             return Ok(Some(flaw));
         }
+        if let Some(flaw) = self.same_place(record, before)? {
+            return Ok(Some(flaw));
+        }
         let no_carrier_now = before.is_some_and(Particulars::is_carrier) && !record.about.is_carrier();
         if no_carrier_now {
             let child = self.ground.child(&record.device, &mut |child| Ok(self.stays(child, &record.device)))?;
             return Ok(child.map(|child| has_children(&record.device, &child)));
+        }
+        Ok(None)
+    }
+
+    /// Whether the parent calls somebody else the same, so that a frame of one could be taken for the other's. Who stood
+    /// there before is not asked.
+    fn same_place(&self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
+        let Record { device, about } = record;
+        let Some(place) = Place::of(device, about) else { return Ok(None) };
+        if before.and_then(|before| Place::of(device, before)) == Some(place) {
+            return Ok(None);
+        }
+        if let Some(first) = self.places.get(&place).filter(|first| first.record.device != *device) {
+            return Ok(Some(same_place_as_line(first.line)));
+        }
+        for other in self.ground.called(device.realm(), &place)?.into_iter().filter(|other| other != device) {
+            let row = self.rows.get(&other);
+            let about = match row {
+                Some(row) => Some(row.record.about.clone()),
+                None => self.ground.get(&other)?,
+            };
+            if about.as_ref().and_then(|about| Place::of(&other, about)) == Some(place) {
+                return Ok(Some(row.map_or_else(|| same_place_as(&other), |row| same_place_as_line(row.line))));
+            }
         }
         Ok(None)
     }
@@ -314,6 +378,21 @@ pub fn unknown_parent(parent: &DeviceKey) -> Flaw {
 pub fn no_carrier(parent: &DeviceKey) -> Flaw {
     let message = format!("{parent} is a meter; a parent is a concentrator or a dtu");
     Flaw::new(Column::Parent, FlawKind::NoCarrier, message)
+}
+
+pub fn same_place_as_line(line: u64) -> Flaw {
+    same_place(&format!("the device of line {line}"), "of one of the two")
+}
+
+fn same_place_as(device: &DeviceKey) -> Flaw {
+    same_place(&device.to_string(), &format!("of one of the two, or withdraw {device} first"))
+}
+
+fn same_place(whom: &str, remedy: &str) -> Flaw {
+    let message = format!(
+        "the parent calls it as it calls {whom}, by the same line address (its own where none is said), protocol and channel; correct these {remedy}"
+    );
+    Flaw::new(Column::LineAddress, FlawKind::Duplicate, message)
 }
 
 pub fn circle(device: &DeviceKey) -> Flaw {

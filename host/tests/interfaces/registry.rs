@@ -212,6 +212,10 @@ fn errors_of_a_file_name_line_column_and_remedy() {
             "device,kind,parent\nc/4,meter,c/3\nc/0,dtu,\nc/1,dtu,c/0\nc/2,dtu,c/1\nc/3,dtu,c/2\n",
             &["line 2, parent: more than 3", "1 errors; nothing was written"],
         ),
+        (
+            "device,kind,parent,protocol,channel,line_address\nusp/9,dtu,,,,\nusp/1,meter,usp/9,mbus,1,2\nusp/2,meter,usp/9,mbus,1,\n",
+            &["line 4, line_address: the parent calls it as it calls the device of line 3", "1 errors; nothing was"],
+        ),
         ("device,kind,adapter\nusp/1,meter,acme\n", &["line 2, adapter: no adapter `acme` serves here"]),
         (
             "device,kind,parent,protocol\nusp/1,meter,usp/9,nosuchproto\n",
