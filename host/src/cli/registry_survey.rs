@@ -1,5 +1,6 @@
 //! The first walk through a file of records: everything that can be known of it without the registry. What is wrong is
-//! collected by line; what is kept of each row is 16 bytes, as many again of one behind a parent, and of each concentrator and DTU its place in the tree.
+//! collected by line; what is kept of each row is 16 bytes, as many again of one behind a parent, and of each concentrator
+//! and DTU its place in the tree.
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};

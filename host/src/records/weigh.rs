@@ -187,7 +187,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// How a carrier finds a device: all that a frame of its says of who sent it.
+/// Where a device stands behind its carrier: all that the carrier says of who sent a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place<'a> {
     parent: &'a DeviceKey,
@@ -222,10 +222,9 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
     let mut befores = Vec::with_capacity(rows.len());
     for row in &mut rows {
         let before = ground.get(&row.record.device)?;
-        if let Err(flaws) = row.complete(before.as_ref()) {
-            out.flaws.extend(flaws.into_iter().map(|flaw| (row.line, flaw)));
-        }
-        befores.push(before);
+        let flaws = row.complete(before.as_ref()).err();
+        befores.push((before, flaws.is_none()));
+        out.flaws.extend(flaws.into_iter().flatten().map(|flaw| (row.line, flaw)));
     }
     let mut by_device: FxHashMap<&DeviceKey, &Row> = FxHashMap::default();
     for row in &rows {
@@ -243,8 +242,8 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
     }
     let mut weighing = Weighing { ground, rows: by_device, places, parents: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
-    for (row, before) in rows.iter().zip(befores) {
-        let flaw = weighing.flaw(row, before.as_ref())?;
+    for (row, (before, complete)) in rows.iter().zip(befores) {
+        let flaw = if complete { weighing.flaw(row, before.as_ref())? } else { None };
         out.flaws.extend(flaw.map(|flaw| (row.line, flaw)));
         let new = before.as_ref() != Some(&row.record.about);
         match before {
@@ -276,7 +275,7 @@ impl Weighing<'_> {
         }
         let record = &row.record;
         let moved = before.is_none_or(|before| before.parent != record.about.parent);
-        if moved && let Some(flaw) = self.lineage(record)? {
+        if moved && let Some(flaw) = self.lineage(record, before.is_some())? {
             return Ok(Some(flaw));
         }
         if let Some(flaw) = self.same_place(record, before)? {
@@ -328,8 +327,8 @@ impl Weighing<'_> {
     }
 
     /// From parent to parent: each must be there and be a carrier, and none may be the device itself. Who stands behind it
-    /// comes along.
-    fn lineage(&mut self, record: &Record) -> Result<Option<Flaw>, ViewError> {
+    /// comes along; behind a device that had no record stands nobody.
+    fn lineage(&mut self, record: &Record, had_record: bool) -> Result<Option<Flaw>, ViewError> {
         let mut next = record.about.parent.clone();
         let mut depth = 0;
         while let Some(parent) = next {
@@ -347,6 +346,7 @@ impl Weighing<'_> {
             depth += 1;
         }
         let too_tall = depth > 0
+            && had_record
             && record.about.is_carrier()
             && self.carries_more(&record.device, limits::RECORD_DEPTH_MAX - depth)?;
         Ok(too_tall.then(too_deep))
