@@ -206,7 +206,7 @@ impl<R: Read> Csv<R> {
     }
 
     fn is_open_quote(&self) -> bool {
-        self.record.iter().last().is_some_and(|field| field.ends_with(END_OF_OPEN_QUOTE))
+        self.record.iter().next_back().is_some_and(|field| field.ends_with(END_OF_OPEN_QUOTE))
     }
 
     /// False: that was all.
