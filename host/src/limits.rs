@@ -372,8 +372,8 @@ pub const LATEST_REPORTS_MAX: usize = 200;
 pub const CATCH_UP_REPORT_EVERY: Duration = Duration::from_secs(2);
 /// Text in a record of the device registry: manufacturer, model, district, customer reference.
 pub const RECORD_TEXT_BYTES_MAX: usize = 160;
-/// Concentrators and DTUs in front of one device, one behind the other.
-pub const RECORD_DEPTH_MAX: usize = 8;
+/// Concentrators and DTUs in front of one device, one behind the other. Older journals have more; nothing reaches those.
+pub const RECORD_DEPTH_MAX: usize = RELAY_DEPTH_MAX;
 /// Rows and bytes of one chunk of an import: it becomes one entry, so that it holds as a whole or not at all.
 pub const CHUNK_ROWS_MAX: usize = 4_000;
 pub const CHUNK_BYTES_MAX: usize = 184 * 1024;
@@ -462,6 +462,7 @@ const _: () = {
         CHUNK_BYTES_MAX + CHUNK_ROWS_MAX * RECORD_OVERHEAD_BYTES + 1024 <= ENTRY_BYTES_MAX,
         "a chunk of an import is one entry"
     );
+    assert!(RECORD_DEPTH_MAX <= RELAY_DEPTH_MAX, "who has a record must be reached");
     assert!(CHUNK_BYTES_MAX <= REQUEST_BYTES_MAX && CHUNK_ROWS_MAX <= RECORDS_PENDING_MAX);
     assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);

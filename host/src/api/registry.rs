@@ -8,7 +8,7 @@ use super::requests::{Body, Device, Query, whole};
 use super::{look, shown, shown_all, to_the_end};
 use crate::limits;
 use crate::model::{Column, DeviceKey, DeviceKind, Flaw, Particulars, Record};
-use crate::records::rows::{self, Chunk, CsvText, Unreadable};
+use crate::records::rows::{self, Chunk, CsvText, Said, Unreadable};
 use crate::records::weigh::{Choices, Weighed};
 use crate::records::{Change, Done, RecordsError};
 use crate::session::Services;
@@ -59,7 +59,7 @@ pub struct RecordBody {
     /// The concentrator or DTU in front of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// What the parent carries for it, a code of wit/codes.md.
+    /// What the parent carries for it: a code of wit/codes.md, one that a listener's `relays` name, or `vendor-…`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub protocol: String,
     /// Behind the parent.
@@ -172,7 +172,12 @@ pub async fn list(
 #[utoipa::path(get, path = "/registry/choices", tag = "registry", security(("token" = ["viewer"])),
     responses((status = 200, body = Choices), (status = "4XX", body = ErrorBody)))]
 pub async fn choices(_: Viewer, State(services): State<Arc<Services>>) -> Json<Choices> {
-    Json(Choices::of(&services.catalog, services.lifecycle.profiles().names()))
+    Json(choices_now(&services))
+}
+
+fn choices_now(services: &Services) -> Choices {
+    let relayed = services.doors.iter().flat_map(|door| &door.relays).map(|carries| carries.protocol.as_str());
+    Choices::of(&services.catalog, services.lifecycle.profiles().names(), relayed)
 }
 
 /// The record of one device
@@ -185,7 +190,8 @@ pub async fn show(_: Viewer, State(services): State<Arc<Services>>, Device(key):
 
 /// Set the record of one device
 ///
-/// The device counts as known from then on: listeners that hold or refuse strangers let it in.
+/// The body is the whole record: what it leaves out is no longer said. The device counts as known from then on: listeners
+/// that hold or refuse strangers let it in.
 #[utoipa::path(put, path = "/registry/{realm}/{address}", tag = "registry", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)), request_body = NewRecord,
     responses((status = 200, body = RecordRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -196,6 +202,9 @@ pub async fn set(
     Body(NewRecord(mut fields)): Body<NewRecord>,
 ) -> ApiResult<Json<RecordRow>> {
     fields.insert("device".into(), key.to_string().into());
+    for column in Column::ALL {
+        fields.entry(column.name()).or_insert(Value::Null);
+    }
     let row = rows::from_json(1, Value::Object(fields).to_string().as_bytes());
     let row = row.map_err(|(_, flaws)| in_words(&flaws.into_iter().map(|flaw| (1, flaw)).collect::<Vec<_>>()))?;
     write(&services, Change::Set(vec![row]), caller.name).await?;
@@ -221,7 +230,9 @@ pub async fn remove(
 /// Import a chunk of records
 ///
 /// CSV (`text/csv`) with a header that names the columns, in any order, `device` and `kind` at least; or
-/// `application/x-ndjson`, one object a line. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when
+/// `application/x-ndjson`, one object a line. A column that is not in the header, or a field that is not in the object,
+/// leaves what the record says; an empty cell, an empty text or a null takes it away, an empty `parent` with it what is said
+/// of the line behind it, an empty `adapter` its profile. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when
 /// anything is wrong with it, not at all; a row that says nothing new changes nothing, so a chunk can be sent again. A
 /// parent needs a record, from an earlier chunk or anywhere in this one.
 #[utoipa::path(post, path = "/registry/import", tag = "registry", security(("token" = ["admin"])), params(How),
@@ -275,7 +286,7 @@ pub async fn export(
 
 /// Page by page, as fast as somebody reads. A failure breaks the stream off, so that nobody takes it for the whole.
 fn export_blocking(services: &Services, wanted: &RegistryFilter, pages: &mpsc::Sender<Result<Vec<u8>, ViewError>>) {
-    let mut text = CsvText::default();
+    let mut text = CsvText::new(Said::ALL);
     text.header();
     let mut after: Option<String> = None;
     loop {
@@ -330,8 +341,7 @@ async fn write(services: &Arc<Services>, change: Change, by: String) -> ApiResul
 }
 
 async fn change_records(services: &Arc<Services>, change: Change, by: &str, trial: bool) -> ApiResult<Done> {
-    let choices = Choices::of(&services.catalog, services.lifecycle.profiles().names());
-    let done = services.records.write(change, choices, by, trial).await?;
+    let done = services.records.write(change, choices_now(services), by, trial).await?;
     if let Some(seq) = done.seq {
         services.registry_changed(&done.weighed, seq);
     }

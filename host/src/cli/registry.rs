@@ -37,6 +37,8 @@ pub enum RegistryCommand {
     /// The whole file is checked before anything is written; what is wrong is named by line and column. Columns, in any
     /// order: device, kind (meter, concentrator, dtu), manufacturer, model, adapter, profile, parent, protocol, channel,
     /// district, customer, key_slot, line_address, baud, line_format; the first two are needed. A row that says nothing new changes nothing.
+    /// A column that the file does not have leaves what the record says; an empty cell takes it away (an empty parent with
+    /// it protocol, channel, line_address, baud and line_format, an empty adapter its profile).
     Import(Import),
     /// Write all records as CSV
     Export {

@@ -1,7 +1,8 @@
 //! `polymeter registry import`: a file of any length into the registry, through the public API.
 //!
 //! 1. Walk through the file: syntax, doubles, circles, names (`registry_survey`).
-//! 2. Rows whose parent is not in the file are tried against the station; with `--dry-run` all rows are.
+//! 2. Rows whose parent is not in the file, or that mean something only together with what is said of their device, are
+//!    tried against the station; with `--dry-run` all rows are.
 //! 3. Only then write, chunk by chunk, parents first. After each chunk the progress file says how many rows are in.
 //!
 //! A chunk that is sent twice changes nothing, so the progress file may be behind but never ahead of the station.
@@ -11,7 +12,7 @@ use super::offline::bar;
 use super::output::{Columns, Output, line, note};
 use super::registry_survey::{Flaws, Survey, blame, open};
 use crate::limits;
-use crate::model::{Digest, FlawKind, Record};
+use crate::model::{Digest, FlawKind};
 use crate::records::rows::{Csv, CsvText, Row};
 use crate::records::weigh::Choices;
 use anyhow::{Context, Result, bail};
@@ -60,7 +61,7 @@ struct Progress {
 #[derive(Clone, Copy)]
 enum Walk {
     All,
-    /// Rows whose parent is not in the file.
+    /// Rows whose parent is not in the file, or that hang on the record of their device.
     Leaning,
     /// Concentrators and DTUs with so many others of the file in front of them.
     Carriers(usize),
@@ -164,7 +165,7 @@ impl<'a> Sender<'a> {
             keeper: None,
             flaws: Flaws::new(shown_max),
             totals: Totals::default(),
-            text: CsvText::default(),
+            text: CsvText::new(survey.said),
             chunk: Vec::new(),
         }
     }
@@ -197,7 +198,7 @@ impl<'a> Sender<'a> {
         let mut csv = Csv::open(open(path)?).map_err(|error| blame(path, &error))?;
         while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
             let Ok(row) = row else { bail!("{} has changed while it was read; import it again", path.display()) };
-            if !walk.takes(&row.record, self.survey) {
+            if !walk.takes(&row, self.survey) {
                 continue;
             }
             if skip > 0 {
@@ -272,10 +273,13 @@ impl<'a> Sender<'a> {
 }
 
 impl Walk {
-    fn takes(self, record: &Record, survey: &Survey) -> bool {
+    fn takes(self, row: &Row, survey: &Survey) -> bool {
+        let record = &row.record;
         match self {
             Self::All => true,
-            Self::Leaning => record.about.parent.as_ref().is_some_and(|parent| !survey.has_carrier(parent)),
+            Self::Leaning => {
+                row.hangs() || record.about.parent.as_ref().is_some_and(|parent| !survey.has_carrier(parent))
+            }
             Self::Carriers(depth) => survey.depth(&record.device) == Some(depth),
             Self::Meters => survey.depth(&record.device).is_none(),
         }

@@ -1,10 +1,11 @@
 //! The first walk through a file of records: everything that can be known of it without the registry. What is wrong is
-//! collected by line; what is kept of each row is 16 bytes, and of each concentrator and DTU its place in the tree.
+//! collected by line; what is kept of each row is 16 bytes, as many again of one behind a parent, and of each concentrator
+//! and DTU its place in the tree.
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};
-use crate::records::rows::{Csv, Unreadable};
-use crate::records::weigh::{Choices, circle, duplicate, too_deep};
+use crate::records::rows::{Csv, Said, Unreadable};
+use crate::records::weigh::{Choices, Place, circle, duplicate, same_place_as_line, too_deep};
 use anyhow::{Context, Result, anyhow};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
@@ -25,12 +26,16 @@ pub struct Flaws {
 /// What is known of a file after one walk.
 pub struct Survey {
     pub digest: Digest,
+    /// The columns that the file has.
+    pub said: Said,
     pub rows: u64,
     pub flaws: Flaws,
     /// Concentrators and DTUs of the file.
     carriers: FxHashMap<DeviceKey, Carrier>,
     /// Parents that the file has not named before their children.
     awaited: FxHashSet<u64>,
+    /// Whether a row means something only together with what the registry says of its device.
+    hangs: bool,
 }
 
 struct Carrier {
@@ -39,6 +44,9 @@ struct Carrier {
     /// Carriers of the file in front of it.
     depth: usize,
 }
+
+/// What together says where a device stands; without one of these the registry has to be asked.
+const PLACE: [Column; 4] = [Column::Parent, Column::Protocol, Column::Channel, Column::LineAddress];
 
 /// Enough of a key's hash that two keys of a fleet never share it, and the line.
 type Seen = (u64, u32, u32);
@@ -50,20 +58,30 @@ impl Survey {
         let mut bytes = Digesting { input: open(path)?, hash: Sha256::new(), count: &behind };
         let mut survey = Self {
             digest: Digest([0; 32]),
+            said: Said::default(),
             rows: 0,
             flaws: Flaws::new(shown_max),
             carriers: FxHashMap::default(),
             awaited: FxHashSet::default(),
+            hangs: false,
         };
-        let mut seen = Vec::new();
+        let (mut seen, mut places) = (Vec::new(), Vec::new());
         let mut csv = Csv::open(&mut bytes).map_err(|error| blame(path, &error))?;
+        survey.said = csv.said();
+        let placed = PLACE.iter().all(|column| survey.said.has(*column));
         while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
             survey.rows += 1;
             match row {
                 Ok(row) => {
-                    survey.flaws.extend(row.line, choices.check(&row.record));
+                    survey.flaws.extend(row.line, choices.check(&row));
                     let (a, b) = hash(&row.record.device);
-                    seen.push((a, b, u32::try_from(row.line).context("the file has too many lines")?));
+                    let line = u32::try_from(row.line).context("the file has too many lines")?;
+                    seen.push((a, b, line));
+                    if placed && let Some(place) = Place::of(&row.record.device, &row.record.about) {
+                        let (a, b) = hash(&place);
+                        places.push((a, b, line));
+                    }
+                    survey.hangs |= row.hangs();
                     survey.place(row.line, &row.record);
                 }
                 Err((line, flaws)) => survey.flaws.extend(line, flaws),
@@ -74,8 +92,10 @@ impl Survey {
         }
         drop(csv);
         survey.digest = Digest(bytes.hash.finalize().into());
-        survey.duplicates(seen);
+        survey.duplicates(seen, duplicate);
+        survey.duplicates(places, same_place_as_line);
         survey.lineage();
+        survey.deep_meters(path)?;
         survey.flaws.first.sort_by_key(|flaw| flaw["line"].as_u64());
         Ok(survey)
     }
@@ -90,10 +110,11 @@ impl Survey {
         self.carriers.contains_key(device)
     }
 
-    /// Whether any row names a parent that is not in the file.
+    /// Whether only the registry can say that the rows are right: one names a parent that is not in the file, or hangs on
+    /// its device's record.
     pub fn leans(&self) -> bool {
         let own: FxHashSet<u64> = self.carriers.keys().map(|key| hash(key).0).collect();
-        self.awaited.iter().any(|parent| !own.contains(parent))
+        self.hangs || self.awaited.iter().any(|parent| !own.contains(parent))
     }
 
     /// Carriers of the file in front of this one; `None`: it is a meter.
@@ -117,11 +138,11 @@ impl Survey {
         }
     }
 
-    fn duplicates(&mut self, mut seen: Vec<Seen>) {
+    fn duplicates(&mut self, mut seen: Vec<Seen>, flaw: fn(u64) -> Flaw) {
         seen.sort_unstable();
         for same in seen.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|same| same.len() > 1) {
             for again in &same[1..] {
-                self.flaws.extend(u64::from(again.2), [duplicate(u64::from(same[0].2))]);
+                self.flaws.extend(u64::from(again.2), [flaw(u64::from(same[0].2))]);
             }
         }
     }
@@ -150,6 +171,24 @@ impl Survey {
                 carrier.depth = depth;
             }
         }
+    }
+
+    /// Meters behind carriers that have as many in front as there may be. Meters are not kept, so where there are such
+    /// carriers the file is walked through again.
+    fn deep_meters(&mut self, path: &Path) -> Result<()> {
+        let last = |carrier: &Carrier| carrier.depth == limits::RECORD_DEPTH_MAX;
+        if !self.carriers.values().any(last) {
+            return Ok(());
+        }
+        let mut csv = Csv::open(open(path)?).map_err(|error| blame(path, &error))?;
+        while let Some(row) = csv.read().map_err(|error| blame(path, &error))? {
+            let Ok(row) = row else { continue };
+            let parent = row.record.about.parent.as_ref().and_then(|parent| self.carriers.get(parent));
+            if !row.record.about.is_carrier() && parent.is_some_and(last) {
+                self.flaws.extend(row.line, [too_deep()]);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -185,10 +224,10 @@ pub fn blame(path: &Path, error: &Unreadable) -> anyhow::Error {
     }
 }
 
-fn hash(device: &DeviceKey) -> (u64, u32) {
+fn hash(what: &impl Hash) -> (u64, u32) {
     let of = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, device.as_str()).hash(&mut hasher);
+        (salt, what).hash(&mut hasher);
         hasher.finish()
     };
     (of(0), of(1) as u32)

@@ -35,6 +35,8 @@ pub struct Records {
 #[derive(Default)]
 struct Pending {
     last_words: FxHashMap<DeviceKey, LastWord>,
+    /// Parent and line address of those that have one.
+    lines: FxHashMap<(DeviceKey, String), DeviceKey>,
     /// Which devices each entry speaks of, oldest first.
     entries: VecDeque<(Seq, Vec<DeviceKey>)>,
 }
@@ -118,7 +120,7 @@ impl Records {
         let views = self.views.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let now = views.registry()?;
-            let weighed = weigh::weigh(&weigh::Ground::new(&pending.last_words, &now, &choices), change)?;
+            let weighed = weigh::weigh(&weigh::Ground::new(&pending, &now, &choices), change)?;
             Ok::<_, ViewError>((pending, weighed))
         });
         Ok(checked.await.map_err(|e| RecordsError::Interrupted(e.to_string()))??)
@@ -173,6 +175,11 @@ impl Pending {
             self.last_words.insert(device.clone(), LastWord { seq, about });
             devices.push(device.clone());
         }
+        for Record { device, about } in weighed.set.iter().filter(|record| !record.about.line_address.is_empty()) {
+            if let Some(parent) = &about.parent {
+                self.lines.insert((parent.clone(), about.line_address.clone()), device.clone());
+            }
+        }
         for device in &weighed.withdrawn {
             self.last_words.insert(device.clone(), LastWord { seq, about: None });
             devices.push(device.clone());
@@ -181,6 +188,9 @@ impl Pending {
     }
 
     fn forget_shown(&mut self, cursor: Seq) {
+        if self.entries.front().is_none_or(|(seq, _)| *seq > cursor) {
+            return;
+        }
         while self.entries.front().is_some_and(|(seq, _)| *seq <= cursor) {
             for device in self.entries.pop_front().into_iter().flat_map(|(_, devices)| devices) {
                 if self.last_words.get(&device).is_some_and(|word| word.seq <= cursor) {
@@ -188,5 +198,6 @@ impl Pending {
                 }
             }
         }
+        self.lines.retain(|_, device| self.last_words.contains_key(device));
     }
 }

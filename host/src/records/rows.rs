@@ -1,16 +1,117 @@
 //! The forms in which rows of the registry come and go: CSV with a header, and NDJSON. Reading says what is wrong in
 //! which line and column; it never gives up at the first flaw.
+//!
+//! A row speaks of some columns. What it does not speak of stays as the registry has it; what it leaves empty is taken away.
 
 use crate::limits;
-use crate::model::{Column, Fields, Flaw, FlawKind, Record};
-use serde::Deserialize;
+use crate::model::{Column, Fields, Flaw, FlawKind, Particulars, Record};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::io::{Chain, Read};
 
 /// A record and the line it came from, counted from 1 with the header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
     pub line: u64,
+    /// Empty in what the row does not speak of, until it is completed.
     pub record: Record,
+    pub said: Said,
+}
+
+/// The columns that a row speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Said(u32);
+
+impl Said {
+    pub const ALL: Self = Self((1 << Column::ALL.len()) - 1);
+
+    pub fn has(self, column: Column) -> bool {
+        self.0 & (1 << column as u32) != 0
+    }
+
+    fn add(&mut self, column: Column) {
+        self.0 |= 1 << column as u32;
+    }
+}
+
+impl FromIterator<Column> for Said {
+    fn from_iter<T: IntoIterator<Item = Column>>(columns: T) -> Self {
+        let mut said = Self::default();
+        columns.into_iter().for_each(|column| said.add(column));
+        said
+    }
+}
+
+/// What stands for columns that a row does not speak of while it is read: the record may have them, so what needs them is
+/// judged when the row is completed.
+const STAND_INS: [(Column, &str); 2] = [(Column::Parent, "unsaid/parent"), (Column::Adapter, "unsaid")];
+
+impl Row {
+    fn read(line: u64, mut fields: Fields<'_>, said: Said) -> ReadRow {
+        for (column, text) in STAND_INS {
+            if !said.has(column) {
+                fields[column as usize] = text;
+            }
+        }
+        let mut record = Record::parse(&fields).map_err(|flaws| (line, flaws))?;
+        if !said.has(Column::Parent) {
+            record.about.parent = None;
+        }
+        if !said.has(Column::Adapter) {
+            record.about.adapter.clear();
+        }
+        Ok(Self { line, record, said })
+    }
+
+    /// Takes what the row does not speak of from what was said before. Both together may contradict each other.
+    pub fn complete(&mut self, before: Option<&Particulars>) -> Result<(), Vec<Flaw>> {
+        let judged = STAND_INS.iter().all(|(column, _)| self.said.has(*column));
+        if self.said == Said::ALL || (before.is_none() && judged) {
+            return Ok(());
+        }
+        let mut texts = texts(&self.record);
+        if let Some(before) = before {
+            let old = Record { device: self.record.device.clone(), about: before.clone() };
+            for ((column, text), old) in Column::ALL.iter().zip(&mut texts).zip(self::texts(&old)) {
+                if !self.said.has(*column) && !self.takes_away(*column) {
+                    *text = old;
+                }
+            }
+        }
+        self.record = Record::parse(&std::array::from_fn(|at| texts[at].as_str()))?;
+        Ok(())
+    }
+
+    /// Whether it means something only together with what was said before.
+    pub fn hangs(&self) -> bool {
+        let about = &self.record.about;
+        let behind = !about.protocol.is_empty()
+            || !about.line_address.is_empty()
+            || !about.line_format.is_empty()
+            || about.channel.is_some()
+            || about.baud.is_some();
+        (behind && !self.said.has(Column::Parent)) || (!about.profile.is_empty() && !self.said.has(Column::Adapter))
+    }
+
+    /// Whether what this column means goes with what the row leaves empty.
+    fn takes_away(&self, column: Column) -> bool {
+        let about = &self.record.about;
+        match column {
+            Column::Protocol | Column::Channel | Column::LineAddress | Column::Baud | Column::LineFormat => {
+                self.said.has(Column::Parent) && about.parent.is_none()
+            }
+            Column::Profile => self.said.has(Column::Adapter) && about.adapter.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// A text for each column.
+fn texts(record: &Record) -> Vec<String> {
+    let mut texts = Vec::with_capacity(Column::ALL.len());
+    record.write(|text| texts.push(text.to_owned()));
+    texts
 }
 
 /// Why a file cannot be read as rows at all; `line` 0: the file as a whole.
@@ -27,14 +128,19 @@ pub type ReadRow = Result<Row, (u64, Vec<Flaw>)>;
 
 /// Rows of a CSV text, one at a time.
 pub struct Csv<R> {
-    /// Ends in a line feed, whether or not the text does: lines are counted by them.
+    /// Ends in `END`.
     reader: csv::Reader<Chain<R, &'static [u8]>>,
     /// Column of each field.
     header: Vec<Column>,
     record: csv::ByteRecord,
 }
 
-const UTF8_REMEDY: &str = "save the file as `CSV UTF-8`, or convert it: iconv -f GBK -t UTF-8 old.csv > new.csv";
+/// What is read behind the text, so that its end can be told: the last line is ended, and a row of a zero follows, which
+/// is left alone. Where a quote is still open, its field swallows the line feed, and the zero ends that field.
+const END: &[u8] = b"\n\"\0\n";
+const END_ROW: &[u8] = b"\0\n";
+const END_OF_OPEN_QUOTE: &[u8] = b"\n\0";
+const OPEN_QUOTE: &str = "a quote is opened and never closed, so that all the rest belongs to it; close it, or write a quote within quotes twice";
 const UTF16_MARKS: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 
 impl<R: Read> Csv<R> {
@@ -46,13 +152,21 @@ impl<R: Read> Csv<R> {
             // A carriage return before it is a blank at the end of the last field.
             .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(256 * 1024)
-            .from_reader(input.chain(b"\n".as_slice()));
+            .from_reader(input.chain(END));
         let mut csv = Self { reader, header: Vec::new(), record: csv::ByteRecord::new() };
         if !csv.advance()? {
             return Err(Unreadable::File(format!("is empty; the first line names the columns: {}", columns())));
         }
+        if csv.is_open_quote() {
+            return Err(Unreadable::Line { line: csv.line(), what: OPEN_QUOTE.into() });
+        }
         csv.header = header(&csv.record)?;
         Ok(csv)
+    }
+
+    /// The columns that the rows speak of.
+    pub fn said(&self) -> Said {
+        self.header.iter().copied().collect()
     }
 
     /// The next row; `None`: that was all.
@@ -67,6 +181,9 @@ impl<R: Read> Csv<R> {
             }
         }
         let line = self.line();
+        if self.is_open_quote() {
+            return Ok(Some(Err((line, vec![Flaw::row(FlawKind::Malformed, OPEN_QUOTE)]))));
+        }
         if self.record.len() != self.header.len() {
             let message = format!(
                 "{} fields, but the header has {}; put a field that contains a comma into \"quotes\"",
@@ -79,7 +196,7 @@ impl<R: Read> Csv<R> {
         for (column, bytes) in self.header.iter().zip(&self.record) {
             fields[*column as usize] = text(bytes, line, column.name())?;
         }
-        Ok(Some(Record::parse(&fields).map(|record| Row { line, record }).map_err(|flaws| (line, flaws))))
+        Ok(Some(Row::read(line, fields, self.said())))
     }
 
     /// The first line of the row. The reader stands behind its last; one that is quoted may have several.
@@ -88,15 +205,22 @@ impl<R: Read> Csv<R> {
         self.reader.position().line().saturating_sub(1 + within)
     }
 
+    fn is_open_quote(&self) -> bool {
+        self.record.iter().next_back().is_some_and(|field| field.ends_with(END_OF_OPEN_QUOTE))
+    }
+
+    /// False: that was all.
     fn advance(&mut self) -> Result<bool, Unreadable> {
-        self.reader.read_byte_record(&mut self.record).map_err(|error| Unreadable::File(error.to_string()))
+        let read = self.reader.read_byte_record(&mut self.record);
+        let read = read.map_err(|error| Unreadable::File(error.to_string()))?;
+        Ok(read && !(self.record.len() == 1 && self.record.as_slice() == END_ROW))
     }
 }
 
 fn header(record: &csv::ByteRecord) -> Result<Vec<Column>, Unreadable> {
     let first = record.get(0).unwrap_or_default();
     if UTF16_MARKS.iter().any(|mark| first.starts_with(mark)) {
-        return Err(Unreadable::File(format!("is UTF-16 text; {UTF8_REMEDY}")));
+        return Err(Unreadable::File(format!("is UTF-16 text; {}", utf8_remedy("UTF-16"))));
     }
     let mut header = Vec::with_capacity(record.len());
     for bytes in record {
@@ -121,9 +245,13 @@ fn header(record: &csv::ByteRecord) -> Result<Vec<Column>, Unreadable> {
 
 fn text<'a>(bytes: &'a [u8], line: u64, column: &str) -> Result<&'a str, Unreadable> {
     std::str::from_utf8(bytes).map_err(|_| {
-        let looks = if is_gbk(bytes) { "GBK, not UTF-8" } else { "not UTF-8" };
-        Unreadable::Line { line, what: format!("{column}: the text is {looks}; {UTF8_REMEDY}") }
+        let (looks, encoding) = if is_gbk(bytes) { ("GBK, not UTF-8", "GBK") } else { ("not UTF-8", "ITS-ENCODING") };
+        Unreadable::Line { line, what: format!("{column}: the text is {looks}; {}", utf8_remedy(encoding)) }
     })
+}
+
+fn utf8_remedy(encoding: &str) -> String {
+    format!("save the file as `CSV UTF-8`, or convert it: iconv -f {encoding} -t UTF-8 old.csv > new.csv")
 }
 
 /// Whether all bytes beyond ASCII come in pairs, as GBK writes a character.
@@ -146,51 +274,50 @@ pub fn columns() -> String {
     Column::ALL.iter().map(|column| column.name()).collect::<Vec<_>>().join(",")
 }
 
-/// A row as a line of NDJSON has it, and as the API takes one record.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct JsonRow {
-    device: String,
-    kind: String,
-    manufacturer: String,
-    model: String,
-    adapter: String,
-    profile: String,
-    parent: String,
-    protocol: String,
-    channel: Option<u8>,
-    district: String,
-    customer: String,
-    key_slot: String,
-    line_address: String,
-    baud: Option<u32>,
-    line_format: String,
+/// A row as a line of NDJSON has it, and as the API takes one record: a text for each column that it names, empty for a
+/// null; `None` for a column that it does not name.
+struct JsonRow([Option<String>; Column::ALL.len()]);
+
+impl<'de> Deserialize<'de> for JsonRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(JsonRowVisitor)
+    }
+}
+
+struct JsonRowVisitor;
+
+impl<'de> Visitor<'de> for JsonRowVisitor {
+    type Value = JsonRow;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one object with the columns of a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonRow, A::Error> {
+        let mut row = JsonRow(Default::default());
+        while let Some(name) = map.next_key::<String>()? {
+            let Ok(column) = name.parse::<Column>() else {
+                let shown: String = name.chars().take(60).collect();
+                return Err(A::Error::custom(format!("there is no field `{shown}`; fields are: {}", columns())));
+            };
+            let text = match column {
+                Column::Channel | Column::Baud => map.next_value::<Option<u32>>()?.map(|number| number.to_string()),
+                _ => map.next_value()?,
+            };
+            if row.0[column as usize].replace(text.unwrap_or_default()).is_some() {
+                return Err(A::Error::custom(format!("the field `{column}` stands there twice; remove one")));
+            }
+        }
+        Ok(row)
+    }
 }
 
 /// Reads one line of NDJSON.
 pub fn from_json(line: u64, bytes: &[u8]) -> ReadRow {
-    let row: JsonRow = serde_json::from_slice(bytes)
+    let JsonRow(texts) = serde_json::from_slice(bytes)
         .map_err(|error| (line, vec![Flaw::row(FlawKind::Malformed, format!("{error}; one JSON object a line"))]))?;
-    let channel = row.channel.map(|channel| channel.to_string()).unwrap_or_default();
-    let baud = row.baud.map(|baud| baud.to_string()).unwrap_or_default();
-    let fields: Fields<'_> = [
-        &row.device,
-        &row.kind,
-        &row.manufacturer,
-        &row.model,
-        &row.adapter,
-        &row.profile,
-        &row.parent,
-        &row.protocol,
-        &channel,
-        &row.district,
-        &row.customer,
-        &row.key_slot,
-        &row.line_address,
-        &baud,
-        &row.line_format,
-    ];
-    Record::parse(&fields).map(|record| Row { line, record }).map_err(|flaws| (line, flaws))
+    let said = Column::ALL.iter().copied().filter(|column| texts[*column as usize].is_some()).collect();
+    Row::read(line, std::array::from_fn(|at| texts[at].as_deref().unwrap_or_default()), said)
 }
 
 /// A chunk of rows: all that are good, and all that is wrong with the others.
@@ -236,30 +363,37 @@ impl Chunk {
 pub struct CsvText {
     writer: csv::Writer<Vec<u8>>,
     bytes_most: usize,
-}
-
-impl Default for CsvText {
-    fn default() -> Self {
-        Self { writer: csv::WriterBuilder::new().from_writer(Vec::new()), bytes_most: 0 }
-    }
+    /// The columns that are written.
+    said: Said,
 }
 
 impl CsvText {
+    pub fn new(said: Said) -> Self {
+        Self { writer: csv::WriterBuilder::new().from_writer(Vec::new()), bytes_most: 0, said }
+    }
+
     pub fn header(&mut self) {
         for column in Column::ALL {
-            self.field(column.name());
+            if self.said.has(*column) {
+                self.field(column.name());
+            }
         }
         self.end();
     }
 
     pub fn record(&mut self, record: &Record) {
-        record.write(|field| self.field(field));
+        let mut columns = Column::ALL.iter();
+        record.write(|field| {
+            if columns.next().is_some_and(|column| self.said.has(*column)) {
+                self.field(field);
+            }
+        });
         self.end();
     }
 
     /// What was written since the last call.
     pub fn take(&mut self) -> Vec<u8> {
-        let full = std::mem::take(self);
+        let full = std::mem::replace(self, Self::new(self.said));
         // Writing into memory cannot fail.
         full.writer.into_inner().unwrap_or_default()
     }
@@ -318,6 +452,10 @@ mod tests {
             ("device,kind,district\nusp/1,meter,West, upper\n", &["2 row: malformed"]),
             ("device,kind,district\nusp/1,meter\n", &["2 row: malformed"]),
             ("device,kind,district\nusp/1,meter,\"a\nb\"\nusp/2,,c\n", &["2 district: malformed", "4 kind: malformed"]),
+            ("device,kind,district\nusp/1,meter,\"a\nusp/2,meter,c\n", &["2 row: malformed"]),
+            ("device,kind,district\n\nusp/1,meter,a\nusp/2,meter,\"", &["4 row: malformed"]),
+            ("device,kind,district\nusp/2,meter,\"b\"\"\n\n", &["2 row: malformed"]),
+            ("device,kind,district\nusp/2,meter,\"b\"", &[]),
             (
                 "device,kind,parent,channel\nusp/1,meter,usp/1,\nusp/2,meter,,3\n",
                 &["2 parent: circle", "3 channel: malformed"],
@@ -338,8 +476,14 @@ mod tests {
                 "line 2: district: the text is GBK, not UTF-8; save the file as `CSV UTF-8`, or convert it: iconv",
             ),
             (b"device,kind\nusp/\xff,meter\n", "line 2: device: the text is not UTF-8"),
-            (b"\xff\xfed\0e\0v\0", "UTF-16"),
+            (
+                b"\xff\xfed\0e\0v\0",
+                "is UTF-16 text; save the file as `CSV UTF-8`, or convert it: iconv -f UTF-16 -t UTF-8",
+            ),
+            (b"\xfe\xff\0d\0e\0v\0\n", "iconv -f UTF-16 -t UTF-8"),
             (b"", "is empty"),
+            (b"\n\n", "is empty"),
+            (b"device,\"kind\nusp/1,meter\n", "line 1: a quote is opened and never closed"),
             (b"device\nusp/1\n", "line 1: the column `kind` is missing"),
             (b"device;kind\nusp/1;meter\n", "line 1: there is no column `device;kind`; columns, separated by commas"),
             (b"device,kind,kind\n", "line 1: the column `kind` stands there twice"),
@@ -349,6 +493,48 @@ mod tests {
         }
         let row = "usp/1,meter\n".repeat(limits::CHUNK_ROWS_MAX + 1);
         assert!(Chunk::of_csv(format!("device,kind\n{row}").as_bytes()).is_err());
+    }
+
+    /// Each row: what is new in a row, over what was said before, and what comes of both; empty: a flaw of that column.
+    #[test]
+    fn what_a_row_does_not_speak_of_stays() {
+        const BEFORE: &str = "device,kind,adapter,profile,parent,protocol,channel,district,line_address\n\
+            usp/1,meter,usp,north,usp/9,mbus,3,West,77\n";
+        let row = |text: &str| Chunk::of_csv(text.as_bytes()).expect("readable").rows.remove(0);
+        let before = row(BEFORE).record.about;
+        for (header, fields, expected) in [
+            ("customer", "K-1", "usp,north,usp/9,mbus,3,West,K-1,77"),
+            ("customer,district", "K-1,", "usp,north,usp/9,mbus,3,,K-1,77"),
+            ("channel", "4", "usp,north,usp/9,mbus,4,West,,77"),
+            ("profile", "south", "usp,south,usp/9,mbus,3,West,,77"),
+            ("parent", "usp/8", "usp,north,usp/8,mbus,3,West,,77"),
+            // With the parent goes what is behind it, with the adapter its profile.
+            ("parent", "", "usp,north,,,,West,,"),
+            ("adapter", "", ",,usp/9,mbus,3,West,,77"),
+            ("adapter,profile", ",south", "profile"),
+            ("parent,channel", ",4", "channel"),
+        ] {
+            let text = format!("device,kind,{header}\nusp/1,meter,{fields}\n");
+            let chunk = Chunk::of_csv(text.as_bytes()).expect("readable");
+            let flaws: Vec<Flaw> = chunk.flaws.into_iter().map(|(_, flaw)| flaw).collect();
+            let Some(mut row) = chunk.rows.into_iter().next() else {
+                assert_eq!(flaws[0].column.map(Column::name), Some(expected), "{text}: {flaws:?}");
+                continue;
+            };
+            assert_eq!(row.complete(Some(&before)), Ok(()), "{text}");
+            let all = texts(&row.record);
+            let shown: Vec<&str> = [4, 5, 6, 7, 8, 9, 10, 12].iter().map(|at| &all[*at][..]).collect();
+            assert_eq!(shown.join(","), expected, "{text}");
+        }
+        // Nothing was said before: then what needs a parent has none.
+        let mut alone = row("device,kind,channel\nusp/1,meter,4\n");
+        let flaws = alone.complete(None).expect_err("refused");
+        assert_eq!(flaws.iter().map(|flaw| flaw.column).collect::<Vec<_>>(), [Some(Column::Channel)]);
+        let json = Chunk::of_json(b"{\"device\":\"usp/1\",\"kind\":\"meter\",\"channel\":null,\"district\":\"\"}");
+        let mut json = json.expect("readable").rows.remove(0);
+        assert_eq!(json.complete(Some(&before)), Ok(()));
+        let about = json.record.about;
+        assert_eq!((about.channel, &about.district[..], &about.protocol[..]), (None, "", "mbus"));
     }
 
     #[test]
@@ -363,14 +549,17 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = "device,kind,district,customer\nusp/1,meter,\"a \"\"b\"\", c\",一号\n";
         let rows = Chunk::of_csv(text.as_bytes()).expect("readable").rows;
-        let mut out = CsvText::default();
-        out.header();
-        rows.iter().for_each(|row| out.record(&row.record));
-        let most = out.bytes_most();
-        let written = out.take();
-        assert!(written.len() <= most);
-        assert_eq!(Chunk::of_csv(&written).map(|chunk| chunk.rows), Ok(rows));
         let longest = format!("{}\nusp/1,meter,,,,,,,,\"a \"\"b\"\", c\",一号,,,,\n", columns());
-        assert_eq!(String::from_utf8(written), Ok(longest));
+        for (said, expected) in [(rows[0].said, text), (Said::ALL, &longest)] {
+            let mut out = CsvText::new(said);
+            for _ in 0..2 {
+                out.header();
+                rows.iter().for_each(|row| out.record(&row.record));
+                let most = out.bytes_most();
+                let written = out.take();
+                assert!(written.len() <= most);
+                assert_eq!(String::from_utf8(written).as_deref(), Ok(expected));
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Office {
 
     fn write(&self, change: Change) -> Done {
         let adapters = vec![AdapterChoice { name: "usp".into(), realm: "usp".into() }];
-        let choices = Choices { adapters, profiles: vec!["north".into()] };
+        let choices = Choices { adapters, profiles: vec!["north".into()], protocols: vec!["mbus".into()] };
         self.runtime.block_on(self.records.write(change, choices, "anna", false)).expect("writes")
     }
 
@@ -96,6 +96,77 @@ fn what_a_row_names_must_be_there() {
     assert_eq!(office.import(&chain(limits::RECORD_DEPTH_MAX)), [""; 0]);
     let deep = format!("c/{},meter,c/{},,,\n", limits::RECORD_DEPTH_MAX + 1, limits::RECORD_DEPTH_MAX);
     assert_eq!(office.import(&deep), ["2 too-deep"]);
+    // A carrier takes those behind it along.
+    assert_eq!(office.import("d/0,dtu,,,,\nd/1,dtu,d/0,,,\nd/2,meter,d/1,,,\n"), [""; 0]);
+    assert_eq!(office.import("d/0,dtu,c/2,,,\n"), ["2 too-deep"]);
+    assert_eq!(office.import("d/0,dtu,c/1,,,\n"), ["2 too-deep"]);
+    assert_eq!(office.import("d/0,dtu,c/1,,,\nd/2,meter,d/0,,,\n"), [""; 0]);
+    assert_eq!(office.import("d/0,dtu,c/0,,,\n"), [""; 0]);
+}
+
+/// Journals have devices that stand deeper than carriers reach today: they are read, and their other columns change.
+#[test]
+fn records_that_stand_too_deep_stay_what_they_are() {
+    let office = Office::new("deep");
+    let rows: String = (0..8).map(|n| format!("c/{n},dtu,{}\n", parent(n))).collect();
+    let chunk = Chunk::of_csv(format!("device,kind,parent\n{rows}").as_bytes()).expect("readable");
+    let set = chunk.rows.into_iter().map(|row| row.record).collect();
+    let fact = Fact::Registry(RegistryFact { set, withdrawn: Vec::new(), by: "anna".into(), retold: None });
+    let at_ms = office.records.clock.now_ms();
+    office.journal.append_blocking(Entry { at_ms, fact }).expect("appends");
+    assert_eq!(office.list(&RegistryFilter::default()).len(), 8);
+    let row = |district| format!("c/7,dtu,c/6,,,{district}\n");
+    assert_eq!(office.import(&row("West")), [""; 0]);
+    assert_eq!(office.import("c/7,dtu,c/5,,,West\n"), ["2 too-deep"]);
+    assert_eq!(office.import("c/7,dtu,c/2,,,West\n"), [""; 0]);
+}
+
+fn parent(n: usize) -> String {
+    n.checked_sub(1).map(|n| format!("c/{n}")).unwrap_or_default()
+}
+
+/// Two whom a carrier calls the same cannot be told apart by what it brings.
+#[test]
+fn a_carrier_calls_each_device_behind_it_otherwise() {
+    let office = Office::new("places");
+    let import = |rows: &str| {
+        let text = format!("device,kind,parent,protocol,channel,line_address\n{rows}");
+        let done = office.write(Change::Set(Chunk::of_csv(text.as_bytes()).expect("readable").rows));
+        let flaws = done.weighed.flaws.into_iter();
+        flaws.map(|(line, flaw)| format!("{line} {}: {}", flaw.kind, flaw.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        import("usp/9,dtu,,,,\nusp/8,dtu,,,,\nusp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n"),
+        [""; 0]
+    );
+    let good = [
+        // Another line, another carrier, the same again.
+        "usp/3,meter,usp/9,mbus,2,2\n",
+        "usp/4,meter,usp/8,mbus,1,77\n",
+        "usp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n",
+        // Each where the other was.
+        "usp/1,meter,usp/9,mbus,1,2\nusp/2,meter,usp/9,mbus,1,77\n",
+        "usp/2,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n",
+    ];
+    let bad = [
+        ("usp/5,meter,usp/8,mbus,1,5\nsz/5,meter,usp/8,mbus,1,\n", "3 duplicate", "line 2"),
+        ("usp/5,meter,usp/8,mbus,1,77\n", "2 duplicate", "usp/4"),
+        ("usp/5,meter,usp/9,mbus,1,2\n", "2 duplicate", "usp/2"),
+        ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
+    ];
+    // As long as the views may not show it, and afterwards.
+    for shown in [false, true] {
+        if shown {
+            assert!(!office.list(&RegistryFilter::default()).is_empty());
+        }
+        for rows in good {
+            assert_eq!(import(rows), [""; 0], "{rows}");
+        }
+        for (rows, place, other) in bad {
+            let flaws = import(rows);
+            assert!(flaws.len() == 1 && flaws[0].starts_with(place) && flaws[0].contains(other), "{rows}: {flaws:?}");
+        }
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
         ("?district=East", &["usp/1", "usp/9"]),
         ("?district=West", &[]),
         ("?kind=dtu", &["usp/9"]),
-        ("?parent=usp/9", &[]),
+        ("?parent=usp/9", &["usp/1"]),
         ("?prefix=usp/1", &["usp/1"]),
         ("?limit=1&after=usp/1", &["usp/9"]),
     ] {
@@ -108,6 +108,42 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
         let most = format!("more than the {} bytes", polymeter::limits::CHUNK_BYTES_MAX);
         assert!(refused.1.to_string().contains(&most), "{refused:?}");
     }
+}
+
+/// What a file does not name stays; what it leaves empty goes. A record that is set as a whole has nothing else.
+#[test]
+fn a_file_with_fewer_columns_changes_those_alone() {
+    let served = Served::start();
+    let rows = "device,kind,parent,protocol,channel,district\nusp/1,meter,usp/9,mbus,3,West\nusp/9,dtu,,,,East\n";
+    assert_eq!(csv(&served, rows).0, 200);
+    let dir = fresh_dir();
+    let file = dir.join("customers.csv");
+    let record = || served.get("registry/usp/1").1;
+    let said = |names: &[&str]| names.iter().map(|name| record()[name].clone()).collect::<Vec<_>>();
+    let names = ["parent", "protocol", "channel", "district", "customer"];
+    for (text, expected) in [
+        ("device,kind,customer\nusp/1,meter,K-1\n", json!(["usp/9", "mbus", 3, "West", "K-1"])),
+        // It hangs on the parent that the record has.
+        ("device,kind,channel\nusp/1,meter,4\n", json!(["usp/9", "mbus", 4, "West", "K-1"])),
+        ("device,kind,district\nusp/1,meter,\n", json!(["usp/9", "mbus", 4, null, "K-1"])),
+        ("device,kind,parent\nusp/1,meter,\n", json!([null, null, null, null, "K-1"])),
+    ] {
+        std::fs::write(&file, text).expect("written");
+        let answer = summary(&import(&served, &file, &[]));
+        assert_eq!((&answer["changed"], &answer["added"]), (&json!(1), &json!(0)), "{text}");
+        assert_eq!(json!(said(&names)), expected, "{text}");
+        assert_eq!(summary(&import(&served, &file, &[]))["unchanged"], json!(1), "{text}");
+    }
+    // Without a parent a channel means nothing: found before anything is written.
+    std::fs::write(&file, "device,kind,channel\nusp/2,meter,\nusp/1,meter,4\n").expect("written");
+    let refused = stderr(&import_in_words(&served, &file));
+    assert!(refused.contains("line 3, channel") && refused.contains("nothing was written"), "{refused}");
+    let set = json!({"kind": "meter", "district": "East"});
+    assert_eq!(served.by(Role::Operator, "PUT", "registry/usp/1", Some(set)).0, 200);
+    assert_eq!(json!(said(&names)), json!([null, null, null, "East", null]));
+    let alone = json!({"kind": "meter", "channel": 4});
+    assert_eq!(code(&served.by(Role::Operator, "PUT", "registry/usp/1", Some(alone))), (422, "not-possible"));
+    let _ = std::fs::remove_dir_all(&dir);
 }
 
 /// Meters before the concentrators that they stand behind, and these before their DTU; more than one chunk.
@@ -171,8 +207,20 @@ fn errors_of_a_file_name_line_column_and_remedy() {
         ),
         ("device,kind,parent\nusp/1,meter,usp/8\n", &["line 2, parent: usp/8 is a meter"]),
         ("device,kind,parent\na/1,dtu,a/2\na/2,dtu,a/1\n", &["line 2, parent: a/1 would stand behind itself"]),
-        (&format!("device,kind,parent\nc/0,dtu,\n{deep}"), &["line 11, parent: more than 8", "line 12, parent"]),
+        (&format!("device,kind,parent\nc/0,dtu,\n{deep}"), &["line 6, parent: more than 3", "line 7, parent"]),
+        (
+            "device,kind,parent\nc/4,meter,c/3\nc/0,dtu,\nc/1,dtu,c/0\nc/2,dtu,c/1\nc/3,dtu,c/2\n",
+            &["line 2, parent: more than 3", "1 errors; nothing was written"],
+        ),
+        (
+            "device,kind,parent,protocol,channel,line_address\nusp/9,dtu,,,,\nusp/1,meter,usp/9,mbus,1,2\nusp/2,meter,usp/9,mbus,1,\n",
+            &["line 4, line_address: the parent calls it as it calls the device of line 3", "1 errors; nothing was"],
+        ),
         ("device,kind,adapter\nusp/1,meter,acme\n", &["line 2, adapter: no adapter `acme` serves here"]),
+        (
+            "device,kind,parent,protocol\nusp/1,meter,usp/9,nosuchproto\n",
+            &["line 2, protocol: `nosuchproto` is no protocol; write one of cjt188-be, cjt188-le"],
+        ),
         ("device,kind,district\nusp/1,meter,West, upper\n", &["line 2: 4 fields, but the header has 3"]),
         (&many, &["line 2, device", "50 errors, 30 of them not shown (see --errors)"]),
     ] {
