@@ -7,6 +7,7 @@ use super::storage::Storage;
 use crate::limits;
 use crate::model::{Day, Seq};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,7 +35,10 @@ pub struct DayEntries {
 impl Segments {
     /// Lists what lies in the directory. Files of other names are left alone.
     pub fn list(storage: Arc<dyn Storage>, dir: &Path) -> Result<Self, StoreError> {
-        let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
+        let files = storage.list().map_err(|e| match e.kind() {
+            ErrorKind::NotFound => StoreError::Gone(dir.display().to_string()),
+            _ => StoreError::Io(e.to_string()),
+        })?;
         let mut names: Vec<_> = files.iter().filter_map(|(file, _)| SegmentName::parse(file)).collect();
         names.sort_unstable();
         let last = names.last().copied();
