@@ -15,7 +15,7 @@ const DAY_S: i64 = 86_400;
 fn nobody_is_told_yes_while_the_journal_is_gone() {
     let mut settings = Settings::usual();
     settings.log = "warn".into();
-    let site = Site::with(&settings);
+    let mut site = Site::with(&settings);
     let mut terminal = Terminal::tcp(meter("70000000000001"), site.meters());
     assert!(reports(&mut terminal, &site));
     let data = site.data();
@@ -29,6 +29,13 @@ fn nobody_is_told_yes_while_the_journal_is_gone() {
         await_well(&site);
         assert!(reports(&mut terminal, &site), "{} is back", moved.display());
     }
+    std::fs::remove_file(newest_file(&journal)).expect("removes");
+    assert!(!reports(&mut terminal, &site), "acknowledged without a file");
+    await_failing(&site);
+    site.stop().expect("a station that stops");
+    let refused = site.start().expect_err("the journal is missing").to_string();
+    assert!(refused.contains("the journal's files are missing"), "{refused}");
+    assert!(files(&journal).is_empty(), "no new file");
 }
 
 /// Comes again a day later; whether its report is acknowledged.

@@ -46,6 +46,17 @@ impl Segments {
         Ok(Self { storage, dir: dir.to_owned(), list: RwLock::new(list), ticks: AtomicU64::new(1) })
     }
 
+    /// Whether there is any in a directory, which stays as it is.
+    pub fn are_in(dir: &Path) -> bool {
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.file_name());
+        names.into_iter().any(|name| SegmentName::parse(&name.to_string_lossy()).is_some())
+    }
+
+    /// What the directory is called in messages.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub fn all(&self) -> Vec<Arc<Segment>> {
         self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

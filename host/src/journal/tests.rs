@@ -197,3 +197,21 @@ fn a_new_day_does_not_hide_that_the_day_before_is_gone() {
     journal.append_blocking(entry(1, DAY_MS)).expect("appends again");
     assert_eq!(all(&journal.reader()), [(Seq(1), entry(0, 0)), (Seq(2), entry(1, DAY_MS))]);
 }
+
+#[test]
+fn a_journal_that_has_lost_entries_is_not_gone_on_with() {
+    let dir = Scratch::new("lost");
+    let refused = |seen| Journal::open_after(&dir.0, &options(), Seq(seen)).err().map(|e| e.to_string());
+    let none = refused(5).expect("refused");
+    assert!(none.contains("files are missing") && none.contains("up to 5;"), "{none}");
+    assert!(!dir.0.exists(), "nothing is made");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    for n in 0..3 {
+        journal.append_blocking(entry(n, 0)).expect("appends");
+    }
+    journal.close();
+    drop(journal);
+    let short = refused(4).expect("refused");
+    assert!(short.contains("ends with entry 3, and the views have seen 4;"), "{short}");
+    assert_eq!(refused(3), None);
+}
