@@ -3,7 +3,7 @@
 use super::offline::{Place, bar};
 use super::output::{line, note};
 use crate::views::Views;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub enum ViewsCommand {
     /// Throw the views of a stopped station away and build them from its journal
     ///
-    /// Of a journal that has fewer entries than the views have seen files are missing: nothing is thrown away then, unless
-    /// --lost-for-good says so.
+    /// The journal is checked at the end, as by `journal verify`. Of one that has fewer entries than the views have seen
+    /// files are missing: nothing is thrown away then, unless --lost-for-good says so.
     Rebuild {
         /// The station's configuration: days are counted in its zone
         #[arg(long, value_name = "FILE")]
@@ -52,5 +52,9 @@ pub fn run(command: ViewsCommand) -> Result<()> {
     })?;
     bar.finish_and_clear();
     line(&format!("{} entries folded", last.0))?;
+    // Folding takes entries as they are, and does not see what is missing between them.
+    if let Some(broken) = opened.verify()?.broken {
+        bail!("the views are built, but of a journal that is not sound: {broken}; see `polymeter journal verify`");
+    }
     Ok(())
 }

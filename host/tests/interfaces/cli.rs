@@ -288,6 +288,33 @@ fn a_journal_that_has_lost_files_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_rebuild_says_that_the_journal_is_not_sound() {
+    let dir = fresh_dir();
+    let config = write_configuration(&dir);
+    let config = config.to_str().expect("text");
+    for name in ["changed-later", "second"] {
+        let made = polymeter(&["token", "create", name, "--config", config]).output().expect("runs");
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    let files = std::fs::read_dir(dir.join("data/journal")).expect("lists").map(|file| file.expect("a file").path());
+    let file = files.into_iter().find(|file| file.extension().is_some_and(|e| e == "redb")).expect("a journal");
+    let mut bytes = std::fs::read(&file).expect("reads");
+    let name = b"changed-later";
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] = b'C';
+    }
+    std::fs::write(&file, bytes).expect("writes");
+    let rebuilt = polymeter(&["views", "rebuild", "--config", config]).output().expect("runs");
+    assert_eq!(text(&rebuilt.stdout), "2 entries folded\n", "{}", text(&rebuilt.stderr));
+    let why = text(&rebuilt.stderr);
+    assert!(rebuilt.status.code() == Some(1) && why.contains("journal that is not sound"), "{why}");
+    assert!(why.contains("entries 1 to 1") && why.contains("`polymeter journal verify`"), "{why}");
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
 fn a_running_stations_files_are_left_alone() {
     let served = fleet();
     let data = served.dir.join("data");
