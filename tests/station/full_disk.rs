@@ -126,7 +126,7 @@ fn refusal(site: &Site, path: &str, body: &Value) -> Refused {
 }
 
 /// Until `/health` says that the journal cannot be written; gives its words.
-fn await_failing(site: &Site) -> String {
+pub fn await_failing(site: &Site) -> String {
     wait_until("the station says that it cannot store", || {
         let (status, text) = site.client().text("/health").expect("an answer");
         let health: Value = serde_json::from_str(&text).expect("JSON");
@@ -135,7 +135,7 @@ fn await_failing(site: &Site) -> String {
     })
 }
 
-fn await_well(site: &Site) {
+pub fn await_well(site: &Site) {
     wait_until("the station is well", || {
         let (status, _) = site.client().text("/health").expect("an answer");
         (status == 200).then_some(())
@@ -194,7 +194,7 @@ fn communicate(terminal: &mut Terminal, book: &mut Book) -> bool {
     accepted
 }
 
-fn is_accepted(terminal: &mut Terminal, frame: &[u8]) -> bool {
+pub fn is_accepted(terminal: &mut Terminal, frame: &[u8]) -> bool {
     terminal.peer.try_send(frame) && matches!(terminal.hear(), Some(Heard::Reply(reply)) if reply.result == 0)
 }
 

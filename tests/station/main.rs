@@ -1,7 +1,7 @@
 //! The station as devices and users meet it: a real process, real sockets, the real adapters. One module a theme:
 //! `rules` of a conversation, `unknown` devices, `commands` and what becomes of them, `hot_load` of an adapter under open
 //! connections, `lifecycle` of adapters (swaps under load, going back, trust, quarantine), `profiles` that change under open sessions, `reviews` of one version
-//! against another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, the device `registry`, `relays` to meters behind
+//! against another, `power_cuts` under load, `damaged` bytes on every listener, a `full_disk`, `lost_files` of the journal, the device `registry`, `relays` to meters behind
 //! a concentrator, `polls` that ask by themselves, a whole simulated fleet (`fleet_run`), devices that come through `tls`, by
 //! `coap` and `mqtt`, recorded `traffic` said again, and what `upgrades` of an adapter take over.
 
@@ -12,6 +12,7 @@ mod fleet_run;
 mod full_disk;
 mod hot_load;
 mod lifecycle;
+mod lost_files;
 mod mqtt;
 mod nested;
 mod polls;

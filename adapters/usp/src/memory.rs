@@ -6,6 +6,8 @@ use polymeter_sdk::keys::Cipher;
 use polymeter_sdk::{Civil, Fault, civil};
 
 const LAYOUT: u8 = 2;
+/// The same, and behind it the last valve order.
+const LAYOUT_WITH_ORDER: u8 = 3;
 /// Before the tags and the suites of commands were kept; still read.
 const FORMER_LAYOUT: u8 = 1;
 pub const MEMORY_BYTES: usize = 45;
@@ -45,6 +47,17 @@ pub struct Memory {
     pub pending_key: (u8, u8, [u8; 3]),
     /// Sequence and security byte of the last commands, newest first.
     asked: [(u16, u8); ASKED_MAX],
+    /// The last valve order, by which its answer is judged.
+    pub valve_order: Option<ValveOrder>,
+}
+
+/// A 4031 that went out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ValveOrder {
+    pub sequence: u16,
+    /// As in the frame.
+    pub order: u8,
+    pub id: u32,
 }
 
 impl Default for Memory {
@@ -63,6 +76,7 @@ impl Default for Memory {
             newest_report: Seal::default(),
             pending_key: (0, 0, [0; 3]),
             asked: [(0, NOT_ASKED); ASKED_MAX],
+            valve_order: None,
         }
     }
 }
@@ -81,7 +95,7 @@ pub enum Standing {
 
 impl Memory {
     // | Off | Size | Field                              | Off | Size | Field                            |
-    // |   0 |    1 | layout, 2                          |  11 |    1 | security byte of the newest frame|
+    // |   0 |    1 | layout, 2; 3 with a valve order    |  11 |    1 | security byte of the newest frame|
     // |   1 |    1 | terminal type                      |  12 |    8 | its nonce (LE) and tag           |
     // |   2 |    1 | bit 0 secures its reports, 1 key   |  20 |    8 | the same of the newest report    |
     // |     |      | version claimed, 2 names the next  |  28 |    1 | version of a key on its way      |
@@ -89,13 +103,15 @@ impl Memory {
     // |   4 |    1 | algorithm                          |  30 |    3 | its check value                  |
     // |   5 |    2 | last sequence sent, LE             |  33 |   12 | commands: 4 x sequence (LE),     |
     // |   7 |    4 | last nonce sent, LE                |     |      | security byte; FF none           |
+    // |     |      |                                    |  45 |    7 | valve order: sequence (LE),      |
+    // |     |      |                                    |     |      | order, order id (LE)             |
     pub fn read(bytes: &[u8]) -> Result<Self, FieldError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let mut r = Reader::new(bytes);
         let layout = r.u8("memory layout")?;
-        if layout != LAYOUT && layout != FORMER_LAYOUT {
+        if ![FORMER_LAYOUT, LAYOUT, LAYOUT_WITH_ORDER].contains(&layout) {
             return Err(FieldError::invalid("memory layout", 0, i64::from(layout)));
         }
         let terminal = r.u8("terminal type")?;
@@ -119,10 +135,14 @@ impl Memory {
             memory.newest_report = Seal { nonce: r.u32_le("report nonce")?, tag: r.array("report tag")? };
         }
         memory.pending_key = (r.u8("new key version")?, r.u8("new algorithm")?, r.array("check value")?);
-        if layout == LAYOUT {
+        if layout != FORMER_LAYOUT {
             for asked in &mut memory.asked {
                 *asked = (r.u16_le("command")?, r.u8("command's security byte")?);
             }
+        }
+        if layout == LAYOUT_WITH_ORDER {
+            let (sequence, order) = (r.u16_le("valve order's command")?, r.u8("valve order")?);
+            memory.valve_order = Some(ValveOrder { sequence, order, id: r.u32_le("order id")? });
         }
         r.finish("memory")?;
         Ok(memory)
@@ -151,11 +171,12 @@ impl Memory {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MEMORY_BYTES);
+        let mut out = Vec::with_capacity(MEMORY_BYTES + 7);
+        let layout = if self.valve_order.is_some() { LAYOUT_WITH_ORDER } else { LAYOUT };
         let flags =
             [(FLAG_SECURES, self.secures), (FLAG_CLAIMED, self.claimed), (FLAG_NAMES_PENDING, self.names_pending)];
         let flags = flags.into_iter().fold(0, |all, (flag, set)| if set { all | flag } else { all });
-        out.extend_from_slice(&[LAYOUT, self.terminal, flags, self.key_version, self.algorithm]);
+        out.extend_from_slice(&[layout, self.terminal, flags, self.key_version, self.algorithm]);
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&self.nonce.to_le_bytes());
         out.push(self.newest_under);
@@ -168,6 +189,11 @@ impl Memory {
         for (sequence, security) in self.asked {
             out.extend_from_slice(&sequence.to_le_bytes());
             out.push(security);
+        }
+        if let Some(ValveOrder { sequence, order, id }) = self.valve_order {
+            out.extend_from_slice(&sequence.to_le_bytes());
+            out.push(order);
+            out.extend_from_slice(&id.to_le_bytes());
         }
         out
     }
@@ -205,6 +231,11 @@ impl Memory {
     /// The security byte of the command with this number; `None`: not known any more.
     pub fn asked(&self, sequence: u16) -> Option<u8> {
         self.asked.iter().find(|asked| asked.0 == sequence && asked.1 != NOT_ASKED).map(|asked| asked.1)
+    }
+
+    /// The valve order with this number; `None`: not known any more.
+    pub fn valve_order_of(&self, sequence: u16) -> Option<ValveOrder> {
+        self.valve_order.filter(|sent| sent.sequence == sequence)
     }
 
     /// Weighs a frame whose tag fits. Believed are the key in force, the one on its way, and the one before until the present one
@@ -312,6 +343,9 @@ mod tests {
         memory.ask(0x0102, 0x23);
         assert_eq!(memory.bytes().len(), MEMORY_BYTES);
         assert_eq!(Memory::read(&memory.bytes()), Ok(memory));
+        memory.valve_order = Some(ValveOrder { sequence: 0x0102, order: 3, id: 0x0403_0201 });
+        assert_eq!(Memory::read(&memory.bytes()), Ok(memory));
+        assert!(Memory::read(&memory.bytes()[..MEMORY_BYTES]).is_err());
         assert_eq!(Memory::read(&[]), Ok(Memory::default()));
         assert!(Memory::read(&[9; MEMORY_BYTES]).is_err());
         assert!(Memory::read(&memory.bytes()[..20]).is_err());

@@ -168,7 +168,7 @@ fn learn_key(profile: Profile, memory: &mut Memory, facts: Facts, sealed: bool) 
 }
 
 fn answer(frame: &Frame<'_>, body: &[u8], memory: &mut Memory) -> Result<Vec<Message>, Fault> {
-    let mut messages = downlink::answer(&frame.header, body)?;
+    let mut messages = downlink::answer(&frame.header, body, memory)?;
     if frame.header.message == message::SET_KEY
         && let Some(Message::Answer(answer)) = messages.first_mut()
         && answer.outcome == Outcome::Done

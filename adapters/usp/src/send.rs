@@ -42,6 +42,9 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
     if !farewell {
         memory.ask(header.sequence, header.security);
     }
+    if let Command::Valve(valve) = command {
+        memory.valve_order = Some(downlink::valve_order(header.sequence, valve));
+    }
     if let Some(key) = order.new_key {
         memory.pending_key = (key.version, key.algorithm, key.check);
     }

@@ -368,6 +368,30 @@ fn an_answer_is_believed_only_under_the_key_of_its_command() {
 }
 
 #[test]
+fn a_valve_order_is_done_by_its_own_answer_and_where_it_leads() {
+    let mut device = Device::meter("50001234567810");
+    let mut desk = Desk::of(&device);
+    desk.register(&mut device);
+    let order = desk.ask(&valve(ValveOrder::CloseForced, 7));
+    let question = Device::question(&order).expect("a whole frame");
+    let mut say = |body: &[u8]| desk.hear(&device.answer(question, None, body)).messages;
+    for another in [[0, 9, 0, 0, 0, 3, 2], [8, 9, 0, 0, 0, 5, 0]] {
+        let told = say(&another);
+        let kept = matches!(&told[..], [Message::Unknown(unknown)] if unknown.bytes == another);
+        assert!(kept, "of order 9: {told:?}");
+    }
+    for (body, outcome) in [
+        (&[0][..], Outcome::Accepted),
+        (&[0, 7, 0, 0, 0, 1, 0], Outcome::Accepted),
+        (&[0, 7, 0, 0, 0, 6, 2], Outcome::Accepted),
+        (&[0, 7, 0, 0, 0, 3, 2], Outcome::Done),
+    ] {
+        let told = say(body);
+        assert!(matches!(&told[..], [Message::Answer(answer)] if answer.outcome == outcome), "{told:?}");
+    }
+}
+
+#[test]
 fn an_always_online_terminal_reports_every_day_on_one_connection() {
     let mut device = Device::concentrator("50009900000001");
     let mut desk = Desk::of(&device);

@@ -1,9 +1,11 @@
 //! `polymeter journal`: proving that nothing was lost or changed, and watching what is written.
 
 use super::client::Access;
-use super::offline::{Place, bar};
-use super::output::{Columns, Output, cell, line};
+use super::offline::Place;
+use super::output::{Columns, Output, cell, line, note};
+use crate::journal::Broken;
 use crate::limits::PAGE_ROWS_DEFAULT;
+use crate::model::Seq;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -14,6 +16,9 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 #[derive(Subcommand, Debug)]
 pub enum JournalCommand {
     /// Check every entry and the chain of hashes of a stopped station
+    ///
+    /// Files that are missing between others are found, and at the end by what the views have seen. Missing at the beginning
+    /// they look like days that were dropped: see whether `first` is as old as it should be.
     Verify {
         #[command(flatten)]
         place: Place,
@@ -67,12 +72,17 @@ pub fn run(access: &Access, command: JournalCommand) -> Result<()> {
 
 fn verify(output: Output, place: &Place) -> Result<()> {
     let opened = place.open()?;
-    let bar = bar("verifying", 0);
-    let report = opened.journal.reader().verify(&mut |at| {
-        bar.set_length(at.entries_total);
-        bar.set_position(at.entries);
-    })?;
-    bar.finish_and_clear();
+    let mut report = opened.verify()?;
+    // A chain does not tell where it ended once.
+    if report.broken.is_none() && report.last < opened.seen {
+        let (file, first) = (opened.data.join("journal").display().to_string(), Seq(report.last.0 + 1));
+        let what = "these entries are missing, the views have seen them".into();
+        report.broken = Some(Broken { file, first, last: opened.seen, what });
+    }
+    if report.first > Seq(1) && !output.json {
+        let first = report.first.0;
+        note(&format!("Entries before {first} are not here: their days were dropped, or their files are gone."));
+    }
     let about = json!({
         "sound": report.broken.is_none(),
         "segments": report.segments,
@@ -89,7 +99,7 @@ fn verify(output: Output, place: &Place) -> Result<()> {
     });
     let Some(broken) = report.broken else { return output.object(VERIFIED, &about) };
     output.object(BROKEN, &in_words(about, output))?;
-    bail!("{broken}; restore the file from a backup, entries before it are sound")
+    bail!("{broken}; restore what is named from a backup, entries before it are sound")
 }
 
 /// In a listing for people, `false` is left blank.

@@ -2,8 +2,10 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::journal::{Entry, Fact, Identity, Journal, Options};
-use anyhow::{Context, Result, bail};
+use crate::journal::{Entry, Fact, Identity, Journal, OpenError, Options, Verified};
+use crate::model::Seq;
+use crate::views::Views;
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -31,32 +33,49 @@ pub struct Opened {
     pub data: PathBuf,
     pub clock: Clock,
     pub journal: Journal,
+    /// The last entry that the views know of.
+    pub seen: Seq,
 }
 
 impl Place {
-    /// Opens the journal that is there; fails while a station has it open.
+    /// Opens the journal that is there, whether or not it has all that the views have seen; fails while a station has it
+    /// open.
     pub fn open(&self) -> Result<Opened> {
         let (data, clock) = self.resolve()?;
-        let journal = Journal::open_existing(&data, clock.now_ms())?
-            .with_context(|| format!("{}: there is no journal here; check the path", data.display()))?;
-        Ok(Opened { data, clock, journal })
+        let seen = Views::seen(&data)?;
+        match Journal::open_existing(&data, clock.now_ms())? {
+            Some(journal) => Ok(Opened { data, clock, journal, seen }),
+            None if seen > Seq(0) => Err(OpenError::Missing { dir: data.join("journal"), seen }.into()),
+            None => bail!("{}: there is no journal here; check the path", data.display()),
+        }
     }
 
-    /// As `open`, but makes a journal where there is none: what is written before a station's first start.
+    /// To go on with the journal. Makes one where there is none: what is written before a station's first start. One that has
+    /// lost entries is refused.
     pub fn open_or_make(&self) -> Result<Opened> {
         let (data, clock) = self.resolve()?;
         let now_ms = clock.now_ms();
         std::fs::create_dir_all(&data)
             .with_context(|| format!("{}: cannot be made; check the path and its owner", data.display()))?;
+        let seen = Views::seen(&data)?;
         let journal = match Journal::open_existing(&data, now_ms)? {
             Some(journal) => journal,
             // The station gives it its name.
-            None => Journal::open(
+            None => Journal::open_after(
                 &data,
                 &Options { identity: Identity { station: String::new(), epoch: now_ms as u64 }, now_ms },
+                seen,
             )?,
         };
-        Ok(Opened { data, clock, journal })
+        journal.check_reaches(seen)?;
+        Ok(Opened { data, clock, journal, seen })
+    }
+
+    /// The data directory, if it has views and no journal, and how far they have seen: that journal is missing.
+    pub fn without_journal(&self) -> Result<Option<(PathBuf, Seq)>> {
+        let (data, _) = self.resolve()?;
+        let seen = Views::seen(&data)?;
+        Ok((seen > Seq(0) && !Journal::exists(&data)).then_some((data, seen)))
     }
 
     /// Data directory and clock; the fleet's zone where the configuration tells it.
@@ -70,6 +89,17 @@ impl Place {
 }
 
 impl Opened {
+    /// Walks the whole journal, with a bar.
+    pub fn verify(&self) -> Result<Verified> {
+        let bar = bar("verifying", 0);
+        let report = self.journal.reader().verify(&mut |at| {
+            bar.set_length(at.entries_total);
+            bar.set_position(at.entries);
+        })?;
+        bar.finish_and_clear();
+        Ok(report)
+    }
+
     /// Writes one fact and waits until it is durable.
     pub fn write(&self, fact: Fact) -> Result<()> {
         self.journal.append_blocking(Entry { at_ms: self.clock.now_ms(), fact })?;

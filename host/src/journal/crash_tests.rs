@@ -204,7 +204,7 @@ fn dropping_days_leaves_a_chain_that_verifies() {
     assert_eq!(all(&open(&disk).reader()).len(), 101);
 }
 
-fn wait_until(mut done: impl FnMut() -> bool) {
+pub(super) fn wait_until(mut done: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if done() {
             return;

@@ -54,7 +54,7 @@ use format::Head;
 use queue::Queue;
 use recent::Recent;
 use segments::Segments;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -84,6 +84,19 @@ pub enum OpenError {
          or choose another data directory"
     )]
     OtherStation { found: String, wanted: String },
+    #[error(
+        "the journal's files are missing: `{}` has none, and the views have seen entries up to {}; put the files back, or \
+         restore them from a backup. Only if they are lost for good, `polymeter views rebuild --lost-for-good` gives them up",
+        .dir.display(), .seen.0
+    )]
+    Missing { dir: PathBuf, seen: Seq },
+    #[error(
+        "the newest files of the journal are missing: `{}` ends with entry {}, and the views have seen {}; put the files \
+         back, or restore them from a backup. Only if the entries after it are lost for good, or the views belong to another \
+         journal, `polymeter views rebuild --lost-for-good` goes on without them",
+        .dir.display(), .last.0, .seen.0
+    )]
+    Short { dir: PathBuf, last: Seq, seen: Seq },
     #[error("no thread for the journal's writer: {0}")]
     Thread(std::io::Error),
 }
@@ -117,6 +130,28 @@ impl Journal {
         let path = dir.join("journal");
         let storage: Arc<dyn Storage> = Arc::new(Directory::open(&path)?);
         Self::over(&storage, &path, options)
+    }
+
+    /// As `open`, where others know of entries up to `seen`: a journal without them has lost files. It is neither made nor
+    /// gone on with, because the numbers of what is missing would be given again.
+    pub fn open_after(dir: &Path, options: &Options, seen: Seq) -> Result<Self, OpenError> {
+        if seen > Seq(0) && !Self::exists(dir) {
+            return Err(OpenError::Missing { dir: dir.join("journal"), seen });
+        }
+        let journal = Self::open(dir, options)?;
+        journal.check_reaches(seen)?;
+        Ok(journal)
+    }
+
+    /// Whether `dir` has files of a journal.
+    pub fn exists(dir: &Path) -> bool {
+        Segments::are_in(&dir.join("journal"))
+    }
+
+    /// Whether the journal has all entries up to one that others have seen.
+    pub fn check_reaches(&self, seen: Seq) -> Result<(), OpenError> {
+        let (dir, last) = (self.0.shared.segments.dir(), self.reader().last_seq());
+        if last < seen { Err(OpenError::Short { dir: dir.to_owned(), last, seen }) } else { Ok(()) }
     }
 
     /// Opens the journal that lies in `dir`, whosever it is; `None`: there is none yet. For work on a stopped station's

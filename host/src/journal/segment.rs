@@ -7,7 +7,7 @@
 //! space returns to the file system.
 
 use super::format::{COMMITS, Chain, CodecError, ENTRIES, HEAD, HEAD_KEY, Hash, Head, SEGMENT_FORMAT, SegmentName};
-use super::storage::{Backend, Storage};
+use super::storage::{Backend, FileId, Storage};
 use crate::limits;
 use crate::model::Seq;
 use redb::{
@@ -28,6 +28,11 @@ pub enum StoreError {
     Damaged { file: String, what: String },
     #[error("{file}: {what}; restore it from a backup")]
     Unreadable { file: String, what: String },
+    #[error(
+        "the journal's file {0} is gone or another one: put it back under its name, or stop the station and restore the \
+         journal from a backup"
+    )]
+    Gone(String),
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -55,7 +60,7 @@ pub(crate) fn is_damaged(error: &redb::Error) -> bool {
 
 enum Handle {
     Closed,
-    Writing(Database),
+    Writing(Database, FileId),
     Reading(ReadOnlyDatabase),
 }
 
@@ -97,26 +102,36 @@ impl Segment {
 
     /// What redb says of this file: a lasting damage names the file and what helps.
     fn failed(&self, e: impl Into<redb::Error>) -> StoreError {
-        let error = e.into();
-        if is_damaged(&error) { self.unreadable(error.to_string()) } else { StoreError::io(error) }
+        match e.into() {
+            redb::Error::Io(e) if e.kind() == ErrorKind::NotFound => self.gone(),
+            error if is_damaged(&error) => self.unreadable(error.to_string()),
+            error => StoreError::io(error),
+        }
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Gone(self.path.display().to_string())
     }
 
     /// Opens the file, which exists, so that it may be written.
-    fn writable(&self, storage: &dyn Storage) -> Result<Database, StoreError> {
+    fn writable(&self, storage: &dyn Storage) -> Result<(Database, FileId), StoreError> {
         let io = |e: std::io::Error| StoreError::Io(e.to_string());
-        let backend = storage.open(&self.name.file()).map_err(io)?;
+        let backend = storage.open(&self.name.file()).map_err(|e| self.failed(redb::StorageError::Io(e)))?;
+        let id = backend.id;
         // redb takes an empty file for a new one. A segment never is: it was named when its head was durable.
         if backend.len().map_err(io)? == 0 {
             return Err(self.unreadable("it is empty"));
         }
-        writing(backend).map_err(|e| self.failed(e))
+        Ok((writing(backend).map_err(|e| self.failed(e))?, id))
     }
 
     /// Makes a new segment. It gets its name only once its head is durable, so a name never stands for half a file.
     pub fn create(storage: &dyn Storage, dir: &Path, head: &Head) -> Result<Self, StoreError> {
         const UNBORN: &str = "new-segment";
         let io = |e: std::io::Error| StoreError::Io(e.to_string());
-        let db = writing(storage.create(UNBORN).map_err(io)?).map_err(StoreError::io)?;
+        let backend = storage.create(UNBORN).map_err(io)?;
+        let id = backend.id;
+        let db = writing(backend).map_err(StoreError::io)?;
         let bytes = postcard::to_stdvec(head).map_err(|e| StoreError::Io(e.to_string()))?;
         let txn = db.begin_write().map_err(StoreError::io)?;
         txn.open_table(HEAD).map_err(StoreError::io)?.insert(HEAD_KEY, &bytes[..]).map_err(StoreError::io)?;
@@ -125,16 +140,29 @@ impl Segment {
         txn.commit().map_err(StoreError::io)?;
         let name = SegmentName { first: head.first, day: head.day };
         storage.rename(UNBORN, &name.file()).map_err(io)?;
-        Ok(Self::new(dir, name, Handle::Writing(db), false))
+        Ok(Self::new(dir, name, Handle::Writing(db, id), false))
     }
 
     /// Opens for writing; walks the file when it was not closed cleanly.
     pub fn open_writing(&self, storage: &dyn Storage) -> Result<(Head, Tip), StoreError> {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         *handle = Handle::Closed;
-        *handle = Handle::Writing(self.writable(storage)?);
+        let (db, id) = self.writable(storage)?;
+        *handle = Handle::Writing(db, id);
         drop(handle);
         Ok((self.head(storage)?, self.tip(storage)?))
+    }
+
+    /// Whether the file that is written still lies under its name. Into one that was removed, or moved away with its
+    /// directory, every write and every fsync succeeds, and nobody will ever read it.
+    pub fn check_in_place(&self, storage: &dyn Storage) -> Result<(), StoreError> {
+        let handle = self.lock();
+        let Handle::Writing(_, file) = &*handle else { return Ok(()) };
+        match storage.is_in_place(&self.name.file(), *file) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.gone()),
+            Err(e) => Err(StoreError::Io(e.to_string())),
+        }
     }
 
     /// Opens for reading only. A segment that was left unclean (restored from a copy, say) is repaired first.
@@ -154,7 +182,7 @@ impl Segment {
         };
         let db = match open() {
             Err(redb::DatabaseError::RepairAborted) => {
-                self.writable(storage)?.close().map_err(|e| self.failed(e))?;
+                self.writable(storage)?.0.close().map_err(|e| self.failed(e))?;
                 open()
             }
             other => other,
@@ -182,7 +210,7 @@ impl Segment {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *handle, Handle::Closed) {
             Handle::Closed => Ok(()),
-            Handle::Writing(db) => db.close().map_err(|e| self.failed(e)),
+            Handle::Writing(db, _) => db.close().map_err(|e| self.failed(e)),
             Handle::Reading(db) => db.close().map_err(|e| self.failed(e)),
         }
     }
@@ -199,7 +227,7 @@ impl Segment {
         entries: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<Hash, StoreError> {
         let handle = self.lock();
-        let Handle::Writing(db) = &*handle else {
+        let Handle::Writing(db, _) = &*handle else {
             return Err(StoreError::Io(format!("{} is not open for writing", self.name.file())));
         };
         let last = first.0 + entries.len() as u64 - 1;
@@ -235,7 +263,7 @@ impl Segment {
     /// Takes entries back that nobody was promised.
     pub fn cut_after(&self, last: Seq) -> Result<(), StoreError> {
         let handle = self.lock();
-        let Handle::Writing(db) = &*handle else {
+        let Handle::Writing(db, _) = &*handle else {
             return Err(StoreError::Io(format!("{} is not open for writing", self.name.file())));
         };
         let txn = db.begin_write().map_err(|e| self.failed(e))?;
@@ -259,7 +287,7 @@ impl Segment {
     /// Proves that the store takes a write the size of the largest entry again.
     pub fn probe(&self) -> Result<(), StoreError> {
         let handle = self.lock();
-        let Handle::Writing(db) = &*handle else {
+        let Handle::Writing(db, _) = &*handle else {
             return Err(StoreError::Io(format!("{} is not open for writing", self.name.file())));
         };
         for fill in [limits::ENTRY_BYTES_MAX, 0] {
@@ -340,7 +368,7 @@ impl Segment {
         loop {
             let guard = self.lock();
             let txn = match &*guard {
-                Handle::Writing(db) => Some(db.begin_read()),
+                Handle::Writing(db, _) => Some(db.begin_read()),
                 Handle::Reading(db) => Some(db.begin_read()),
                 Handle::Closed => None,
             };

@@ -7,6 +7,7 @@ use super::storage::Storage;
 use crate::limits;
 use crate::model::{Day, Seq};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,12 +35,26 @@ pub struct DayEntries {
 impl Segments {
     /// Lists what lies in the directory. Files of other names are left alone.
     pub fn list(storage: Arc<dyn Storage>, dir: &Path) -> Result<Self, StoreError> {
-        let files = storage.list().map_err(|e| StoreError::Io(e.to_string()))?;
+        let files = storage.list().map_err(|e| match e.kind() {
+            ErrorKind::NotFound => StoreError::Gone(dir.display().to_string()),
+            _ => StoreError::Io(e.to_string()),
+        })?;
         let mut names: Vec<_> = files.iter().filter_map(|(file, _)| SegmentName::parse(file)).collect();
         names.sort_unstable();
         let last = names.last().copied();
         let list = names.into_iter().map(|n| Arc::new(Segment::closed(dir, n, Some(n) != last))).collect();
         Ok(Self { storage, dir: dir.to_owned(), list: RwLock::new(list), ticks: AtomicU64::new(1) })
+    }
+
+    /// Whether there is any in a directory, which stays as it is.
+    pub fn are_in(dir: &Path) -> bool {
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.file_name());
+        names.into_iter().any(|name| SegmentName::parse(&name.to_string_lossy()).is_some())
+    }
+
+    /// What the directory is called in messages.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub fn all(&self) -> Vec<Arc<Segment>> {

@@ -3,7 +3,7 @@
 //! A crash keeps what was synced and loses any part of what was not: whole writes, or the end of one, in any
 //! combination. That is more than most disks do and as much as redb promises to survive.
 
-use super::storage::{Backend, Storage};
+use super::storage::{Backend, FileId, Storage};
 use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::io;
@@ -116,9 +116,17 @@ impl Disk {
         count
     }
 
+    fn opened(&self, number: usize) -> Backend {
+        Backend::new(OpenFile { disk: self.clone(), number }, id(number))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn id(number: usize) -> FileId {
+    FileId { device: 0, number: number as u64 }
 }
 
 impl State {
@@ -222,13 +230,19 @@ impl Storage for Disk {
         let number = state.contents.len();
         state.contents.push(Content::default());
         state.names.insert(name.to_owned(), number);
-        Ok(Backend::new(OpenFile { disk: self.clone(), number }))
+        Ok(self.opened(number))
     }
 
     fn open(&self, name: &str) -> io::Result<Backend> {
         let state = self.lock();
         state.check_read()?;
-        Ok(Backend::new(OpenFile { disk: self.clone(), number: state.number(name)? }))
+        Ok(self.opened(state.number(name)?))
+    }
+
+    fn is_in_place(&self, name: &str, file: FileId) -> io::Result<bool> {
+        let state = self.lock();
+        state.check_read()?;
+        Ok(state.names.get(name).is_some_and(|number| id(*number) == file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -4,9 +4,9 @@
 //! several files needs, so that a test can lose unsynced writes of all of them at one moment.
 
 use redb::StorageBackend;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn create(&self, name: &str) -> io::Result<Backend>;
     /// Opens a file that exists.
     fn open(&self, name: &str) -> io::Result<Backend>;
+    /// Whether this file, which is open, still lies under that name.
+    fn is_in_place(&self, name: &str, file: FileId) -> io::Result<bool>;
     /// Gives a file its final name, durably.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file, durably.
@@ -29,34 +31,50 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn renew(&self, name: &str) -> io::Result<()>;
 }
 
+/// Which file it is, whatever it is called. Nobody else gets the number while the file is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileId {
+    pub device: u64,
+    pub number: u64,
+}
+
+impl FileId {
+    fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), number: meta.ino() }
+    }
+}
+
 /// Any backend, in the one type that redb's builder can be given.
 #[derive(Debug)]
-pub(crate) struct Backend(Box<dyn StorageBackend>);
+pub(crate) struct Backend {
+    file: Box<dyn StorageBackend>,
+    pub id: FileId,
+}
 
 impl Backend {
-    pub fn new(backend: impl StorageBackend) -> Self {
-        Self(Box::new(backend))
+    pub fn new(file: impl StorageBackend, id: FileId) -> Self {
+        Self { file: Box::new(file), id }
     }
 }
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.file.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.file.write(offset, data)
     }
     fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.file.close()
     }
 }
 
@@ -98,8 +116,9 @@ impl Directory {
         File::open(&self.path)?.sync_all()
     }
 
-    fn plain(&self, file: File) -> Backend {
-        Backend::new(PlainFile { file, doubtful: self.doubtful.clone() })
+    fn plain(&self, file: File) -> io::Result<Backend> {
+        let id = FileId::of(&file.metadata()?);
+        Ok(Backend::new(PlainFile { file, doubtful: self.doubtful.clone() }, id))
     }
 }
 
@@ -118,11 +137,19 @@ impl Storage for Directory {
 
     fn create(&self, name: &str) -> io::Result<Backend> {
         let path = self.path.join(name);
-        Ok(self.plain(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
+        self.plain(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?)
     }
 
     fn open(&self, name: &str) -> io::Result<Backend> {
-        Ok(self.plain(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+        self.plain(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)
+    }
+
+    fn is_in_place(&self, name: &str, file: FileId) -> io::Result<bool> {
+        match std::fs::metadata(self.path.join(name)) {
+            Ok(meta) => Ok(FileId::of(&meta) == file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

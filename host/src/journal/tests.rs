@@ -1,6 +1,8 @@
 //! The journal on real files: appended, read, reopened, rolled over, followed.
 
+use super::crash_tests::wait_until;
 use super::*;
+use crate::limits;
 use crate::model::DeviceKey;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,4 +119,99 @@ fn a_follower_reads_from_the_file_then_from_memory() {
         journal.append_blocking(entry(n, 0)).expect("appends");
     }
     assert_eq!(drain(&mut follower), (11..=80).collect::<Vec<_>>());
+}
+
+/// Why an entry is refused.
+fn refusal(journal: &Journal, at_ms: i64) -> String {
+    match journal.append_blocking(entry(99, at_ms)) {
+        Err(AppendError::Failing(why)) => why.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The files with entries.
+fn segment_files(dir: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(dir.join("journal")).expect("lists").map(|file| file.expect("a file").path());
+    files.filter(|file| file.extension().is_some_and(|e| e == "redb")).collect()
+}
+
+#[test]
+fn a_file_that_was_moved_away_takes_nothing_until_it_is_back() {
+    let dir = Scratch::new("moved");
+    let aside = dir.0.with_extension("aside");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    journal.append_blocking(entry(0, 0)).expect("appends");
+    // The file, the journal, and the whole data directory.
+    for (n, moved) in [segment_files(&dir.0).remove(0), dir.0.join("journal"), dir.0.clone()].iter().enumerate() {
+        std::fs::rename(moved, &aside).expect("moves");
+        for _ in 0..2 {
+            let why = refusal(&journal, 0);
+            assert!(why.contains(".redb is gone or another one: put it back"), "{why}");
+        }
+        let health = journal.health();
+        assert!(health.failing.is_some() && health.last_seq == Seq(n as u64 + 1), "{health:?}");
+        assert_eq!(all(&journal.reader()).len(), n + 1, "what is there can still be read");
+        std::fs::rename(&aside, moved).expect("moves back");
+        wait_until(|| journal.health().failing.is_none());
+        journal.append_blocking(entry(n as u64 + 1, 0)).expect("appends again");
+    }
+    journal.close();
+    drop(journal);
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    let expected: Vec<_> = (0..4).map(|n| (Seq(n + 1), entry(n, 0))).collect();
+    assert_eq!(all(&journal.reader()), expected, "nothing of what was refused");
+    assert_eq!(journal.reader().verify(&mut |_| {}).expect("walks").broken, None);
+}
+
+#[test]
+fn another_file_of_that_name_takes_nothing() {
+    let dir = Scratch::new("replaced");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    journal.append_blocking(entry(0, 0)).expect("appends");
+    let (file, copy) = (segment_files(&dir.0).remove(0), dir.0.join("copy"));
+    std::fs::copy(&file, &copy).expect("copies");
+    std::fs::rename(&copy, &file).expect("replaces");
+    assert!(refusal(&journal, 0).contains("is gone or another one"));
+    // Also after the writer has tried again.
+    std::thread::sleep(limits::STORE_RETRY_MIN * 3);
+    assert!(refusal(&journal, 0).contains("is gone or another one"));
+    journal.close();
+    drop(journal);
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    assert_eq!(all(&journal.reader()), [(Seq(1), entry(0, 0))]);
+    journal.append_blocking(entry(1, 0)).expect("appends");
+}
+
+#[test]
+fn a_new_day_does_not_hide_that_the_day_before_is_gone() {
+    let dir = Scratch::new("gone-day");
+    let aside = dir.0.with_extension("aside");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    journal.append_blocking(entry(0, 0)).expect("appends");
+    let file = segment_files(&dir.0).remove(0);
+    std::fs::rename(&file, &aside).expect("moves");
+    assert!(refusal(&journal, DAY_MS).contains("is gone or another one"));
+    assert_eq!(segment_files(&dir.0).len(), 0, "no new file");
+    std::fs::rename(&aside, &file).expect("moves back");
+    wait_until(|| journal.health().failing.is_none());
+    journal.append_blocking(entry(1, DAY_MS)).expect("appends again");
+    assert_eq!(all(&journal.reader()), [(Seq(1), entry(0, 0)), (Seq(2), entry(1, DAY_MS))]);
+}
+
+#[test]
+fn a_journal_that_has_lost_entries_is_not_gone_on_with() {
+    let dir = Scratch::new("lost");
+    let refused = |seen| Journal::open_after(&dir.0, &options(), Seq(seen)).err().map(|e| e.to_string());
+    let none = refused(5).expect("refused");
+    assert!(none.contains("files are missing") && none.contains("up to 5;"), "{none}");
+    assert!(!dir.0.exists(), "nothing is made");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    for n in 0..3 {
+        journal.append_blocking(entry(n, 0)).expect("appends");
+    }
+    journal.close();
+    drop(journal);
+    let short = refused(4).expect("refused");
+    assert!(short.contains("ends with entry 3, and the views have seen 4;"), "{short}");
+    assert_eq!(refused(3), None);
 }

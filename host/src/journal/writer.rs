@@ -107,12 +107,16 @@ impl Writer {
         let day = self.day_for(&batch[0]);
         let empty = self.active.name.first == first;
         if (day != self.active.name.day || self.bytes > limits::SEGMENT_BYTES_MAX) && !empty {
+            // Or the new file would hide that the ones before it are gone.
+            self.active.check_in_place(&*self.shared.segments.storage)?;
             let identity = self.shared.identity.clone();
             let head = Head { format: format::SEGMENT_FORMAT, identity, first, day, follows: self.tip.hash };
             self.active = self.shared.segments.roll(&head)?;
             self.bytes = 0;
         }
         let hash = self.active.append(&self.tip.hash, first, batch.iter().map(|p| &p.bytes[..]))?;
+        // Beside an fsync this look costs nothing.
+        self.active.check_in_place(&*self.shared.segments.storage)?;
         self.tip = Tip { last: Seq(self.tip.last.0 + batch.len() as u64), hash };
         // 24 bytes: key, length and offset of a row.
         self.bytes += batch.iter().map(|p| p.bytes.len() as u64 + 24).sum::<u64>();
@@ -163,6 +167,8 @@ impl Writer {
     fn reopen(&mut self) -> Result<(), StoreError> {
         let storage = self.shared.segments.storage.clone();
         // A failed roll may have sealed the last segment already, or may have made the next one.
+        // While the file is gone it stays open: what is in it can still be copied from this process, and read by the views.
+        self.active.check_in_place(&*storage)?;
         let active = self.shared.segments.reopen_last()?;
         active.renew_if_doubtful(&*storage)?;
         active.open_writing(&*storage)?;

@@ -161,7 +161,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let now_ms = config.clock.now_ms();
     // The epoch of a new journal only has to differ from that of an earlier one of the same name.
     let identity = journal::Identity { station: config.name.clone(), epoch: now_ms as u64 };
-    let journal = Journal::open(data, &journal::Options { identity, now_ms })?;
+    let journal = Journal::open_after(data, &journal::Options { identity, now_ms }, Views::seen(data)?)?;
     let views = Views::open(data, &journal, &config.clock)?;
     await_views(&views, journal.reader().last_seq())?;
     let vault = Arc::new(Vault::open(data, views.clone())?);

@@ -54,7 +54,8 @@ impl Folding {
         let cursor = snapshot.cursor()?.max(Seq(journal.first_seq().0.saturating_sub(1)));
         if cursor > journal.last_seq() {
             return Err(ViewError::Store(format!(
-                "they are ahead of the journal (entry {} of {}), so they belong to another one; run `polymeter views rebuild`",
+                "they are ahead of the journal (entry {} of {}): its newest files are missing, put them back; or, if they are \
+                 lost for good or the views belong to another journal, run `polymeter views rebuild --lost-for-good`",
                 cursor.0,
                 journal.last_seq().0
             )));

@@ -53,7 +53,7 @@ use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, Record, Seq};
 use follower::Folding;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -125,6 +125,17 @@ impl Views {
             })
             .map_err(|e| ViewError::Store(format!("no thread for them: {e}")))?;
         Ok(Self(Arc::new(Open { shared, follower: Mutex::new(Some(thread)) })))
+    }
+
+    /// The last entry that the views in `dir` have folded in; 0: there are none, or a station has them open. Nothing is
+    /// made: a journal is opened after this (`Journal::open_after`).
+    pub fn seen(dir: &Path) -> Result<Seq, ViewError> {
+        store::seen(&dir.join(FILE))
+    }
+
+    /// Keeps views that have seen more than the journal has under another name: of what is lost they know the most.
+    pub fn put_aside(dir: &Path) -> Result<PathBuf, ViewError> {
+        store::put_aside(&dir.join(FILE))
     }
 
     /// Throws the views in `dir` away and folds them anew. No station may have them open.

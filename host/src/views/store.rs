@@ -27,6 +27,8 @@ const FORMAT_NOW: u64 = 9;
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
 /// What a damaged `views.redb` is called from then on, for those who want to know what happened to it.
 const DAMAGED: &str = "redb.damaged";
+/// The same for one that has seen more than the journal has kept.
+const AHEAD: &str = "redb.ahead";
 
 /// Why a view cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +158,36 @@ fn with_tables(path: &Path, mut db: Database, mut format: Option<u64>) -> Result
     Ok(db)
 }
 
+/// The last entry that the file has folded in; 0: there is no such file, it cannot tell, or somebody has it open, who knows.
+pub(super) fn seen(path: &Path) -> Result<Seq> {
+    if !path.exists() {
+        return Ok(Seq(0));
+    }
+    let cursor = || -> std::result::Result<u64, redb::Error> {
+        let (db, format) = look(path)?;
+        if format.is_none() {
+            return Ok(0);
+        }
+        Ok(db.begin_read()?.open_table(META)?.get(CURSOR)?.map_or(0, |v| v.value()))
+    };
+    match catch_unwind(cursor) {
+        Ok(Ok(cursor)) => Ok(Seq(cursor)),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) | Err(_) => Ok(Seq(0)),
+        Ok(Err(error)) if is_damaged(&error) => Ok(Seq(0)),
+        Ok(Err(error)) => Err(ViewError::store(error)),
+    }
+}
+
+/// Gives a file that nobody has open another name; tells which.
+pub(super) fn put_aside(path: &Path) -> Result<PathBuf> {
+    drop(look(path).map_err(ViewError::store)?);
+    let aside = path.with_extension(AHEAD);
+    std::fs::rename(path, &aside).map_err(|e| {
+        ViewError::Store(format!("`{}` cannot be renamed to `{}`: {e}", path.display(), aside.display()))
+    })?;
+    Ok(aside)
+}
+
 /// All views at one moment.
 pub(super) struct Snapshot(ReadTransaction);
 
@@ -253,6 +285,25 @@ mod tests {
         let refused = store.reopen().expect_err("damaged").to_string();
         assert!(refused.ends_with("; stop the station and run `polymeter views rebuild`"), "{refused}");
         assert!(!dir.join("views.redb.damaged").exists());
+        let _ = fs::remove_dir_all(dir);
+    }
+
+    #[test]
+    fn a_closed_file_tells_what_it_has_seen() {
+        let dir = scratch("seen");
+        let path = dir.join("views.redb");
+        assert_eq!(seen(&path), Ok(Seq(0)));
+        assert!(!path.exists(), "asking makes none");
+        folded_to(&path, Seq(7));
+        assert_eq!(seen(&path), Ok(Seq(7)));
+        let held = Store::open(&path).expect("opens");
+        assert_eq!(seen(&path), Ok(Seq(0)), "whoever has it open knows more");
+        assert!(put_aside(&path).is_err() && path.exists());
+        held.close();
+        let aside = put_aside(&path).expect("nobody has it open");
+        assert_eq!((aside.clone(), seen(&aside), path.exists()), (dir.join("views.redb.ahead"), Ok(Seq(7)), false));
+        fs::write(&path, b"no views at all ".repeat(1_000)).expect("writes");
+        assert_eq!(seen(&path), Ok(Seq(0)), "a damaged one cannot tell");
         let _ = fs::remove_dir_all(dir);
     }
 

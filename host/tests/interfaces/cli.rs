@@ -1,8 +1,11 @@
 //! The command line against a running station, and on the files of a stopped one.
 
 use crate::served::{Served, daily, device, frame, fresh_dir, registration, token, write_configuration};
+use polymeter::config::Config;
 use polymeter::journal::Role;
+use polymeter::station::Station;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn polymeter(args: &[&str]) -> Command {
@@ -221,6 +224,94 @@ fn a_first_token_needs_nothing_but_the_directory() {
     assert_eq!(opened.map(hex::encode).as_deref(), Some(key));
     let (status, shown) = served.ask("GET", "journal", Some(&secret), None);
     assert_eq!((status, &shown["station"]), (200, &json!("north")), "the station has given its journal its name");
+}
+
+/// One directory's files in another.
+fn copy_files(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir(to).expect("makes it");
+    for file in std::fs::read_dir(from).expect("lists") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("copies");
+    }
+}
+
+#[test]
+fn a_journal_that_has_lost_files_is_not_gone_on_with() {
+    let dir = fresh_dir();
+    let file = write_configuration(&dir);
+    let config = file.to_str().expect("text");
+    let ask = |args: &[&str]| polymeter(args).args(["--config", config]).output().expect("runs");
+    let done = |args: &[&str]| {
+        let output = ask(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let refused = |args: &[&str], with: &str| {
+        let output = ask(args);
+        let why = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && why.contains(with), "{args:?}: {why}");
+    };
+    let key = ["key", "set", "usp/1", "main", "--hex", "00112233445566778899aabbccddeeff"];
+    let (journal, older, away) = (dir.join("data/journal"), dir.join("older"), dir.join("away"));
+    done(&["token", "create", "first"]);
+    copy_files(&journal, &older);
+    done(&["token", "create", "second"]);
+    assert_eq!(done(&["views", "rebuild"]), "2 entries folded\n");
+
+    std::fs::rename(&journal, &away).expect("moves");
+    for args in [&["token", "create", "third"][..], &key, &["views", "rebuild"], &["journal", "verify"]] {
+        refused(args, "the journal's files are missing");
+    }
+    let started = tokio::runtime::Runtime::new().expect("threads").block_on(async {
+        let config = Config::read(&file).expect("a configuration");
+        Station::start(config).await.err().map(|e| e.to_string())
+    });
+    assert!(started.as_ref().is_some_and(|why| why.contains("restore them from a backup")), "{started:?}");
+    assert!(!journal.exists() && !dir.join("data/views.redb.ahead").exists(), "nothing is made");
+
+    copy_files(&older, &journal);
+    for args in [&["token", "create", "third"][..], &key, &["views", "rebuild"]] {
+        refused(args, "ends with entry 1, and the views have seen 2");
+    }
+    refused(&["journal", "verify"], "these entries are missing");
+    assert_eq!(done(&["views", "rebuild", "--lost-for-good"]), "1 entries folded\n");
+    assert!(dir.join("data/views.redb.ahead").exists(), "what knows of the lost entries is kept");
+    done(&["token", "create", "third"]);
+    done(&["journal", "verify"]);
+
+    std::fs::remove_dir_all(&journal).expect("removes");
+    refused(&["token", "create", "fourth"], "the journal's files are missing");
+    assert!(done(&["views", "rebuild", "--lost-for-good"]).contains("the next start begins a new journal"));
+    done(&["token", "create", "fourth"]);
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn a_rebuild_says_that_the_journal_is_not_sound() {
+    let dir = fresh_dir();
+    let config = write_configuration(&dir);
+    let config = config.to_str().expect("text");
+    for name in ["changed-later", "second"] {
+        let made = polymeter(&["token", "create", name, "--config", config]).output().expect("runs");
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    let files = std::fs::read_dir(dir.join("data/journal")).expect("lists").map(|file| file.expect("a file").path());
+    let file = files.into_iter().find(|file| file.extension().is_some_and(|e| e == "redb")).expect("a journal");
+    let mut bytes = std::fs::read(&file).expect("reads");
+    let name = b"changed-later";
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] = b'C';
+    }
+    std::fs::write(&file, bytes).expect("writes");
+    let rebuilt = polymeter(&["views", "rebuild", "--config", config]).output().expect("runs");
+    assert_eq!(text(&rebuilt.stdout), "2 entries folded\n", "{}", text(&rebuilt.stderr));
+    let why = text(&rebuilt.stderr);
+    assert!(rebuilt.status.code() == Some(1) && why.contains("journal that is not sound"), "{why}");
+    assert!(why.contains("entries 1 to 1") && why.contains("`polymeter journal verify`"), "{why}");
+    let _ = std::fs::remove_dir_all(&dir);
 }
 
 #[test]

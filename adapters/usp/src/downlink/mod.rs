@@ -11,6 +11,7 @@ mod settings;
 mod valve;
 
 pub use key::KeyOnItsWay;
+pub use valve::sent as valve_order;
 
 use crate::frame::{Header, flags, message};
 use crate::memory::Memory;
@@ -85,6 +86,8 @@ fn farewell(reason: EndReason) -> Order {
 struct Rest {
     /// `None`: as the result says.
     outcome: Option<(Outcome, &'static str)>,
+    /// Of a valve order.
+    order_id: Option<u32>,
     body: Option<AnswerBody>,
     /// What a relay brought, or bytes beside the values that are none.
     beside: Option<Message>,
@@ -96,8 +99,8 @@ impl From<AnswerBody> for Rest {
     }
 }
 
-/// An answer's meaning; the first message is always the answer itself.
-pub fn answer(header: &Header, body: &[u8]) -> Result<Vec<Message>, FieldError> {
+/// An answer's meaning; the first message is the answer itself, unless it answers something else than it seems to.
+pub fn answer(header: &Header, body: &[u8], memory: &Memory) -> Result<Vec<Message>, FieldError> {
     let mut r = Reader::at(body, crate::frame::HEADER_BYTES);
     let result = r.u8("result")?;
     let kept = r;
@@ -111,7 +114,14 @@ pub fn answer(header: &Header, body: &[u8]) -> Result<Vec<Message>, FieldError> 
         _ => Rest::from(AnswerBody::Raw({ kept }.rest().to_vec())),
     };
     let said = names::outcome(result);
-    let (outcome, reason) = if result == names::result::OK { rest.outcome.unwrap_or(said) } else { said };
+    let (outcome, reason) = match header.message {
+        message::VALVE => match valve::judge(memory.valve_order_of(header.sequence), said, &rest) {
+            Some(judged) => judged,
+            None => return Ok(vec![Message::unknown("answer to another valve order", body)]),
+        },
+        _ if result == names::result::OK => rest.outcome.unwrap_or(said),
+        _ => said,
+    };
     let answer = Answer {
         correlation: header.correlation().to_vec(),
         outcome,

@@ -3,12 +3,25 @@
 use super::{Order, Rest};
 use crate::fields::clock_bytes;
 use crate::frame::message;
+use crate::memory;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
 use polymeter_sdk::{AnswerBody, Civil, Fault, Outcome, Valve, ValveOrder, ValveState, civil};
 
 /// A motor takes its time (§G 3).
 const ANSWER_WITHIN_S: u16 = 60;
+
+const PERMIT_OPEN: u8 = 1;
+const CLOSE_TEMPORARY: u8 = 2;
+const CLOSE_FORCED: u8 = 3;
+
+const fn code(order: ValveOrder) -> u8 {
+    match order {
+        ValveOrder::PermitOpen => PERMIT_OPEN,
+        ValveOrder::CloseTemporary => CLOSE_TEMPORARY,
+        ValveOrder::CloseForced => CLOSE_FORCED,
+    }
+}
 
 // | Off | Size | Field                                                   |
 // |   0 |    1 | 1 open permit, 2 temporary close, 3 forced close        |
@@ -21,11 +34,8 @@ pub fn order(valve: &Valve, now: Civil) -> Result<Order, Fault> {
         return Err(Fault::out_of_range("valid_until", civil::text(valve.valid_until), "a time still to come"));
     }
     // Without a reason of its own, a remote close says that it was one.
-    let (order, default_reason) = match valve.order {
-        ValveOrder::PermitOpen => (1, 0),
-        ValveOrder::CloseTemporary => (2, 1),
-        ValveOrder::CloseForced => (3, 2),
-    };
+    let order = code(valve.order);
+    let default_reason = order - PERMIT_OPEN;
     let reason = names::reason_code(&valve.reason)
         .ok_or_else(|| Fault::out_of_range("reason", &valve.reason, "a close reason of this protocol"))?;
     let mut body = Vec::with_capacity(12);
@@ -36,10 +46,48 @@ pub fn order(valve: &Valve, now: Civil) -> Result<Order, Fault> {
     Ok(Order { answer_within_s: ANSWER_WITHIN_S, ..Order::new(message::VALVE, body) })
 }
 
+/// What its answer will be judged by.
+pub const fn sent(sequence: u16, valve: &Valve) -> memory::ValveOrder {
+    memory::ValveOrder { sequence, order: code(valve.order), id: valve.order_id }
+}
+
 /// Order id u32, valve u8, close reason u8.
 pub fn answer(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
-    let _order_id = r.u32_le("order id")?;
+    let order_id = Some(r.u32_le("order id")?);
     let status = names::valve(r.u8("valve")?, r.u8("close reason")?);
-    let outcome = (status.state == ValveState::Moving).then_some((Outcome::Accepted, ""));
-    Ok(Rest { outcome, ..AnswerBody::Valve(status).into() })
+    Ok(Rest { order_id, ..AnswerBody::Valve(status).into() })
+}
+
+/// What an answer says of the order that was sent under its number; `None`: it names another order, whose answer it is.
+///
+/// An order is done when the valve is where it leads. Whoever says 00 or 0C and stands otherwise, is still moving or tells no
+/// state has heard the order, no more: a later report decides.
+pub fn judge(
+    sent: Option<memory::ValveOrder>,
+    said: (Outcome, &'static str),
+    rest: &Rest,
+) -> Option<(Outcome, &'static str)> {
+    let tells = matches!(said.0, Outcome::Done | Outcome::AlreadyDone | Outcome::Failed);
+    if tells && sent.zip(rest.order_id).is_some_and(|(sent, named)| sent.id != named) {
+        return None;
+    }
+    let order = sent.map(|sent| sent.order);
+    Some(match (said.0, &rest.body) {
+        (Outcome::Done, None) => (Outcome::Accepted, said.1),
+        (Outcome::Done | Outcome::AlreadyDone, Some(AnswerBody::Valve(status))) if !leads_to(order, status.state) => {
+            (Outcome::Accepted, said.1)
+        }
+        _ => said,
+    })
+}
+
+/// Whether a valve that has executed this order stands like that. `None`: an order that is not known any more.
+fn leads_to(order: Option<u8>, state: ValveState) -> bool {
+    use ValveState::{ClosedForced, ClosedTemporary, Open};
+    match order {
+        // It moves nothing, but a forced close that still stands has not been lifted.
+        Some(PERMIT_OPEN) => matches!(state, Open | ClosedTemporary),
+        Some(CLOSE_FORCED) => state == ClosedForced,
+        _ => matches!(state, ClosedTemporary | ClosedForced),
+    }
 }
