@@ -62,6 +62,9 @@ fn listings_are_tables_for_people_and_lines_of_json_for_scripts() {
         &["quarantine", "list"],
         &["adapter", "list"],
         &["command", "list"],
+        &["command", "list", "--limit", "0"],
+        &["poll", "list"],
+        &["profile", "list"],
         &["status"],
         &["journal", "tail"],
     ] {

@@ -74,6 +74,10 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
     let (status, answer) = chunk(&served, Role::Admin, "?dry_run=true", "text/csv", good);
     assert_eq!((status, &answer["added"], &answer["written"]), (200, &json!(2), &json!(false)));
     assert_eq!(served.get("registry").1["items"], json!([]));
+    let slip = chunk(&served, Role::Admin, "?dryrun=true", "text/csv", good);
+    assert_eq!(code(&slip), (400, "bad-request"));
+    assert!(slip.1.to_string().contains("`dry_run`"), "{slip:?}");
+    assert_eq!(served.get("registry").1["items"], json!([]), "nothing is written that was to be tried only");
     let (status, answer) = csv(&served, good);
     assert_eq!((status, &answer["added"], &answer["written"]), (200, &json!(2), &json!(true)), "{answer}");
     let bad = "device,kind,parent,district\nusp/2,meter,,West\nusp/3,meter,usp/7,\nusp/4,pump,,\n";
