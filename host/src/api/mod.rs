@@ -12,6 +12,7 @@ mod cutover;
 mod days;
 mod devices;
 mod errors;
+pub mod forms;
 mod frames;
 mod journal;
 pub mod keys;
