@@ -357,7 +357,7 @@ const LISTS: [&str; 2] = ["listener", "polls"];
 fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+        let line = line_of(&String::from_utf8_lossy(&error.as_bytes()[..good]), good);
         format!("line {line}: this is not UTF-8; save the file as UTF-8")
     })
 }
@@ -375,7 +375,7 @@ fn explain(error: &toml::de::Error, text: &str) -> String {
         what = format!("duplicate key `{place}`; what stands in this line was said before, so take one away");
     }
     if LISTS.contains(&place) && (what.contains("expected a sequence") || what.starts_with("duplicate key")) {
-        what.push_str(&format!("; there may be several, so begin each with [[{place}]]"));
+        what = format!("{what}; there may be several, so begin each with [[{place}]]");
     }
     match error.span() {
         Some(span) => format!("line {}: {what}", line_of(text, span.start)),

@@ -126,10 +126,10 @@ impl Listener for Door {
             // The semaphore is never closed; without room, later clients wait in the kernel's queue.
             let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             let (wire, peer) = self.front.accept().await;
-            match Place::take(&self.peers, peer.ip().to_canonical(), permit) {
-                Some(place) => return (Guarded::new(wire, place), peer),
-                None => tracing::debug!(%peer, "closed at once: its address has as many connections as it may"),
+            if let Some(place) = Place::take(&self.peers, peer.ip().to_canonical(), permit) {
+                return (Guarded::new(wire, place), peer);
             }
+            tracing::debug!(%peer, "closed at once: its address has as many connections as it may");
         }
     }
 
@@ -226,7 +226,7 @@ impl Guarded {
             match way {
                 // More of a head buys no time.
                 Way::In if self.hearing.is_some() => {}
-                Way::In if turn % 2 == 0 => {
+                Way::In if turn.is_multiple_of(2) => {
                     self.hearing = Some(turn);
                     self.clock.as_mut().reset(Instant::now() + limits::HTTP_HEAD_TIMEOUT);
                 }

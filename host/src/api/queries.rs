@@ -80,7 +80,7 @@ mod tests {
     fn a_route_takes_what_is_described_and_nothing_else() {
         let known = Known::of(&crate::api::routes().split_for_parts().1);
         let refused = |method: Method, route: &str, query: &str| {
-            let uri = format!("{route}?{query}").replace(['{', '}'], "").parse().expect("an address");
+            let uri = format!("/{route}?{query}").replace(['{', '}'], "").parse().expect("an address");
             known.check(&format!("/api/v1/{route}"), &method, &uri).err().map(|error| error.message)
         };
         for (method, route, query) in [
