@@ -188,7 +188,8 @@ impl Config {
         if size > limits::CONFIG_BYTES_MAX {
             return Err(fail(format!("{size} bytes; a configuration has at most {}", limits::CONFIG_BYTES_MAX)));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let text = text_of(bytes).map_err(&fail)?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, base).map_err(|e| fail(e.0))
     }
@@ -350,6 +351,17 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
 }
 
+/// Tables of which there may be several.
+const LISTS: [&str; 2] = ["listener", "polls"];
+
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = line_of(&String::from_utf8_lossy(&error.as_bytes()[..good]), good);
+        format!("line {line}: this is not UTF-8; save the file as UTF-8")
+    })
+}
+
 /// toml's own message is good; the line comes first so that every error of this file reads alike.
 fn explain(error: &toml::de::Error, text: &str) -> String {
     let mut what = error.message().to_string();
@@ -357,6 +369,13 @@ fn explain(error: &toml::de::Error, text: &str) -> String {
     let unquoted = ["string values must be quoted", "invalid float", "invalid boolean", "invalid date-time"];
     if unquoted.iter().any(|begin| what.starts_with(begin)) || what.ends_with("expected a string") {
         what.push_str("; text stands in quotes, such as name = \"north\"");
+    }
+    let place = error.span().and_then(|span| text.get(span)).map_or("", |place| place.trim_matches(['[', ']']));
+    if what == "duplicate key" {
+        what = format!("duplicate key `{place}`; what stands in this line was said before, so take one away");
+    }
+    if LISTS.contains(&place) && (what.contains("expected a sequence") || what.starts_with("duplicate key")) {
+        what = format!("{what}; there may be several, so begin each with [[{place}]]");
     }
     match error.span() {
         Some(span) => format!("line {}: {what}", line_of(text, span.start)),
@@ -480,6 +499,18 @@ address_from = "topic"
             ),
             ("data = \"data\"", "data = \"\"", "line 3: data is empty; name a directory"),
             ("data = \"data\"", "data = \"data\"\nadapters = \"\"", "line 4: adapters is empty; name a directory"),
+            (
+                "data = \"data\"",
+                "data = \"data\"\ndata = \"d\"",
+                "line 4: duplicate key `data`; what stands in this line",
+            ),
+            ("[profile", "[station]\nname = \"b\"\n[profile", "line 12: duplicate key `station`"),
+            (
+                "[[listener]]",
+                "[listener]",
+                "line 6: invalid type: map, expected a sequence; there may be several, so begin each with [[listener]]",
+            ),
+            ("[profile", "[polls]\nname = \"p\"\n[profile", "so begin each with [[polls]]"),
             ("name = \"north\"", "name = north", "line 2: invalid float, expected `nan`; text stands in quotes"),
             ("\"tcp\"", "tcp", "line 8: invalid boolean, expected `true`; text stands in quotes"),
             ("data = \"data\"", "data = data", "line 3: string values must be quoted, expected literal string; text"),
@@ -489,6 +520,14 @@ address_from = "topic"
             let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();
             assert!(error.contains(says), "{to}: got {error:?}, wanted {says:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_says_where() {
+        assert_eq!(text_of(GOOD.into()).as_deref(), Ok(GOOD));
+        let latin = [GOOD.as_bytes(), b"# Gr\xfc\xdfe\n"].concat();
+        let line = GOOD.lines().count() + 1;
+        assert_eq!(text_of(latin), Err(format!("line {line}: this is not UTF-8; save the file as UTF-8")));
     }
 
     #[test]

@@ -414,6 +414,10 @@ pub const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 pub const ADAPTER_SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// HTTP connections at a time.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// HTTP connections of one address at a time: no single machine may keep the others out.
+pub const HTTP_CONNECTIONS_OF_PEER_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
+/// Time for the head of a request, from its first byte; of a connection's first request, from the beginning.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time in which no byte moves on an HTTP connection, the pause between two requests included.
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after no connection could be accepted.
@@ -474,6 +478,8 @@ const _: () = {
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
+    assert!(HTTP_CONNECTIONS_OF_PEER_MAX < HTTP_CONNECTIONS_MAX);
+    assert!(HTTP_HEAD_TIMEOUT.as_millis() < HTTP_IDLE_TIMEOUT.as_millis());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
     assert!(
         COMMIT_ENTRIES_MAX + COMMIT_BYTES_MAX / JOURNAL_QUEUE_STEP_BYTES <= JOURNAL_QUEUE_MAX,

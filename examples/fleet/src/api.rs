@@ -74,13 +74,14 @@ impl Api {
         let mut after = String::new();
         let sign = if path.contains('?') { '&' } else { '?' };
         loop {
-            let mut page = self.get(&format!("{path}{sign}limit={PAGE_ROWS}{after}"))?;
+            let mut page = self.get(&format!("{path}{after}"))?;
             match page.get_mut("items").map(Value::take) {
                 Some(Value::Array(items)) => rows.extend(items),
                 _ => return Err(anyhow!("{path}: no `items` in {page}")),
             }
             match page.get("next").and_then(Value::as_str) {
-                Some(next) => after = format!("&after={}", escape(next)),
+                // Only now, since listings that are always whole take no `limit`.
+                Some(next) => after = format!("{sign}limit={PAGE_ROWS}&after={}", escape(next)),
                 None => return Ok(rows),
             }
         }

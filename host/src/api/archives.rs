@@ -8,7 +8,7 @@ use super::{look, shown_all, to_the_end};
 use crate::command::archive::{Difference, Duplicate, Progress, Reading, Unfit, Wanted, Wish, compare};
 use crate::command::{Order, Refusal};
 use crate::limits;
-use crate::model::{AnswerBody, ArchiveEntry, Command, DeviceKey};
+use crate::model::{AnswerBody, ArchiveEntry, Command, DeviceKey, DeviceKind};
 use crate::session::Services;
 use crate::views::{CommandRow, CommandState, RegistryFilter, ViewError};
 use axum::Json;
@@ -129,6 +129,7 @@ pub struct Ordered {
 /// Compare a concentrator's archive with the registry
 ///
 /// The archive is read with commands, page by page, as soon as the concentrator is there; ask again with GET how far it is.
+/// Refused of what the registry, or the device itself, calls a meter.
 #[utoipa::path(post, path = "/archives/{realm}/{address}", tag = "archives", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)),
     responses((status = 202, body = Comparison), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -138,8 +139,13 @@ pub async fn begin(
     Device(key): Device,
 ) -> ApiResult<(StatusCode, Json<Comparison>)> {
     let wanted = key.clone();
-    if look(&services, move |s| s.known(&wanted)).await?.is_none() {
+    let (known, meter) = look(&services, move |s| Ok((s.known(&wanted)?.is_some(), says_meter(s, &wanted)?))).await?;
+    if !known {
         return Err(Refusal::UnknownDevice(key.to_string()).into());
+    }
+    if let Some(who) = meter {
+        let why = format!("{key} is a meter, says {who}, and has no archive; name the concentrator in front of it");
+        return Err(ApiError::new(Code::NotPossible, why));
     }
     if !services.archives.begin(&key) {
         let why = format!("the archive of {key} is being read already; ask with GET how far it is");
@@ -156,6 +162,17 @@ pub async fn begin(
         working.archives.tell(&concentrator, progress);
     });
     Ok((StatusCode::ACCEPTED, Json(find(&services, key).await?)))
+}
+
+/// Who says that this is a meter: a command that no meter understands would only wait.
+fn says_meter(services: &Services, device: &DeviceKey) -> Result<Option<&'static str>, ViewError> {
+    let told = services.views.device(device)?.and_then(|row| row.registration).map(|registration| registration.kind);
+    let registered = services.views.registry()?.get(device)?.map(|row| row.record.about.kind);
+    Ok(match (told, registered) {
+        (Some(DeviceKind::Meter), _) => Some("the device itself"),
+        (_, Some(DeviceKind::Meter)) => Some("its record in the registry"),
+        _ => None,
+    })
 }
 
 /// How a comparison stands, and what differs from the registry of now

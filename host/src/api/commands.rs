@@ -2,6 +2,7 @@
 
 use super::auth::{Operator, Viewer};
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
+use super::forms;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Device, Named, Query};
@@ -28,9 +29,8 @@ pub struct NewCommand {
     /// `realm/address`.
     #[schema(value_type = String, example = "usp/50001234567810")]
     pub device: DeviceKey,
-    /// In the contract's form, as described in wit/commands.wit.
-    #[schema(value_type = Object, example = json!({"valve": {"order": "close-forced", "reason": "balance-exhausted"}}))]
-    pub command: Command,
+    #[schema(schema_with = forms::schema)]
+    pub command: Value,
     /// How long it may wait for the device, seconds; the default depends on the command.
     #[serde(default)]
     pub expires_s: Option<u64>,
@@ -158,10 +158,11 @@ pub async fn send(
     if asked.note.len() > limits::NOTE_BYTES_MAX {
         return Err(ApiError::bad_request(format!("a note has at most {} bytes", limits::NOTE_BYTES_MAX)));
     }
+    let command = forms::parse(asked.command)?;
     let order = Order {
         note: asked.note,
         expires: asked.expires_s.map(Duration::from_secs),
-        ..Order::of(asked.device, asked.command, &caller.name)
+        ..Order::of(asked.device, command, &caller.name)
     };
     let placing = services.clone();
     let id = to_the_end(async move { placing.place(order).await }).await??;

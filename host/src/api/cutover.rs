@@ -22,7 +22,6 @@ use utoipa::{IntoParams, ToSchema};
 /// How a file is taken.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 pub struct Taken {
     /// Check and keep it only; `activate` puts it into service later.
     #[serde(default)]

@@ -3,6 +3,7 @@
 use super::auth::Viewer;
 use super::errors::{ApiError, ApiResult, ErrorBody};
 use super::look;
+use super::moments::in_order;
 use super::paging::Paged;
 use super::requests::Query;
 use crate::model::Day;
@@ -68,6 +69,7 @@ pub async fn list(
     let day = |text: Option<String>| text.map(|t| t.parse::<Day>().map_err(ApiError::bad_request)).transpose();
     let to = day(span.to)?.unwrap_or_else(|| services.clock.civil(services.clock.now_ms()).day());
     let from = day(span.from)?.unwrap_or(Day(to.0.saturating_sub(DAYS_DEFAULT - 1)));
+    let (from, to) = in_order(from, to)?;
     if to.0.saturating_sub(from.0) >= DAYS_MAX {
         return Err(ApiError::bad_request(format!("at most {DAYS_MAX} days at a time; ask for fewer")));
     }

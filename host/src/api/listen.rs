@@ -1,4 +1,4 @@
-//! The API's door: a bounded number of connections, and none that may sit idle for ever.
+//! The API's door: a bounded number of connections, of all and of each address, and none that may sit idle for ever.
 
 use crate::limits;
 use crate::link::tls::Secured;
@@ -6,12 +6,17 @@ use crate::link::{NotAccepted, SecureListener};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,10 +27,19 @@ use tokio::time::{Instant, Sleep};
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// Who asks, and how far the requests of his connection are: odd while one is under way.
+#[derive(Clone)]
+struct Caller {
+    peer: Peer,
+    turns: Arc<AtomicU32>,
+}
+
 /// Serves until `stopped` says so; requests that are under way then are answered first, within a bound.
 pub async fn serve(front: Front, router: Router, stopped: watch::Receiver<bool>) {
-    let door = Door { front, room: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX)) };
-    let service = router.into_make_service_with_connect_info::<Peer>();
+    let room = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX));
+    let door = Door { front, room, peers: Arc::default() };
+    let router = router.layer(axum::middleware::from_fn(take_turn));
+    let service = router.into_make_service_with_connect_info::<Caller>();
     let serving = axum::serve(door, service).with_graceful_shutdown(wait(stopped.clone()));
     let patience = async {
         wait(stopped).await;
@@ -39,6 +53,15 @@ pub async fn serve(front: Front, router: Router, stopped: watch::Receiver<bool>)
         }
         () = patience => {}
     }
+}
+
+/// Tells the connection that a request's head has come whole, and that it has been answered.
+async fn take_turn(ConnectInfo(caller): ConnectInfo<Caller>, mut request: Request, next: Next) -> Response {
+    caller.turns.fetch_add(1, Ordering::Relaxed);
+    request.extensions_mut().insert(ConnectInfo(caller.peer));
+    let response = next.run(request).await;
+    caller.turns.fetch_add(1, Ordering::Relaxed);
+    response
 }
 
 /// A station that is gone without a word has stopped, too.
@@ -56,6 +79,42 @@ pub enum Front {
 struct Door {
     front: Front,
     room: Arc<Semaphore>,
+    peers: Peers,
+}
+
+/// Connections by address; as many at most as there are connections.
+type Peers = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A connection's place, among all and among those of its address.
+struct Place {
+    peers: Peers,
+    address: IpAddr,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// `None`: the address has as many as it may.
+    fn take(peers: &Peers, address: IpAddr, room: OwnedSemaphorePermit) -> Option<Self> {
+        let mut counts = peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= limits::HTTP_CONNECTIONS_OF_PEER_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self { peers: peers.clone(), address, _room: room })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl Listener for Door {
@@ -67,7 +126,10 @@ impl Listener for Door {
             // The semaphore is never closed; without room, later clients wait in the kernel's queue.
             let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             let (wire, peer) = self.front.accept().await;
-            return (Guarded::new(wire, permit), peer);
+            if let Some(place) = Place::take(&self.peers, peer.ip().to_canonical(), permit) {
+                return (Guarded::new(wire, place), peer);
+            }
+            tracing::debug!(%peer, "closed at once: its address has as many connections as it may");
         }
     }
 
@@ -122,56 +184,169 @@ macro_rules! on_wire {
     };
 }
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
+impl Connected<IncomingStream<'_, Door>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self(*stream.remote_addr())
+        Self { peer: Peer(*stream.remote_addr()), turns: stream.io().turns.clone() }
     }
 }
 
-/// A connection that holds its place, and fails when no byte moves for too long: a client that sends its request
-/// letter by letter, or never reads the answer, must not keep others out.
+/// A connection that holds its place, and fails when the head of a request takes too long or no byte moves for too long: a
+/// client that says nothing, sends its request letter by letter or never reads the answer must not keep others out.
 struct Guarded {
     wire: Wire,
-    idle: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    clock: Pin<Box<Sleep>>,
+    turns: Arc<AtomicU32>,
+    /// While the head of a request is awaited: the turn in which that began.
+    hearing: Option<u32>,
+    _place: Place,
+}
+
+/// Where bytes moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+    /// Nowhere: bytes that had been written were pushed on.
+    Through,
 }
 
 impl Guarded {
-    fn new(wire: Wire, place: OwnedSemaphorePermit) -> Self {
-        Self { wire, idle: Box::pin(tokio::time::sleep(limits::HTTP_IDLE_TIMEOUT)), _place: place }
+    fn new(wire: Wire, place: Place) -> Self {
+        let clock = Box::pin(tokio::time::sleep(limits::HTTP_HEAD_TIMEOUT));
+        Self { wire, clock, turns: Arc::default(), hearing: Some(0), _place: place }
     }
 
     /// Passes progress on and restarts the clock; turns waiting beyond the limit into an error.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, way: Way, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let turn = self.turns.load(Ordering::Relaxed);
+        if self.hearing.is_some_and(|began| began != turn) {
+            self.pause();
+        }
         if poll.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + limits::HTTP_IDLE_TIMEOUT);
+            match way {
+                // More of a head buys no time.
+                Way::In if self.hearing.is_some() => {}
+                Way::In if turn.is_multiple_of(2) => {
+                    self.hearing = Some(turn);
+                    self.clock.as_mut().reset(Instant::now() + limits::HTTP_HEAD_TIMEOUT);
+                }
+                Way::In | Way::Out => self.pause(),
+                Way::Through => {}
+            }
             return poll;
         }
-        ready!(self.idle.as_mut().poll(cx));
+        ready!(self.clock.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// No head is awaited: whatever moves next may take its time.
+    fn pause(&mut self) {
+        self.hearing = None;
+        self.clock.as_mut().reset(Instant::now() + limits::HTTP_IDLE_TIMEOUT);
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let poll = on_wire!(self, stream => stream.poll_read(cx, buf));
-        self.watch(cx, poll)
+        self.watch(cx, Way::In, poll)
     }
 }
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = on_wire!(self, stream => stream.poll_write(cx, bytes));
-        self.watch(cx, poll)
+        self.watch(cx, Way::Out, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = on_wire!(self, stream => stream.poll_flush(cx));
-        self.watch(cx, poll)
+        self.watch(cx, Way::Through, poll)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = on_wire!(self, stream => stream.poll_shutdown(cx));
-        self.watch(cx, poll)
+        self.watch(cx, Way::Through, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream as Client;
+    use std::time::{Duration, Instant};
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// A door on a free port, with one room behind it; it stops with the test.
+    fn open() -> (SocketAddr, tokio::runtime::Runtime, watch::Sender<bool>) {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let (stop, stopped) = watch::channel(false);
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        // Answers after a while, longer than a head may take, where that is asked for.
+        let slow = axum::routing::get(|| async {
+            tokio::time::sleep(limits::HTTP_HEAD_TIMEOUT + Duration::from_secs(1)).await;
+            "late"
+        });
+        let hello = axum::routing::get(|ConnectInfo(peer): ConnectInfo<Peer>| async move { peer.0.ip().to_string() });
+        runtime.spawn(serve(Front::Plain(listener), Router::new().route("/", hello).route("/slow", slow), stopped));
+        (address, runtime, stop)
+    }
+
+    /// A client on an address of this machine's own network, 127.0.0.`host`.
+    fn client(from: u8, to: SocketAddr) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, from], 0)).into()).expect("bound");
+        socket.connect(&to.into()).expect("connects");
+        let client: Client = socket.into();
+        client.set_read_timeout(Some(limits::HTTP_IDLE_TIMEOUT / 2)).expect("a timeout");
+        client
+    }
+
+    /// What comes back, up to so many bytes; empty: the connection was closed.
+    fn heard(client: &mut Client) -> String {
+        let mut bytes = [0; 4096];
+        let count = client.read(&mut bytes).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_the_room() {
+        let (address, _runtime, _stop) = open();
+        let crowd: Vec<_> = (0..limits::HTTP_CONNECTIONS_OF_PEER_MAX).map(|_| client(2, address)).collect();
+        assert_eq!(heard(&mut client(2, address)), "", "one too many is closed at once");
+        let begun = Instant::now();
+        let mut other = client(3, address);
+        other.write_all(ASK).expect("sent");
+        let answer = heard(&mut other);
+        assert!(answer.ends_with("127.0.0.3"), "{answer}");
+        assert!(begun.elapsed() < limits::HTTP_HEAD_TIMEOUT, "served beside the crowd, and not after it");
+        drop(crowd);
+    }
+
+    #[test]
+    fn whoever_does_not_ask_has_to_leave_and_whoever_asked_may_pause() {
+        let (address, _runtime, _stop) = open();
+        let mut paused = client(5, address);
+        paused.write_all(ASK).expect("sent");
+        assert!(heard(&mut paused).ends_with("127.0.0.5"));
+        let mut waiting = client(5, address);
+        waiting.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        // All the room there is.
+        let all = |from| (0..limits::HTTP_CONNECTIONS_OF_PEER_MAX).map(move |_| client(from, address));
+        let mut silent: Vec<_> = all(2).chain(all(3)).collect();
+        for half in silent.iter_mut().step_by(2) {
+            half.write_all(b"GET / HTTP/1.1\r\nhost").expect("sent");
+        }
+        let begun = Instant::now();
+        let mut other = client(6, address);
+        other.write_all(ASK).expect("sent");
+        assert!(heard(&mut other).ends_with("127.0.0.6"));
+        assert!(begun.elapsed() < limits::HTTP_HEAD_TIMEOUT * 3, "{:?}", begun.elapsed());
+        assert!(heard(&mut waiting).ends_with("late"), "an answer may take longer than a head");
+        paused.write_all(ASK).expect("still open");
+        assert!(heard(&mut paused).ends_with("127.0.0.5"), "a pause between two requests is longer than a head");
     }
 }

@@ -12,6 +12,7 @@ mod cutover;
 mod days;
 mod devices;
 mod errors;
+pub mod forms;
 mod frames;
 mod journal;
 pub mod keys;
@@ -24,6 +25,7 @@ mod polls;
 mod profiles;
 mod provenance;
 mod quarantine;
+mod queries;
 mod readings;
 mod registry;
 mod requests;
@@ -56,6 +58,7 @@ use utoipa_axum::routes;
 /// Everything but the status page.
 pub fn router(services: Arc<Services>) -> Router {
     let (router, description) = routes().split_for_parts();
+    let known = Arc::new(queries::Known::of(&description));
     let text = openapi::finish(description);
     router
         .route("/api/v1/openapi.json", axum::routing::get(|| async { openapi::serve(text) }))
@@ -65,6 +68,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .method_not_allowed_fallback(|method: axum::http::Method| async move {
             ApiError::new(Code::MethodNotAllowed, format!("not with {method}; see /api/v1/openapi.json"))
         })
+        .layer(axum::middleware::from_fn_with_state(known, queries::check))
         .layer(axum::middleware::from_fn(requests::take_in))
         .with_state(services)
 }

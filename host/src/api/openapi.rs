@@ -37,8 +37,10 @@ impl Modify for Words {
             "HTTP API of a Polymeter station.\n\n\
              **Tokens.** Send `Authorization: Bearer <token>`. A viewer may look, an operator may also send commands, \
              adopt devices and write records of the registry, an admin may also import records and change adapters, profiles, keys and tokens. The role that a route needs stands beside it.\n\n\
-             **Pages.** Listings take `limit` and `after`, and give `items` and, while more may follow, `next`: pass it as \
-             `after`. A page may be short, even empty, and still go on.\n\n\
+             **Queries.** A parameter that a route does not take is refused, so that a slip of the pen neither shows everything nor \
+             writes what was to be tried.\n\n\
+             **Pages.** Listings give `items` and, while more may follow, `next`: pass it as `after`, with `limit` rows at most. A \
+             page may be short, even empty, and still go on.\n\n\
              **Values** are exact decimals in strings. Times of devices are local and without zone \
              (`2024-03-15T18:25:30`), instants of the station are UTC (`2024-03-15T10:25:31.042Z`). Fields without a \
              value are left out.\n\n\

@@ -17,6 +17,15 @@ pub struct Page {
     after: Option<String>,
 }
 
+/// How much of a listing of which only the newest rows are kept.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Newest {
+    /// Rows at most, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+}
+
 /// A page of a listing.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Paged<T> {
@@ -29,13 +38,7 @@ pub struct Paged<T> {
 impl Page {
     /// Rows asked for, within bounds.
     pub fn limit(&self) -> ApiResult<usize> {
-        match self.limit {
-            None => Ok(limits::PAGE_ROWS_DEFAULT),
-            Some(rows) if (1..=limits::PAGE_ROWS_MAX).contains(&rows) => Ok(rows),
-            Some(rows) => {
-                Err(ApiError::bad_request(format!("limit is between 1 and {}, not {rows}", limits::PAGE_ROWS_MAX)))
-            }
-        }
+        within(self.limit)
     }
 
     /// The place after which this page begins.
@@ -48,6 +51,23 @@ impl Page {
         let not =
             |text: &str| ApiError::bad_request(format!("`{text}` is no entry's number; pass `next` of a page before"));
         self.after().map(|text| text.parse().map_err(|_| not(text))).transpose()
+    }
+}
+
+impl Newest {
+    /// Rows asked for, within bounds.
+    pub fn limit(&self) -> ApiResult<usize> {
+        within(self.limit)
+    }
+}
+
+fn within(limit: Option<usize>) -> ApiResult<usize> {
+    match limit {
+        None => Ok(limits::PAGE_ROWS_DEFAULT),
+        Some(rows) if (1..=limits::PAGE_ROWS_MAX).contains(&rows) => Ok(rows),
+        Some(rows) => {
+            Err(ApiError::bad_request(format!("limit is between 1 and {}, not {rows}", limits::PAGE_ROWS_MAX)))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::auth::{Operator, Viewer};
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::look;
 use super::moments::instant;
-use super::paging::{Page, Paged};
+use super::paging::{Newest, Paged};
 use super::requests::{Named, Query};
 use crate::config::{self, Schedule, What};
 use crate::session::Services;
@@ -81,15 +81,15 @@ pub async fn list(_: Viewer, State(services): State<Arc<Services>>) -> ApiResult
 
 /// Rounds of a poll, newest first
 #[utoipa::path(get, path = "/polls/{name}/rounds", tag = "polls", security(("token" = ["viewer"])),
-    params(("name" = String, Path), Page),
+    params(("name" = String, Path), Newest),
     responses((status = 200, body = Paged<RoundRow>), (status = "4XX", body = ErrorBody)))]
 pub async fn rounds(
     _: Viewer,
     State(services): State<Arc<Services>>,
     Named(name): Named<String>,
-    Query(page): Query<Page>,
+    Query(newest): Query<Newest>,
 ) -> ApiResult<Json<Paged<RoundRow>>> {
-    let limit = page.limit()?;
+    let limit = newest.limit()?;
     let name = find(&services, &name)?.name.clone();
     let found = look(&services, move |s| s.views.poll_rounds(&name, limit)).await?;
     Ok(Json(Paged { items: found.into_iter().map(RoundRow::from).collect(), next: None }))

@@ -109,7 +109,6 @@ pub struct ProfileEvent {
 /// Which version is wanted.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 pub struct Which {
     /// Left out: the newest.
     version: Option<u32>,
@@ -118,7 +117,6 @@ pub struct Which {
 /// Why it is to go.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 pub struct Why {
     /// Kept in the journal.
     #[serde(default)]

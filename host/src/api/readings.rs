@@ -83,6 +83,11 @@ pub struct Span {
     pub from: Option<String>,
     /// Last day or local time, included; left out: to the end.
     pub to: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
     /// Only this quantity, such as working-volume.
     #[param(value_type = Option<String>)]
     pub quantity: Option<Quantity>,
@@ -95,16 +100,18 @@ pub struct Span {
 ///
 /// A page never divides a day, so it may be somewhat longer than asked for.
 #[utoipa::path(get, path = "/devices/{realm}/{address}/readings", tag = "devices", security(("token" = ["viewer"])),
-    params(("realm", Path), ("address", Path), Span, Page),
+    params(("realm", Path), ("address", Path), Span, Filter, Page),
     responses((status = 200, body = Paged<ReadingRow>), (status = "4XX", body = ErrorBody)))]
 pub async fn list(
     _: Viewer,
     State(services): State<Arc<Services>>,
     Device(key): Device,
     Query(span): Query<Span>,
+    Query(filter): Query<Filter>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<ReadingRow>>> {
-    let (filter, limit) = (span.resolve()?, page.limit()?);
+    let ((from, to), limit) = (span.resolve()?, page.limit()?);
+    let filter = ReadingFilter { from, to, quantity: filter.quantity, with_superseded: filter.superseded };
     let device = key.clone();
     let found = look(&services, move |s| {
         let page = s.views.readings(&device, &filter, page.after(), limit)?;
@@ -128,7 +135,7 @@ pub async fn events(
     let (span, limit) = (span.resolve()?, page.limit()?);
     let device = key.clone();
     let found = look(&services, move |s| {
-        let page = s.views.events(&device, (span.from, span.to), page.after(), limit)?;
+        let page = s.views.events(&device, span, page.after(), limit)?;
         of_known(s, &device, Paged::of(page, EventRow::from))
     });
     found.await?.map(Json).ok_or_else(|| unknown(&key))
@@ -148,13 +155,11 @@ pub async fn newest_events(
 }
 
 impl Span {
-    pub fn resolve(&self) -> ApiResult<ReadingFilter> {
-        Ok(ReadingFilter {
-            from: moments::from(self.from.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MIN)),
-            to: moments::to(self.to.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MAX)),
-            quantity: self.quantity,
-            with_superseded: self.superseded,
-        })
+    /// First and last second meant.
+    pub fn resolve(&self) -> ApiResult<(Civil, Civil)> {
+        let from = moments::from(self.from.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MIN));
+        let to = moments::to(self.to.as_deref())?.unwrap_or(Civil(crate::limits::CIVIL_MAX));
+        moments::in_order(from, to)
     }
 }
 

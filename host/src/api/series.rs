@@ -12,9 +12,9 @@ use crate::session::Services;
 use crate::views::{Reading, ReadingFilter, ViewError, Views};
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a device counts, the most telling first.
 const TOTALS: [Quantity; 4] = [Quantity::StandardVolume, Quantity::WorkingVolume, Quantity::Volume, Quantity::Energy];
@@ -37,21 +37,31 @@ pub struct DailyTotal {
     pub used: Option<String>,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// Which total, such as working-volume.
+    #[param(value_type = Option<String>)]
+    quantity: Option<Quantity>,
+}
+
 /// One total a day, oldest first
 ///
 /// Of totals without tariff and channel, the last of each day. Without `quantity`: the first of standard-volume,
 /// working-volume, volume and energy that the device tells. A page may be longer than asked for.
 #[utoipa::path(get, path = "/devices/{realm}/{address}/series", tag = "devices", security(("token" = ["viewer"])),
-    params(("realm", Path), ("address", Path), Span, Page),
+    params(("realm", Path), ("address", Path), Span, Which, Page),
     responses((status = 200, body = Paged<DailyTotal>), (status = "4XX", body = ErrorBody)))]
 pub async fn show(
     _: Viewer,
     State(services): State<Arc<Services>>,
     Device(key): Device,
     Query(span): Query<Span>,
+    Query(which): Query<Which>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<DailyTotal>>> {
-    let (filter, limit) = (span.resolve()?, page.limit()?);
+    let ((from, to), limit) = (span.resolve()?, page.limit()?);
+    let filter = ReadingFilter { from, to, quantity: which.quantity, with_superseded: false };
     let device = key.clone();
     let found = look(&services, move |s| read(&s.views, &device, filter, page.after(), limit)).await?;
     found.map(Json).ok_or_else(|| unknown(&key))

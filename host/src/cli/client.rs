@@ -91,15 +91,8 @@ impl Client {
 
     /// All rows of a listing, page after page, at most `rows_max`.
     pub fn rows(&self, path: &str, query: &[(&str, String)], rows_max: usize) -> Rows<'_> {
-        let query: Vec<_> = query.iter().map(|(key, value)| format!("&{key}={}", escape(value))).collect();
-        Rows {
-            client: self,
-            path: path.into(),
-            query: query.concat(),
-            left: rows_max,
-            next: Next::First,
-            ready: VecDeque::new(),
-        }
+        let query: Vec<_> = query.iter().map(|(key, value)| format!("{key}={}", escape(value))).collect();
+        Rows { client: self, path: path.into(), query, left: rows_max, next: Next::First, ready: VecDeque::new() }
     }
 
     /// Sends text; gives the answer also where the station could not use all of it (422) and says why.
@@ -195,7 +188,7 @@ enum Next {
 pub struct Rows<'a> {
     client: &'a Client,
     path: String,
-    query: String,
+    query: Vec<String>,
     left: usize,
     next: Next,
     ready: VecDeque<Value>,
@@ -214,13 +207,21 @@ impl Rows<'_> {
     }
 
     fn fetch(&mut self) -> Result<()> {
-        let after = match std::mem::replace(&mut self.next, Next::End) {
-            Next::First => String::new(),
-            Next::After(cursor) => format!("&after={}", escape(&cursor)),
-            Next::End => return Ok(()),
-        };
-        let limit = self.left.min(crate::limits::PAGE_ROWS_MAX);
-        let mut page = self.client.get(&format!("{}?limit={limit}{}{after}", self.path, self.query))?;
+        let next = std::mem::replace(&mut self.next, Next::End);
+        if matches!(next, Next::End) {
+            return Ok(());
+        }
+        let mut query = self.query.clone();
+        // Listings that are always whole take no `limit`; whoever wants all rows learns from the first page whether there
+        // are more.
+        if self.left != usize::MAX || matches!(next, Next::After(_)) {
+            query.push(format!("limit={}", self.left.min(crate::limits::PAGE_ROWS_MAX)));
+        }
+        if let Next::After(cursor) = next {
+            query.push(format!("after={}", escape(&cursor)));
+        }
+        let sign = if query.is_empty() { "" } else { "?" };
+        let mut page = self.client.get(&format!("{}{sign}{}", self.path, query.join("&")))?;
         if let Some(cursor) = page.get("next").and_then(Value::as_str) {
             self.next = Next::After(cursor.to_owned());
         }

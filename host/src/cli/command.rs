@@ -305,7 +305,9 @@ mod tests {
     fn what_is_no_command_says_so() {
         for (words, says) in [
             (&["usp/1", "fly"][..], "no command"),
-            (&["usp/1", "{}"], "no command"),
+            (&["usp/1", "{}"], "one of read, read-history"),
+            (&["usp/1", r#"{"read":{}}"#], r#"write {"read": {"scope": "current"}}"#),
+            (&["usp/1", "{"], "no command"),
             (&["usp/1"], "--help"),
             (&["usp/1", "{}", "read"], "one command"),
         ] {

@@ -22,9 +22,13 @@ pub enum JournalCommand {
     Verify {
         #[command(flatten)]
         place: Place,
+        #[command(flatten)]
+        output: Output,
     },
     /// Entries of a running station
     Tail {
+        #[command(flatten)]
+        access: Access,
         /// First entry; left out: the last ones
         #[arg(long, value_name = "SEQ")]
         from: Option<u64>,
@@ -63,10 +67,10 @@ const BROKEN: Columns<'_> = &[
 ];
 const LAST_SHOWN: usize = 20;
 
-pub fn run(access: &Access, command: JournalCommand) -> Result<()> {
+pub fn run(command: JournalCommand) -> Result<()> {
     match command {
-        JournalCommand::Verify { place } => verify(access.output, &place),
-        JournalCommand::Tail { from, limit, follow } => tail(access, from, limit, follow),
+        JournalCommand::Verify { place, output } => verify(output, &place),
+        JournalCommand::Tail { access, from, limit, follow } => tail(&access, from, limit, follow),
     }
 }
 

@@ -59,7 +59,8 @@ enum Group {
     /// Frames that nobody could read yet
     Quarantine(Remote<quarantine::QuarantineCommand>),
     /// Prove that nothing was lost or changed; watch what is written
-    Journal(Remote<journal::JournalCommand>),
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// What the station shows, folded anew from the journal
     #[command(subcommand)]
     Views(views::ViewsCommand),
@@ -103,7 +104,7 @@ pub fn run() -> ExitCode {
         Group::Adapter(AdapterGroup::Review(command)) => reviews::run(command),
         Group::Profile(group) => profile::run(&group.access, group.command),
         Group::Quarantine(group) => quarantine::run(&group.access, &group.command),
-        Group::Journal(group) => journal::run(&group.access, group.command),
+        Group::Journal(command) => journal::run(command),
         Group::Views(command) => views::run(command),
         Group::Key(group) => key::run(&group.access, group.command),
         Group::Token(group) => token::run(&group.access, group.command),
@@ -132,5 +133,16 @@ mod tests {
     #[test]
     fn arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_offers_what_is_used() {
+        let help = |words: &[&str]| {
+            let asked = Cli::try_parse_from([&["polymeter"], words, &["--help"]].concat());
+            asked.err().map(|help| help.to_string()).unwrap_or_default()
+        };
+        let (verify, tail) = (help(&["journal", "verify"]), help(&["journal", "tail"]));
+        assert!(verify.contains("--json") && !verify.contains("--url") && !verify.contains("--token"), "{verify}");
+        assert!(tail.contains("--json") && tail.contains("--url") && tail.contains("--token"), "{tail}");
     }
 }

@@ -96,7 +96,8 @@ pub fn from_json(text: &str) -> Result<Command> {
     if !text.starts_with('{') {
         bail!("`{text}` is no command; see `polymeter command send --help`, or give one as JSON");
     }
-    serde_json::from_str(text).context("this JSON is no command of the contract")
+    let asked = serde_json::from_str(text).context("this is no command: it is not even JSON")?;
+    crate::api::forms::command(asked).map_err(anyhow::Error::msg)
 }
 
 impl Schedule {

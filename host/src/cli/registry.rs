@@ -3,7 +3,7 @@
 use super::client::{Access, Client, escape};
 use super::output::{Columns, Limit, note};
 use super::registry_import::{Import, import};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fs;
@@ -99,6 +99,9 @@ const RECORD: Columns<'_> = &[
 pub fn run(access: &Access, command: RegistryCommand) -> Result<()> {
     let client = access.remote.connect()?;
     let output = access.output;
+    if output.json && matches!(command, RegistryCommand::Export { .. }) {
+        bail!("an export is CSV; for JSON, one record a line, use `polymeter registry list --limit 0 --json`");
+    }
     match command {
         RegistryCommand::List { filter, limit } => {
             output.listing(RECORDS, client.rows("registry", &filter.query(), limit.rows_max()))

@@ -8,7 +8,7 @@ use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX, TRUST_BLANK_LOOKS};
 use crate::model::Digest;
 use crate::views::AdapterRow;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::sync::PoisonError;
 
@@ -16,6 +16,8 @@ use std::sync::PoisonError;
 pub(super) struct DropIns {
     dir: Dir,
     files: BTreeMap<String, File>,
+    /// Named like adapters and no plain files; each is told once.
+    odd: BTreeSet<String>,
     /// At the first look every file counts as finished, and is no news if it is known.
     looked_before: bool,
     trust: Option<Print>,
@@ -177,7 +179,14 @@ impl Lifecycle {
 
 impl DropIns {
     pub fn new(dir: Dir) -> Self {
-        Self { dir, files: BTreeMap::new(), looked_before: false, trust: None, trust_blank_looks: 0 }
+        Self {
+            dir,
+            files: BTreeMap::new(),
+            odd: BTreeSet::new(),
+            looked_before: false,
+            trust: None,
+            trust_blank_looks: 0,
+        }
     }
 
     /// What came, in the order of names, and which files are gone.
@@ -229,8 +238,8 @@ impl DropIns {
     }
 
     /// Names and prints of the adapter files.
-    fn present(&self) -> io::Result<BTreeMap<String, Print>> {
-        let mut present = BTreeMap::new();
+    fn present(&mut self) -> io::Result<BTreeMap<String, Print>> {
+        let (mut present, mut odd) = (BTreeMap::new(), BTreeSet::new());
         for entry in self.dir.entries()? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -238,15 +247,26 @@ impl DropIns {
                 continue;
             }
             // Follows links within the directory; a file that vanished meanwhile is simply not there.
-            if let Ok(about) = self.dir.metadata(&name)
-                && about.is_file()
-            {
-                present.insert(name, Print::of(&about));
+            match self.dir.metadata(&name) {
+                Ok(about) if about.is_file() => {
+                    present.insert(name, Print::of(&about));
+                }
+                _ if self.dir.symlink_metadata(&name).is_ok() => {
+                    odd.insert(name);
+                }
+                _ => {}
             }
-            if present.len() > ADAPTER_FILES_MAX {
+            if present.len() + odd.len() > ADAPTER_FILES_MAX {
                 return Err(io::Error::other(format!("more than {ADAPTER_FILES_MAX} adapter files")));
             }
         }
+        for file in odd.difference(&self.odd) {
+            tracing::warn!(
+                file,
+                "the adapter directory: this is no plain file, nor a link to one in the directory, and is passed over; copy the adapter itself here"
+            );
+        }
+        self.odd = odd;
         Ok(present)
     }
 }
@@ -271,4 +291,35 @@ fn read(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
 /// `name.wasm`; hidden files are drafts.
 fn is_adapter_file(name: &str) -> bool {
     !name.starts_with('.') && std::path::Path::new(name).extension().is_some_and(|extension| extension == "wasm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_plain_file_is_passed_over_and_told_once() {
+        let path = std::env::temp_dir().join(format!("polymeter-dropins-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(path.join("directory.wasm")).expect("made");
+        std::fs::write(path.join("good.wasm"), b"x").expect("written");
+        std::os::unix::fs::symlink("good.wasm", path.join("beside.wasm")).expect("linked");
+        std::os::unix::fs::symlink("/etc/hostname", path.join("outside.wasm")).expect("linked");
+        std::os::unix::fs::symlink("nowhere.wasm", path.join("dangling.wasm")).expect("linked");
+        let dir = Dir::open_ambient_dir(&path, cap_std::ambient_authority()).expect("a directory");
+        let mut dropins = DropIns::new(dir);
+        for _ in 0..2 {
+            let present = dropins.present().expect("readable");
+            assert_eq!(present.keys().collect::<Vec<_>>(), ["beside.wasm", "good.wasm"]);
+            assert_eq!(
+                dropins.odd.iter().collect::<Vec<_>>(),
+                ["dangling.wasm", "directory.wasm", "outside.wasm"],
+                "what is kept is not told again"
+            );
+        }
+        std::fs::remove_file(path.join("outside.wasm")).expect("gone");
+        dropins.present().expect("readable");
+        assert_eq!(dropins.odd.len(), 2, "if it comes again, it is told again");
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
 }

@@ -3,10 +3,12 @@
 use super::html::{Html, grouped};
 use crate::api::Minute;
 
-const WIDTH: f64 = 960.0;
+/// How wide it is drawn, and under which name. A drawing's letters shrink with it, so a telephone gets one of its own: the
+/// style shows one of them.
+const SHAPES: [(f64, &str); 2] = [(960.0, "chart"), (400.0, "chart narrow")];
 const HEIGHT: f64 = 168.0;
 /// Room for the scale on the left and the clock below.
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 52.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
 /// Part of a bar's place that stays empty.
@@ -15,17 +17,23 @@ const GAP: f64 = 0.22;
 const CLOCK_EVERY: usize = 10;
 
 pub fn draw(html: &mut Html, minutes: &[Minute]) {
+    for (width, class) in SHAPES {
+        shape(html, minutes, width, class);
+    }
+}
+
+fn shape(html: &mut Html, minutes: &[Minute], width: f64, class: &str) {
     let most = minutes.iter().map(|m| m.frames).max().unwrap_or(0);
     let top = ceiling(most);
     let plot = HEIGHT - TOP - BOTTOM;
-    let step = (WIDTH - LEFT) / minutes.len().max(1) as f64;
+    let step = (width - LEFT) / minutes.len().max(1) as f64;
     let y = |frames: u64| TOP + plot * (1.0 - frames as f64 / top as f64);
     html.raw(&format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Arrivals per minute, last hour\">"
+        "<svg class=\"{class}\" viewBox=\"0 0 {width} {HEIGHT}\" role=\"img\" aria-label=\"Arrivals per minute, last hour\">"
     ));
     for mark in [0, top / 2, top] {
         let at = y(mark);
-        html.raw(&format!("<line class=\"rule\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>"));
+        html.raw(&format!("<line class=\"rule\" x1=\"{LEFT}\" x2=\"{width}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>"));
         html.raw(&format!("<text class=\"scale\" x=\"{:.1}\" y=\"{:.1}\">", LEFT - 8.0, at + 4.0));
         html.text(&grouped(mark)).raw("</text>");
     }
@@ -36,7 +44,7 @@ pub fn draw(html: &mut Html, minutes: &[Minute]) {
         if from_end.is_multiple_of(CLOCK_EVERY) {
             let middle = x + step * (1.0 - GAP) / 2.0;
             let anchor = if from_end == 0 { "end" } else { "middle" };
-            let at = if from_end == 0 { WIDTH } else { middle };
+            let at = if from_end == 0 { width } else { middle };
             html.raw(&format!(
                 "<text class=\"clock\" text-anchor=\"{anchor}\" x=\"{at:.1}\" y=\"{:.1}\">",
                 HEIGHT - 5.0
@@ -98,5 +106,26 @@ mod tests {
             assert_eq!(ceiling(most), top, "{most}");
         }
         assert!(ceiling(u64::MAX) > 0);
+    }
+
+    #[test]
+    fn a_narrow_screen_has_a_drawing_whose_letters_do_not_shrink() {
+        let minute = |n: usize| Minute {
+            at: String::new(),
+            local: format!("12:{n:02}"),
+            frames: n as u64,
+            reports: 0,
+            faults: 1,
+        };
+        let mut html = Html::default();
+        draw(&mut html, &(0..60).map(minute).collect::<Vec<_>>());
+        let text = html.finish();
+        for (width, class) in SHAPES {
+            assert_eq!(text.matches(&format!("<svg class=\"{class}\" viewBox=\"0 0 {width} ")).count(), 1, "{class}");
+        }
+        let style = include_str!("style.css");
+        assert!(
+            style.contains(".chart.narrow { display: none; }") && style.contains(".chart.narrow { display: block; }")
+        );
     }
 }

@@ -116,6 +116,13 @@ fn refusals_have_one_form() {
         ("GET", "/api/v1/devices/usp/a%20b", Value::Null, (400, "bad-request")),
         ("GET", "/api/v1/devices/usp/404", Value::Null, (404, "unknown-device")),
         ("GET", "/api/v1/days?from=2020-01-01&to=2024-01-01", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/days?from=2024-03-02&to=2024-03-01", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/devices/usp/1/readings?from=2024-03-02&to=2024-03-01", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/devices/usp/1/events?from=2024-03-02&to=2024-03-01", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/devices/usp/1/series?from=2024-03-02&to=2024-03-01", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/commands?stat=unconfirmed", Value::Null, (400, "bad-request")),
+        ("GET", "/api/v1/devices/usp/1/events?quantity=energy", Value::Null, (400, "bad-request")),
+        ("PUT", "/api/v1/adapters/usp.wasm?stag=true", Value::Null, (400, "bad-request")),
         ("POST", "/api/v1/commands", json!({"device": "usp/1"}), (400, "bad-request")),
         ("POST", "/api/v1/commands", json!("read"), (400, "bad-request")),
         ("POST", "/api/v1/tokens", json!({"name": "", "role": "viewer"}), (400, "bad-request")),
@@ -124,4 +131,7 @@ fn refusals_have_one_form() {
         assert_eq!(code(&answer), expected, "{method} {path}: {answer:?}");
         assert!(answer.1["error"]["message"].as_str().is_some_and(|m| !m.is_empty()));
     }
+    let slip = served.get("commands?stat=unconfirmed");
+    assert!(slip.1.to_string().contains("`stat`") && slip.1.to_string().contains("`state`"), "{slip:?}");
+    assert_eq!(served.ask("GET", "/health?from=balancer", None, None).0, 200);
 }

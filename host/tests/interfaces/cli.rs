@@ -65,6 +65,9 @@ fn listings_are_tables_for_people_and_lines_of_json_for_scripts() {
         &["quarantine", "list"],
         &["adapter", "list"],
         &["command", "list"],
+        &["command", "list", "--limit", "0"],
+        &["poll", "list"],
+        &["profile", "list"],
         &["status"],
         &["journal", "tail"],
     ] {
@@ -102,6 +105,7 @@ fn failures_say_what_to_do() {
         (Role::Operator, &["command", "send", "usp/9", "read"], "meter list"),
         (Role::Operator, &["command", "send", "usp/101", "fly"], "--help"),
         (Role::Viewer, &["meter", "show", "101"], "realm/address"),
+        (Role::Viewer, &["registry", "export", "--json"], "registry list --limit 0 --json"),
         (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot read /nowhere/a.wasm"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz"], "there are nb"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz", "--from", "1", "--seconds", "0"], "there are nb"),

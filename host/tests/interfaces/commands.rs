@@ -46,6 +46,8 @@ fn what_cannot_be_done_is_said_at_once() {
     for (device, command, expected) in [
         ("usp/2", json!({"read": {"scope": "current"}}), (404, "unknown-device")),
         ("usp/1", json!({"fly": {}}), (400, "bad-request")),
+        ("usp/1", json!("read"), (400, "bad-request")),
+        ("usp/1", json!({"set-parameters": []}), (400, "bad-request")),
         ("usp", json!({"read": {"scope": "current"}}), (400, "bad-request")),
         ("usp/1", json!({"end-session": {"reason": "done"}}), (422, "not-possible")),
         ("usp/1", json!({"valve": {"order": "close-forced", "order_id": 7}}), (422, "not-possible")),
@@ -58,6 +60,11 @@ fn what_cannot_be_done_is_said_at_once() {
         let answer = ask(&served, device, &command);
         assert_eq!(code(&answer), expected, "{command}: {answer:?}");
     }
+    let (_, told) = ask(&served, "usp/1", &json!("read"));
+    assert!(
+        told["error"]["message"].as_str().is_some_and(|m| m.contains(r#"{"read": {"scope": "current"}}"#)),
+        "{told}"
+    );
     let long = json!({"device": "usp/1", "command": {"read": {"scope": "current"}}, "expires_s": 0});
     assert_eq!(code(&served.by(Role::Operator, "POST", "commands", Some(long))), (422, "not-possible"));
     assert_eq!(code(&served.by(Role::Operator, "POST", "commands/999/cancel", None)), (404, "not-found"));

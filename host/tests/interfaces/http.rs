@@ -8,8 +8,8 @@ use std::net::TcpStream;
 fn rubbish_and_silence_do_not_keep_others_out() {
     let served = Served::start();
     let address = served.station().http();
-    // As many silent connections as fit into half of the room.
-    let silent: Vec<TcpStream> = (0..polymeter::limits::HTTP_CONNECTIONS_MAX / 2)
+    // As many silent connections of one address as fit into half of its room.
+    let silent: Vec<TcpStream> = (0..polymeter::limits::HTTP_CONNECTIONS_OF_PEER_MAX / 2)
         .map(|_| TcpStream::connect(address).expect("connects"))
         .collect();
     for bytes in [&b"\x68\x01\x02\x16"[..], b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nhost: a\r\nhost"] {

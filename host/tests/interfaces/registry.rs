@@ -1,6 +1,6 @@
 //! The device registry through the API and the command line.
 
-use crate::served::{Served, code, fresh_dir, token};
+use crate::served::{Served, code, frame, fresh_dir, registration, token};
 use polymeter::journal::Role;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -74,6 +74,10 @@ fn a_chunk_is_written_as_a_whole_or_not_at_all() {
     let (status, answer) = chunk(&served, Role::Admin, "?dry_run=true", "text/csv", good);
     assert_eq!((status, &answer["added"], &answer["written"]), (200, &json!(2), &json!(false)));
     assert_eq!(served.get("registry").1["items"], json!([]));
+    let slip = chunk(&served, Role::Admin, "?dryrun=true", "text/csv", good);
+    assert_eq!(code(&slip), (400, "bad-request"));
+    assert!(slip.1.to_string().contains("`dry_run`"), "{slip:?}");
+    assert_eq!(served.get("registry").1["items"], json!([]), "nothing is written that was to be tried only");
     let (status, answer) = csv(&served, good);
     assert_eq!((status, &answer["added"], &answer["written"]), (200, &json!(2), &json!(true)), "{answer}");
     let bad = "device,kind,parent,district\nusp/2,meter,,West\nusp/3,meter,usp/7,\nusp/4,pump,,\n";
@@ -263,4 +267,22 @@ fn single_records_through_the_command_line() {
     done(&["remove", "usp/1"]);
     done(&["remove", "usp/9"]);
     assert_eq!(done(&["list", "--json"]), "");
+}
+
+#[test]
+fn only_what_may_have_an_archive_is_asked_for_it() {
+    let served = Served::start();
+    served.tell(frame("1", vec![registration()], false));
+    for (address, kind) in [("2", "meter"), ("9", "concentrator")] {
+        let set = served.by(Role::Operator, "PUT", &format!("registry/usp/{address}"), Some(json!({"kind": kind})));
+        assert_eq!(set.0, 200, "{set:?}");
+    }
+    for (device, says) in [("usp/1", "the device itself"), ("usp/2", "its record in the registry")] {
+        let refused = served.by(Role::Operator, "POST", &format!("archives/{device}"), None);
+        assert_eq!(code(&refused), (422, "not-possible"), "{refused:?}");
+        assert!(refused.1.to_string().contains(says), "{refused:?}");
+    }
+    assert_eq!(served.get("commands").1["items"], json!([]), "nothing waits for a meter");
+    assert_eq!(code(&served.by(Role::Operator, "POST", "archives/usp/3", None)), (404, "unknown-device"));
+    assert_eq!(served.by(Role::Operator, "POST", "archives/usp/9", None).0, 202);
 }
