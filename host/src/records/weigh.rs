@@ -165,7 +165,7 @@ impl<'a> Ground<'a> {
     /// Devices that the parent may call so: by their line address, and of that realm by their own.
     fn called(&self, realm: &str, place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
         let Place { parent, called, .. } = place;
-        let mut found: Vec<DeviceKey> = self.now.called(parent, called)?.into_iter().collect();
+        let mut found = self.now.called(parent, called)?;
         if !self.pending.lines.is_empty() {
             found.extend(self.pending.lines.get(&((*parent).clone(), (*called).to_owned())).cloned());
         }

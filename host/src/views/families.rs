@@ -199,8 +199,8 @@ fn carrier(snapshot: &Snapshot, registry: &RegistryNow, device: DeviceKey, kind:
 mod tests {
     use super::*;
     use crate::journal::{Fact, RegistryFact};
-    use crate::model::{Capabilities, Initiator, Message, Particulars, Record, Registration, ValveStatus};
-    use crate::views::tests::{NOON_MS, Station, decoded, frame, report};
+    use crate::model::{Capabilities, Initiator, Message, Registration, ValveStatus};
+    use crate::views::tests::{NOON_MS, Station, behind, decoded, frame, report};
 
     fn registered(kind: DeviceKind) -> Message {
         Message::Registration(Registration {
@@ -216,27 +216,6 @@ mod tests {
             key_version: None,
             clock: None,
         })
-    }
-
-    fn behind(key: &str) -> Record {
-        let (none, parent) = (String::new, Some("usp/9".parse().expect("a key")));
-        let about = Particulars {
-            kind: DeviceKind::Meter,
-            manufacturer: none(),
-            model: none(),
-            adapter: none(),
-            profile: none(),
-            parent,
-            protocol: none(),
-            channel: None,
-            district: none(),
-            customer: none(),
-            key_slot: none(),
-            line_address: none(),
-            baud: None,
-            line_format: none(),
-        };
-        Record { device: key.parse().expect("a key"), about }
     }
 
     fn says(state: ValveState, alarm: &str) -> Message {

@@ -4,7 +4,7 @@
 //! registry            realm/address              -> postcard of Stored
 //! registry_children   (parent, realm/address)    -> ()
 //! registry_districts  (district, realm/address)  -> (), where a district is said
-//! registry_lines      (parent, line address)     -> realm/address, where it is not the device's own address
+//! registry_lines      (parent, line address, realm/address) -> (), where it is not the device's own address
 //! registry_entries    u64 seq                    -> (): entries that set something and were not told again since
 //! ```
 //! An import brings rows in any order. A batch is written sorted by key, the last word on a device only, so that
@@ -14,7 +14,7 @@ use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::RegistryFact;
 use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
-use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -22,9 +22,11 @@ pub(super) const VIEW: &str = "registry";
 pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("registry");
 pub(super) const CHILDREN: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_children");
 pub(super) const DISTRICTS: TableDefinition<(&str, &str), ()> = TableDefinition::new("registry_districts");
-pub(super) const LINES: TableDefinition<(&str, &str), &str> = TableDefinition::new("registry_lines");
+pub(super) const LINES: TableDefinition<(&str, &str, &str), ()> = TableDefinition::new("registry_lines");
 pub(super) const ENTRIES: TableDefinition<u64, ()> = TableDefinition::new("registry_entries");
 
+/// Devices of one line address behind one carrier: one on each channel, and of each protocol.
+const CALLED_SO_MAX: usize = 512;
 /// Rows that one call looks at while it searches; a page may come back with fewer rows than asked for and go on.
 const SCAN_ROWS_MAX: usize = 20_000;
 
@@ -62,7 +64,7 @@ struct Stored<'a> {
 pub struct RegistryNow {
     records: ReadOnlyTable<&'static str, &'static [u8]>,
     children: ReadOnlyTable<(&'static str, &'static str), ()>,
-    lines: ReadOnlyTable<(&'static str, &'static str), &'static str>,
+    lines: ReadOnlyTable<(&'static str, &'static str, &'static str), ()>,
 }
 
 impl RegistryNow {
@@ -90,10 +92,19 @@ impl RegistryNow {
         }
     }
 
-    /// The device that its carrier calls so, where that is not the device's own address.
-    pub fn called(&self, parent: &DeviceKey, line_address: &str) -> Result<Option<DeviceKey>> {
-        let found = self.lines.get((parent.as_str(), line_address)).map_err(ViewError::store)?;
-        found.map(|device| parsed(device.value())).transpose()
+    /// The devices that their carrier calls so, where that is not their own address: one on each of its channels, say.
+    pub fn called(&self, parent: &DeviceKey, line_address: &str) -> Result<Vec<DeviceKey>> {
+        let range = self.lines.range((parent.as_str(), line_address, "")..).map_err(ViewError::store)?;
+        let mut found = Vec::new();
+        for row in range.take(CALLED_SO_MAX) {
+            let (key, _) = row.map_err(ViewError::store)?;
+            let (of, line, device) = key.value();
+            if (of, line) != (parent.as_str(), line_address) {
+                break;
+            }
+            found.push(parsed(device)?);
+        }
+        Ok(found)
     }
 
     /// Devices behind that one, in the order of their keys.
@@ -315,14 +326,10 @@ impl Fold {
                 let place = |parent: &Option<DeviceKey>, line: String| parent.clone().map(|parent| (parent, line));
                 let (was, is) = (place(&parent, line), place(&parent_now, line_now));
                 if let Some((parent, line)) = was.filter(|(_, line)| !line.is_empty()) {
-                    let own = lines.get((parent.as_str(), &line[..])).map_err(ViewError::store)?;
-                    let own = own.is_some_and(|found| found.value() == device.as_str());
-                    if own {
-                        lines.remove((parent.as_str(), &line[..])).map_err(ViewError::store)?;
-                    }
+                    lines.remove((parent.as_str(), &line[..], device.as_str())).map_err(ViewError::store)?;
                 }
                 if let Some((parent, line)) = is.filter(|(_, line)| !line.is_empty()) {
-                    lines.insert((parent.as_str(), &line[..]), device.as_str()).map_err(ViewError::store)?;
+                    lines.insert((parent.as_str(), &line[..], device.as_str()), ()).map_err(ViewError::store)?;
                 }
             }
             let name = |parent: Option<DeviceKey>| parent.map(|parent| parent.to_string()).unwrap_or_default();

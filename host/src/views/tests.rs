@@ -4,12 +4,12 @@
 use super::*;
 use crate::journal::{
     AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
-    Identity, Options, Role,
+    Identity, Options, RegistryFact, Role,
 };
 use crate::model::{
     AnswerBody, Capabilities, Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Outcome,
-    Quality, Quantity, ReadScope, Register, Registration, Report, ReportCause, Role as Aspect, Unit, ValveState,
-    ValveStatus,
+    Particulars, Quality, Quantity, ReadScope, Register, Registration, Report, ReportCause, Role as Aspect, Unit,
+    ValveState, ValveStatus,
 };
 use std::path::PathBuf;
 
@@ -130,6 +130,28 @@ fn readings(views: &Views, address: &str) -> Vec<(i64, i64, u64, bool)> {
         ReadingFilter { from: Civil(i64::MIN / 2), to: Civil(i64::MAX / 2), quantity: None, with_superseded: true };
     let page = views.readings(&device(address), &filter, None, 1_000).expect("reads");
     page.rows.iter().map(|r| (r.at.0, r.register.mantissa, r.source.0, r.superseded)).collect()
+}
+
+/// What the registry says of a meter behind usp/9.
+pub(super) fn behind(key: &str) -> Record {
+    let (none, parent) = (String::new, Some("usp/9".parse().expect("a key")));
+    let about = Particulars {
+        kind: DeviceKind::Meter,
+        manufacturer: none(),
+        model: none(),
+        adapter: none(),
+        profile: none(),
+        parent,
+        protocol: none(),
+        channel: None,
+        district: none(),
+        customer: none(),
+        key_slot: none(),
+        line_address: none(),
+        baud: None,
+        line_format: none(),
+    };
+    Record { device: key.parse().expect("a key"), about }
 }
 
 /// What must be told again before the journal may drop what is older than this.
@@ -297,6 +319,26 @@ fn a_carrier_speaks_for_its_meters() {
     assert_eq!(views.devices_with_address("2").expect("reads"), [elsewhere]);
     let day = station.clock.civil(NOON_MS).day();
     assert_eq!(views.days(day, day).expect("reads")[0].counts.unplaced, 1);
+}
+
+#[test]
+fn buses_of_one_carrier_number_their_meters_alike() {
+    let station = Station::new("alike");
+    let carrier = device("9");
+    let record = |address: &str, line: &str| {
+        let mut record = behind(&format!("usp/{address}"));
+        record.about.line_address = line.into();
+        record
+    };
+    let set = |set| Fact::Registry(RegistryFact { set, withdrawn: vec![], by: "ops".into(), retold: None });
+    station.tell(set(vec![record("1", "17"), record("2", "17"), record("3", "18")]));
+    station.tell(set(vec![record("4", "17"), record("1", "18")]));
+    let registry = station.views();
+    let registry = registry.registry().expect("reads");
+    let called = |line| registry.called(&carrier, line).expect("reads");
+    assert_eq!(called("17"), [device("2"), device("4")]);
+    assert_eq!(called("18"), [device("1"), device("3")]);
+    assert_eq!(called("1"), []);
 }
 
 #[test]

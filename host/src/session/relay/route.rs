@@ -159,17 +159,19 @@ pub(super) fn from(
         for child in registry.children(carrier)?.take(GUESSES_MAX) {
             let child = child?;
             let Some(row) = registry.get(&child)? else { continue };
-            let about = row.record.about;
-            let there = about.channel.is_none_or(|channel| channel == relayed.channel);
-            if there && (about.protocol.is_empty() || about.protocol == relayed.protocol) {
-                add(&child, None, &about)?;
+            if stands_there(&row.record.about, relayed) {
+                add(&child, None, &row.record.about)?;
             }
         }
     } else {
-        if let Some(device) = registry.called(carrier, &relayed.target)?
-            && let Some(row) = registry.get(&device)?
-        {
-            add(&device.clone(), Some(device), &row.record.about)?;
+        let called = registry.called(carrier, &relayed.target)?;
+        let is_alone = called.len() == 1;
+        for device in called {
+            let Some(row) = registry.get(&device)? else { continue };
+            // Buses number their meters alike; where only one is called so, a carrier that does not tell the channel means it.
+            if is_alone || stands_there(&row.record.about, relayed) {
+                add(&device.clone(), Some(device), &row.record.about)?;
+            }
         }
         for adapter in services.catalog.all_active() {
             let Ok(device) = DeviceKey::new(adapter.realm(), &relayed.target) else { continue };
@@ -184,6 +186,12 @@ pub(super) fn from(
         found.extend(carried.map(|c| Candidate { device: None, speaks: c.speaks.clone() }));
     }
     Ok(found)
+}
+
+/// Whether what its carrier brings from there can be the device's.
+fn stands_there(about: &Particulars, relayed: &Relayed) -> bool {
+    about.channel.is_none_or(|channel| channel == relayed.channel)
+        && (about.protocol.is_empty() || about.protocol == relayed.protocol)
 }
 
 /// Who may have sent a kept part, and who reads it.
