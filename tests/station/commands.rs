@@ -291,6 +291,7 @@ fn what_was_said_before_an_order_decides_nothing_when_it_comes_again() {
     let id = leave_unconfirmed(&site, &mut meter, &valve("close-forced"));
     let tomorrow = meter.now;
     // The report that came before the order, and an older one, from a buffer on the way.
+    meter.meter.state.valve = Valve::Open;
     for earlier_s in [86_400, 90_000] {
         meter.now = tomorrow - earlier_s;
         assert_eq!(meter.report().0, 0);
@@ -299,7 +300,6 @@ fn what_was_said_before_an_order_decides_nothing_when_it_comes_again() {
         meter.peer = Peer::tcp(site.meters());
     }
     meter.now = tomorrow;
-    meter.meter.state.valve = Valve::Open;
     assert_eq!(meter.report().0, 0);
     site.await_state(id, "failed");
 }

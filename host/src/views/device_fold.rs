@@ -331,7 +331,9 @@ impl Fold {
         // A clock that was lost begins anew, long before.
         let is_lost = at.zip(row.told_at).is_some_and(|(at, told)| at.0 < told.0 - CLOCK_LOST_S);
         let is_late = !is_lost && at.zip(row.told_at).is_some_and(|(at, told)| at < told);
-        if is_late {
+        let is_same =
+            at.is_some() && at == row.told_at && status.valve.is_some_and(|v| row.told_valve.as_ref() == Some(v));
+        if is_late || is_same {
             let raised = status.alarms.map_or(&[][..], |(alarms, _)| alarms);
             for alarm in raised {
                 if !row.alarms.contains(alarm) {
@@ -346,9 +348,11 @@ impl Fold {
             self.marks.append(&mut marks);
             return;
         }
-        let is_newer = at.is_some() && !is_lost && (at > row.told_at || status.valve != row.valve.as_ref());
-        if status.valve.is_some() && is_newer {
-            row.valve_seq = seq.0;
+        if let (Some(_), Some(valve)) = (at, status.valve) {
+            if !is_lost {
+                row.valve_seq = seq.0;
+            }
+            row.told_valve = Some(valve.clone());
         }
         row.told_at = at.or(row.told_at);
         (row.status_seq, row.status_ms) = (seq.0, Some(at_ms));
@@ -581,4 +585,45 @@ fn hash(registration: &Registration) -> u64 {
         .map(|s| (s.period, s.minute_of_day, s.stagger_minutes, s.awake_minutes, s.heartbeat_minutes))
         .hash(&mut hasher);
     hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Civil, Initiator, Message, Report, ValveState, ValveStatus};
+    use crate::views::tests::{NOON_MS, Station, decoded, device, frame, report};
+    use std::time::Duration;
+
+    #[test]
+    fn a_status_that_comes_late_hides_no_newer_one() {
+        let station = Station::new("late-status");
+        let now = station.clock.civil(NOON_MS).0;
+        let said = |at: i64, state, alarms: &[&str]| {
+            let valve = Some(ValveStatus { state, by: Initiator::Meter, reason: None });
+            let alarms = alarms.iter().map(|&alarm| alarm.to_owned()).collect();
+            decoded(vec![Message::Report(Report { at: Some(Civil(at)), valve, alarms, ..report(None, vec![]) })])
+        };
+        let (open, shut) = (ValveState::Open, ValveState::ClosedForced);
+        let mut views = None;
+        let mut tell = |outcome| {
+            let views = views.get_or_insert_with(|| station.open());
+            let seq = station.tell(frame("1", outcome));
+            assert!(views.wait_caught_up(seq, Duration::from_secs(20)));
+            let shown = views.device(&device("1")).expect("reads").expect("known");
+            let is_newest = views.newest_valve(&device("1")).expect("reads") == Some(seq);
+            (shown.valve.expect("told").state, shown.alarms, is_newest)
+        };
+        let leak = || vec!["gas-leak".to_owned()];
+        assert_eq!(tell(said(now - 600, open, &[])), (open, vec![], true));
+        assert_eq!(tell(said(now, shut, &["gas-leak"])), (shut, leak(), true));
+        // Of a time before, the same again, and what is raised all the same.
+        assert_eq!(tell(said(now - 300, open, &[])), (shut, leak(), false));
+        assert_eq!(tell(said(now, shut, &["gas-leak"])), (shut, leak(), false));
+        assert_eq!(tell(said(now - 200, open, &["low-battery"])).1, ["gas-leak", "low-battery"]);
+        assert_eq!(tell(said(now + 60, open, &[])), (open, vec![], true));
+        // A clock that is ahead, then right again, then lost: each shows how the device stands, and is no proof of when.
+        assert_eq!(tell(said(now + 9_000_000, shut, &[])), (shut, vec![], false));
+        assert_eq!(tell(said(now + 120, open, &[])), (open, vec![], true));
+        assert_eq!(tell(said(0, shut, &[])), (shut, vec![], false));
+        assert_eq!(tell(said(60, open, &[])), (open, vec![], true));
+    }
 }

@@ -124,6 +124,8 @@ pub(super) struct Row {
     pub status_ms: Option<i64>,
     /// The newest time, by its own clock, at which it told how it stands.
     pub told_at: Option<Civil>,
+    /// How its valve stood then; an order's own answer has no time.
+    pub told_valve: Option<ValveStatus>,
     /// The entry whose valve state was newer than everything before it.
     pub valve_seq: u64,
     pub valve: Option<ValveStatus>,
@@ -154,6 +156,7 @@ impl Default for Row {
             status_seq: 0,
             status_ms: None,
             told_at: None,
+            told_valve: None,
             valve_seq: 0,
             valve: None,
             alarms: Vec::new(),

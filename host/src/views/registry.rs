@@ -371,3 +371,29 @@ fn write_marks(txn: &WriteTransaction, table: TableDefinition<(&str, &str), ()>,
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::{Fact, RegistryFact};
+    use crate::views::tests::{Station, behind, device};
+
+    #[test]
+    fn buses_of_one_carrier_number_their_meters_alike() {
+        let station = Station::new("alike");
+        let carrier = device("9");
+        let record = |address: &str, line: &str| {
+            let mut record = behind(&format!("usp/{address}"));
+            record.about.line_address = line.into();
+            record
+        };
+        let set = |set| Fact::Registry(RegistryFact { set, withdrawn: vec![], by: "ops".into(), retold: None });
+        station.tell(set(vec![record("1", "17"), record("2", "17"), record("3", "18")]));
+        station.tell(set(vec![record("4", "17"), record("1", "18")]));
+        let registry = station.views();
+        let registry = registry.registry().expect("reads");
+        let called = |line| registry.called(&carrier, line).expect("reads");
+        assert_eq!(called("17"), [device("2"), device("4")]);
+        assert_eq!(called("18"), [device("1"), device("3")]);
+        assert_eq!(called("1"), []);
+    }
+}

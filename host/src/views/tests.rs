@@ -4,7 +4,7 @@
 use super::*;
 use crate::journal::{
     AdapterFact, AdapterRef, AdapterStep, CommandFact, CommandStep, Entry, Fact, FaultKind, FrameFact, FrameOutcome,
-    Identity, Options, RegistryFact, Role,
+    Identity, Options, Role,
 };
 use crate::model::{
     AnswerBody, Capabilities, Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Outcome,
@@ -319,60 +319,6 @@ fn a_carrier_speaks_for_its_meters() {
     assert_eq!(views.devices_with_address("2").expect("reads"), [elsewhere]);
     let day = station.clock.civil(NOON_MS).day();
     assert_eq!(views.days(day, day).expect("reads")[0].counts.unplaced, 1);
-}
-
-#[test]
-fn buses_of_one_carrier_number_their_meters_alike() {
-    let station = Station::new("alike");
-    let carrier = device("9");
-    let record = |address: &str, line: &str| {
-        let mut record = behind(&format!("usp/{address}"));
-        record.about.line_address = line.into();
-        record
-    };
-    let set = |set| Fact::Registry(RegistryFact { set, withdrawn: vec![], by: "ops".into(), retold: None });
-    station.tell(set(vec![record("1", "17"), record("2", "17"), record("3", "18")]));
-    station.tell(set(vec![record("4", "17"), record("1", "18")]));
-    let registry = station.views();
-    let registry = registry.registry().expect("reads");
-    let called = |line| registry.called(&carrier, line).expect("reads");
-    assert_eq!(called("17"), [device("2"), device("4")]);
-    assert_eq!(called("18"), [device("1"), device("3")]);
-    assert_eq!(called("1"), []);
-}
-
-#[test]
-fn a_status_that_comes_late_hides_no_newer_one() {
-    let station = Station::new("late-status");
-    let now = station.clock.civil(NOON_MS).0;
-    let said = |at: i64, state, alarms: &[&str]| {
-        let valve = Some(ValveStatus { state, by: Initiator::Meter, reason: None });
-        let alarms = alarms.iter().map(|&alarm| alarm.to_owned()).collect();
-        decoded(vec![Message::Report(Report { at: Some(Civil(at)), valve, alarms, ..report(None, vec![]) })])
-    };
-    let (open, shut) = (ValveState::Open, ValveState::ClosedForced);
-    let mut views = None;
-    let mut tell = |outcome| {
-        let views = views.get_or_insert_with(|| station.open());
-        let seq = station.tell(frame("1", outcome));
-        assert!(views.wait_caught_up(seq, Duration::from_secs(20)));
-        let shown = views.device(&device("1")).expect("reads").expect("known");
-        let is_newest = views.newest_valve(&device("1")).expect("reads") == Some(seq);
-        (shown.valve.expect("told").state, shown.alarms, is_newest)
-    };
-    let leak = || vec!["gas-leak".to_owned()];
-    assert_eq!(tell(said(now - 600, open, &[])), (open, vec![], true));
-    assert_eq!(tell(said(now, shut, &["gas-leak"])), (shut, leak(), true));
-    // Of a time before, the same again, and what is raised all the same.
-    assert_eq!(tell(said(now - 300, open, &[])), (shut, leak(), false));
-    assert_eq!(tell(said(now, shut, &["gas-leak"])), (shut, leak(), false));
-    assert_eq!(tell(said(now - 200, open, &["low-battery"])).1, ["gas-leak", "low-battery"]);
-    assert_eq!(tell(said(now + 60, open, &[])), (open, vec![], true));
-    // A clock that is ahead, then right again, then lost: each shows how the device stands, and is no proof of when.
-    assert_eq!(tell(said(now + 9_000_000, shut, &[])), (shut, vec![], false));
-    assert_eq!(tell(said(now + 120, open, &[])), (open, vec![], true));
-    assert_eq!(tell(said(0, shut, &[])), (shut, vec![], false));
-    assert_eq!(tell(said(60, open, &[])), (open, vec![], true));
 }
 
 #[test]
