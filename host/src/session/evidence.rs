@@ -43,10 +43,15 @@ impl Services {
 
     /// Lets what the entry tells of a valve decide. `Err`: it could not be made durable.
     pub(super) async fn weigh(&self, device: &DeviceKey, told: &[ValveTold], seq: Seq) -> Result<(), String> {
+        if told.is_empty() || !self.desk.awaits_evidence(device) {
+            return Ok(());
+        }
+        // Every session asks, and few have it grow their task.
+        Box::pin(self.decide(device, told, seq)).await
+    }
+
+    async fn decide(&self, device: &DeviceKey, told: &[ValveTold], seq: Seq) -> Result<(), String> {
         for ValveTold { valve, at, asked } in told {
-            if !self.desk.awaits_evidence(device) {
-                return Ok(());
-            }
             let is_of_now = if at.is_none() { *asked } else { self.is_news(device, seq).await };
             if is_of_now {
                 self.commit_steps(self.desk.weighed(device, valve, seq.0)).await?;
