@@ -335,16 +335,8 @@ impl Fold {
             at.is_some() && at == row.told_at && status.valve.is_some_and(|v| row.told_valve.as_ref() == Some(v));
         if is_late || is_same {
             let raised = status.alarms.map_or(&[][..], |(alarms, _)| alarms);
-            for alarm in raised {
-                if !row.alarms.contains(alarm) {
-                    marks.push((mark_of_alarm(alarm), slot, true));
-                    if row.alarms.is_empty() {
-                        marks.push((ALARM.to_owned(), slot, true));
-                    }
-                    row.alarms.push(alarm.clone());
-                }
-            }
-            row.alarms.sort_unstable();
+            let all = row.alarms.iter().chain(raised).cloned().collect();
+            set_alarms(row, slot, all, &mut marks);
             self.marks.append(&mut marks);
             return;
         }
@@ -369,17 +361,7 @@ impl Fold {
         if let Some((alarms, raw_status)) = status.alarms {
             row.raw_status = raw_status;
             if row.alarms != alarms {
-                let mut alarms = alarms.to_vec();
-                alarms.sort_unstable();
-                alarms.dedup();
-                let gone = row.alarms.iter().filter(|a| !alarms.contains(a));
-                marks.extend(gone.map(|alarm| (mark_of_alarm(alarm), slot, false)));
-                let come = alarms.iter().filter(|a| !row.alarms.contains(a));
-                marks.extend(come.map(|alarm| (mark_of_alarm(alarm), slot, true)));
-                if row.alarms.is_empty() != alarms.is_empty() {
-                    marks.push((ALARM.to_owned(), slot, !alarms.is_empty()));
-                }
-                row.alarms = alarms;
+                set_alarms(row, slot, alarms.to_vec(), &mut marks);
             }
         }
         self.marks.append(&mut marks);
@@ -567,6 +549,20 @@ fn recount(families: &mut families::Fold, adapters: &[AdapterRef], cached: &mut 
             }
         }
     }
+}
+
+/// Which alarms stand now, and what that changes of the marks by which listings find the device.
+fn set_alarms(row: &mut Row, slot: Slot, mut alarms: Vec<String>, marks: &mut Vec<(String, Slot, bool)>) {
+    alarms.sort_unstable();
+    alarms.dedup();
+    let gone = row.alarms.iter().filter(|a| !alarms.contains(a));
+    marks.extend(gone.map(|alarm| (mark_of_alarm(alarm), slot, false)));
+    let come = alarms.iter().filter(|a| !row.alarms.contains(a));
+    marks.extend(come.map(|alarm| (mark_of_alarm(alarm), slot, true)));
+    if row.alarms.is_empty() != alarms.is_empty() {
+        marks.push((ALARM.to_owned(), slot, !alarms.is_empty()));
+    }
+    row.alarms = alarms;
 }
 
 /// The name behind a number of a row.
