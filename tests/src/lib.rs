@@ -3,8 +3,8 @@
 //! `site` starts, kills and restarts a real station; `peer` is a device's socket, `authority` its TLS, `coap` its CoAP, `broker` a
 //! gateway's MQTT; `books` reads what a station wrote down; `usp` and `qianwei` put the adapters' device sides on one; `behind`
 //! has the meters behind a concentrator. `guest` and `hostile` make adapters, `keys` holds theirs, `shop` keeps their lifecycle
-//! without a station, `scratch` is a directory. Nothing here measures time: waiting is bounded by patience, and patience is
-//! generous.
+//! without a station, `scratch` is a directory, `warm` spares one station compiling what another has compiled. Nothing here
+//! measures time: waiting is bounded by patience, and patience is generous.
 
 pub mod authority;
 pub mod behind;
@@ -20,3 +20,4 @@ pub mod scratch;
 pub mod shop;
 pub mod site;
 pub mod usp;
+pub mod warm;

@@ -1,6 +1,7 @@
 //! A station as a child process, on an empty directory that goes with the test.
 
 use crate::scratch::Scratch;
+use crate::warm;
 use fleet::api::{Api, Refused};
 use fleet::station::{Listener, Settings, Station, bundled_adapters};
 use serde_json::{Value, json};
@@ -34,7 +35,9 @@ impl Site {
     pub fn with_adapters(settings: &Settings, adapters: &[PathBuf]) -> Self {
         let directory = Scratch::new();
         let mut station = Station::prepare(&directory.path("site"), settings, adapters).expect("a prepared station");
+        warm::lend(&station.data(), adapters).expect("compiled code to start with");
         station.start().expect("a started station");
+        warm::keep(&station.data()).expect("compiled code for the next");
         Self { station, _directory: directory }
     }
 

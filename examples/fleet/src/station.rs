@@ -61,8 +61,8 @@ pub struct Station {
     place: Option<Whereabouts>,
 }
 
-/// Starting includes compiling adapters and repairing what a crash left.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+/// Starting includes compiling adapters and repairing what a crash left, on a machine that may do other things too.
+const START_PATIENCE: Duration = Duration::from_secs(300);
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 const LOG_LINES_SHOWN: usize = 15;
 /// What concentrators carry, and who reads it.
