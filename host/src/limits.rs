@@ -186,6 +186,9 @@ pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.
 pub const ANSWER_WITHIN_MAX: Duration = Duration::from_secs(600);
 
+/// Name of a key's slot.
+pub const KEY_SLOT_BYTES_MAX: usize = 32;
+
 // --- Adapters ---------------------------------------------------------------------------------------------------
 
 /// One call into a guest.

@@ -4,7 +4,7 @@ use super::cipher::{BLOCK, Cipher, Key, Mode, Refusal};
 use super::guest::Host;
 use super::wit::keys;
 use crate::limits::{CIPHER_BYTES_MAX, KEY_CALLS_MAX};
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, KeySlot};
 use keys::KeyError;
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -17,7 +17,11 @@ impl keys::HostKey for Host {
         let Ok(device) = DeviceKey::new(&self.realm, &device) else { return Ok(Err(KeyError::Denied)) };
         match self.keys.key(&device, &slot) {
             Some(bytes) => self.handle(Key::new(cipher.into(), bytes)).map(Ok),
-            None => Ok(Err(KeyError::Absent)),
+            None => {
+                // Where no key can be, none is missed.
+                self.lacks = KeySlot::new(device, slot).ok();
+                Ok(Err(KeyError::Absent))
+            }
         }
     }
 

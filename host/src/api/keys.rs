@@ -3,12 +3,13 @@
 use super::auth::Admin;
 use super::commit;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
-use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Named, Query};
+use super::{look, shown, to_the_end};
 use crate::journal::Fact;
-use crate::model::DeviceKey;
+use crate::limits;
+use crate::model::{DeviceKey, HexBytes, KeySlot};
 use crate::session::Services;
 use axum::Json;
 use axum::extract::State;
@@ -16,8 +17,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-const SLOT_BYTES_MAX: usize = 32;
 
 /// That there is a key; not the key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,10 +64,10 @@ pub async fn set(
     Named((realm, address, slot)): Named<(String, String, String)>,
     Body(new): Body<NewKey>,
 ) -> ApiResult<StatusCode> {
-    let device = place(&realm, &address, &slot)?;
+    let place = place(&realm, &address, slot)?;
     let key = parse(&new.key).map_err(ApiError::bad_request)?;
-    let sealed = services.vault.seal(&device, &slot, &key).map_err(|e| ApiError::internal(&e))?;
-    commit(&services, Fact::KeySet { device, slot, sealed: Some(sealed), by: caller.name }).await?;
+    let sealed = services.vault.seal(&place, &key).map_err(|e| ApiError::internal(&e))?;
+    write(&services, vec![(place, sealed)], &caller.name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -81,7 +80,8 @@ pub async fn remove(
     State(services): State<Arc<Services>>,
     Named((realm, address, slot)): Named<(String, String, String)>,
 ) -> ApiResult<StatusCode> {
-    let device = place(&realm, &address, &slot)?;
+    let KeySlot { device, slot } = place(&realm, &address, slot)?;
+    let device = device.to_string();
     let of = (device.clone(), slot.clone());
     if look(&services, move |s| s.views.key(&of.0, &of.1)).await?.is_none() {
         return Err(ApiError::new(
@@ -100,14 +100,33 @@ pub fn parse(text: &str) -> Result<[u8; 16], String> {
 }
 
 /// The device as keys name it, once it and the slot are well formed.
-pub fn place(realm: &str, address: &str, slot: &str) -> ApiResult<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if slot.is_empty() || slot.len() > SLOT_BYTES_MAX || !slot.bytes().all(plain) {
-        return Err(ApiError::bad_request("a slot has 1 to 32 letters, digits, `-` or `_`, as the adapter names it"));
-    }
+pub fn place(realm: &str, address: &str, slot: String) -> ApiResult<KeySlot> {
     // `*` is a good address by its form, so one check serves devices and realms.
-    let key = DeviceKey::new(realm, address).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    Ok(key.to_string())
+    let device = DeviceKey::new(realm, address).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    KeySlot::new(device, slot).map_err(|e| ApiError::bad_request(e.to_string()))
+}
+
+/// Makes sealed keys durable as one commit and lets go what has waited for them. Answers once they are shown.
+async fn write(services: &Arc<Services>, keys: Vec<(KeySlot, HexBytes)>, by: &str) -> ApiResult<()> {
+    let places = keys.iter().map(|(place, _)| place.clone()).collect();
+    let fact = |(KeySlot { device, slot }, sealed)| Fact::KeySet {
+        device: device.to_string(),
+        slot,
+        sealed: Some(sealed),
+        by: by.to_owned(),
+    };
+    let facts = keys.into_iter().map(fact).collect();
+    let working = services.clone();
+    let (last, free) = to_the_end(async move {
+        let (_, last) = working.commit_span(facts).await.map_err(|why| ApiError::journal(&why))?;
+        let free = tokio::spawn(async move { working.keys_set(places, last).await });
+        Ok::<_, ApiError>((last, free))
+    })
+    .await??;
+    shown(services, last).await;
+    // At once, unless the views are behind: then it goes on without this answer.
+    let _ = tokio::time::timeout(limits::SHOWN_WITHIN, free).await;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -120,11 +139,11 @@ mod tests {
         for bad in ["", "00", "zz0102030405060708090a0b0c0d0e0f"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert_eq!(place("usp", "*", "main").as_deref().ok(), Some("usp/*"));
-        assert_eq!(place("usp", "12", "main").as_deref().ok(), Some("usp/12"));
+        let device = |address| place("usp", address, "main".into()).map(|place| place.device.to_string());
+        assert_eq!((device("*").ok().as_deref(), device("12").ok().as_deref()), (Some("usp/*"), Some("usp/12")));
         for (realm, address, slot) in [("", "1", "main"), ("usp", "a b", "main"), ("usp", "1", "m/n"), ("usp", "1", "")]
         {
-            assert!(place(realm, address, slot).is_err());
+            assert!(place(realm, address, slot.into()).is_err());
         }
     }
 }

@@ -74,17 +74,22 @@ fn parts(device: &str) -> Result<(&str, &str)> {
 /// As a running station would, into the files of a stopped one.
 fn seal(place: &Place, device: &str, slot: &str, key: &str) -> Result<()> {
     let (realm, address) = parts(device)?;
-    let device = keys::place(realm, address, slot).map_err(|refusal| anyhow!(refusal.message))?;
+    let at = keys::place(realm, address, slot.to_owned()).map_err(|refusal| anyhow!(refusal.message))?;
     let key = keys::parse(key).map_err(anyhow::Error::msg)?;
     let opened = place.open_or_make()?;
     let master = Seal::file(&opened.data);
     let was_there = master.try_exists()?;
-    let sealed = Seal::open(&opened.data)?.seal(&device, slot, &key)?;
+    let sealed = Seal::open(&opened.data)?.seal(&at, &key)?;
     if !was_there {
         let file = master.display();
         note(&format!("made a new master key {file}: keep a copy; without it the keys cannot be read"));
     }
-    opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })
+    opened.write(Fact::KeySet {
+        device: at.device.to_string(),
+        slot: at.slot,
+        sealed: Some(sealed),
+        by: "offline".into(),
+    })
 }
 
 fn from_stdin() -> Result<String> {

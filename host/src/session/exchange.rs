@@ -111,7 +111,7 @@ impl Conversation {
             Err(e) => {
                 // No adapter is to blame for what a topic is called.
                 let kind = if decoded.sender.is_some() { FaultKind::Contract } else { FaultKind::OutOfRange };
-                return Ok(Err(Fault { kind, detail: e.to_string(), reply: None }));
+                return Ok(Err(Fault::new(kind, e.to_string())));
             }
         }
         Ok(self.decode(with, frame).await)
@@ -315,7 +315,7 @@ impl Conversation {
     /// The sandbox has stopped this version over what this peer sent.
     pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str, over: &[u8]) {
         let source = self.source();
-        let fault = Fault { kind, detail: detail.to_owned(), reply: None };
+        let fault = Fault::new(kind, detail);
         if self.services.lifecycle.struck_over(adapter, &source, self.stranger(over), &fault) == Struck::Device {
             tracing::debug!(%source, adapter = adapter.name(), %fault, "counts against this device");
         }

@@ -24,17 +24,17 @@ mod versions;
 pub use conversation::serve;
 pub use penalty::Penalty;
 
-use crate::adapter::{Adapter, Catalog};
+use crate::adapter::{Adapter, Catalog, KeyStore as _};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Known, Order, Refusal, Way, Wishes};
 use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
-use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
+use crate::journal::{AdapterRef, CommandFact, CommandStep, Entry, Fact, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{DeviceKey, Seq, SessionId};
+use crate::model::{DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -152,6 +152,33 @@ impl Services {
         for step in steps {
             self.metrics.command_step(&step.step);
             self.desk.apply(step);
+            if let CommandStep::KeyMissing(key) = &step.step {
+                self.look_for_key(key);
+            }
+        }
+    }
+
+    /// A command that was about to be sent lacks a key. Gives the step that has to be durable, unless its steps say so already.
+    fn lacks_key(&self, id: u64, key: &KeySlot) -> Option<CommandFact> {
+        let news = self.desk.lacks_key(id, key);
+        if news.is_none() {
+            self.look_for_key(key);
+        }
+        news
+    }
+
+    /// It may have been set while somebody found that it is missing, and nobody says so twice.
+    fn look_for_key(&self, key: &KeySlot) {
+        if self.vault.key(&key.device, &key.slot).is_some() {
+            self.desk.keys_came(&FxHashSet::from_iter([key.clone()]));
+        }
+    }
+
+    /// Keys were set with that entry: what has waited for them goes out.
+    pub async fn keys_set(&self, keys: FxHashSet<KeySlot>, seq: Seq) {
+        self.views.caught_up(seq).await;
+        for (device, way) in self.desk.keys_came(&keys) {
+            self.ring(&device, &way);
         }
     }
 
