@@ -27,6 +27,15 @@ pub struct Vault {
     defaults_seen: Mutex<FxHashSet<DeviceKey>>,
 }
 
+/// What a key is to the vault; sealed, where it is not there yet.
+pub enum Change {
+    New(HexBytes),
+    /// Another one is there.
+    Other(HexBytes),
+    /// It is there.
+    None,
+}
+
 /// Why the vault cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -121,6 +130,16 @@ impl Vault {
     /// As `Seal::seal`.
     pub fn seal(&self, at: &KeySlot, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
         self.seal.seal(at, key)
+    }
+
+    /// What setting this key would change.
+    pub fn weigh(&self, at: &KeySlot, key: &[u8; 16]) -> Result<Change, VaultError> {
+        let before = self.views.key(at.device.as_str(), &at.slot)?;
+        if before.as_ref().is_some_and(|row| self.seal.unseal(row).as_ref() == Some(key)) {
+            return Ok(Change::None);
+        }
+        let sealed = self.seal(at, key)?;
+        Ok(if before.is_some() { Change::Other(sealed) } else { Change::New(sealed) })
     }
 
     /// Devices of this run that were spoken to under a key derived from their number.

@@ -471,6 +471,7 @@ const _: () = {
     );
     assert!(RECORD_DEPTH_MAX <= RELAY_DEPTH_MAX, "who has a record must be reached");
     assert!(CHUNK_BYTES_MAX <= REQUEST_BYTES_MAX && CHUNK_ROWS_MAX <= RECORDS_PENDING_MAX);
+    assert!(CHUNK_ROWS_MAX <= COMMIT_ENTRIES_MAX, "a chunk of keys is one commit");
     assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);

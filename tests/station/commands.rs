@@ -73,13 +73,11 @@ fn an_order_whose_key_is_missing_waits_until_it_is_there() {
     let id = site.order(UNIFIED, &json!({"set-key": {"slot": "1", "version": 1, "cipher": "aes128"}}));
     let mut comes = |waiting: u8| {
         assert_eq!(report(&mut terminal), waiting);
-        if waiting > 0 {
-            site.catch_up();
-        }
+        assert_eq!(terminal.farewell(), 0, "nothing is sent");
+        site.catch_up();
         drop(terminal.reconnect(site.meters()));
     };
     comes(1);
-    wait_until("the missing key is told", || site.command(id)["steps"].as_array().is_some_and(|s| s.len() == 2));
     let waits = site.command(id);
     assert_eq!((&waits["state"], &waits["steps"][1]["step"]), (&json!("queued"), &json!("key-missing")), "{waits}");
     for words in [&waits["why"], &waits["steps"][1]["detail"]] {
@@ -93,8 +91,9 @@ fn an_order_whose_key_is_missing_waits_until_it_is_there() {
     let key = |n: u8| json!({"key": hex::encode([n; 16])});
     site.client().put("keys/usp/50001234567840/1", &key(8)).expect("a key");
     comes(1);
-    wait_until("the other key is missed", || site.command(id)["steps"].as_array().is_some_and(|s| s.len() == 3));
-    assert!(site.command(id)["why"].as_str().is_some_and(|why| why.contains("slot 0 of")));
+    let waits = site.command(id);
+    assert!(waits["why"].as_str().is_some_and(|why| why.contains("slot 0 of")), "{waits}");
+    assert_eq!(waits["steps"].as_array().map(Vec::len), Some(3), "{waits}");
     site.client().put("keys/usp/*/0", &key(7)).expect("the key of all");
     assert_eq!(report(&mut terminal), 1);
     assert_eq!(terminal.obey().1, OK);

@@ -5,18 +5,24 @@ use super::commit;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
 use super::moments::instant;
 use super::paging::{Page, Paged};
-use super::requests::{Body, Named, Query};
+use super::registry::{ImportAnswer, unreadable};
+use super::requests::{Body, Named, Query, whole};
 use super::{look, shown, to_the_end};
 use crate::journal::Fact;
+use crate::keys::{Change, Vault};
 use crate::limits;
 use crate::model::{DeviceKey, HexBytes, KeySlot};
+use crate::records::keys::{Chunk, Row, parse_key};
 use crate::session::Services;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// That there is a key; not the key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +41,14 @@ pub struct NewKey {
     /// 16 bytes in hexadecimal.
     #[schema(example = "000102030405060708090a0b0c0d0e0f", write_only)]
     key: String,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Trial {
+    /// Only check; write nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Which devices have a key
@@ -65,10 +79,57 @@ pub async fn set(
     Body(new): Body<NewKey>,
 ) -> ApiResult<StatusCode> {
     let place = place(&realm, &address, slot)?;
-    let key = parse(&new.key).map_err(ApiError::bad_request)?;
+    let key = parse_key(&new.key).map_err(ApiError::bad_request)?;
     let sealed = services.vault.seal(&place, &key).map_err(|e| ApiError::internal(&e))?;
     write(&services, vec![(place, sealed)], &caller.name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Import a chunk of keys
+///
+/// CSV (`text/csv`) with a header that names the columns `device`, `slot` and `key`, in any order; a device is `realm/address`,
+/// or `realm/*`, a key 16 bytes in hexadecimal. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when anything
+/// is wrong with it, not at all; a key that is there already is left as it is, so a chunk can be sent again. No answer repeats
+/// anything of a row.
+#[utoipa::path(post, path = "/keys/import", tag = "keys", security(("token" = ["admin"])), params(Trial),
+    request_body(content((String = "text/csv"))),
+    responses((status = 200, body = ImportAnswer), (status = 422, body = ImportAnswer),
+        (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn import(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Query(Trial { dry_run }): Query<Trial>,
+    body: Result<Bytes, BytesRejection>,
+) -> ApiResult<Response> {
+    let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
+    let vault = services.vault.clone();
+    let weighed = tokio::task::spawn_blocking(move || weigh(&vault, &body, dry_run));
+    let (answer, sealed) = weighed.await.map_err(|e| ApiError::internal(&e))??;
+    if answer.written && !sealed.is_empty() {
+        write(&services, sealed, &caller.name).await?;
+    }
+    Ok(answer.into_response())
+}
+
+/// What a chunk would change, and the keys of it that are not there.
+fn weigh(vault: &Vault, body: &[u8], dry_run: bool) -> ApiResult<(ImportAnswer, Vec<(KeySlot, HexBytes)>)> {
+    let chunk = Chunk::of_csv(body).map_err(|error| ApiError::bad_request(unreadable(&error)))?;
+    let mut answer = ImportAnswer::of(chunk.flaws, dry_run);
+    let mut sealed = Vec::new();
+    for Row { at, key, .. } in chunk.rows {
+        match vault.weigh(&at, &key).map_err(|e| ApiError::internal(&e))? {
+            Change::New(key) => {
+                answer.added += 1;
+                sealed.push((at, key));
+            }
+            Change::Other(key) => {
+                answer.changed += 1;
+                sealed.push((at, key));
+            }
+            Change::None => answer.unchanged += 1,
+        }
+    }
+    Ok((answer, sealed))
 }
 
 /// Forget a key
@@ -91,12 +152,6 @@ pub async fn remove(
     }
     commit(&services, Fact::KeySet { device, slot, sealed: None, by: caller.name }).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// 16 bytes in hexadecimal; blanks around them do not matter.
-pub fn parse(text: &str) -> Result<[u8; 16], String> {
-    let bytes = hex::decode(text.trim()).map_err(|e| format!("a key is 32 hexadecimal digits: {e}"))?;
-    bytes.try_into().map_err(|bytes: Vec<u8>| format!("a key has 16 bytes, not {}", bytes.len()))
 }
 
 /// The device as keys name it, once it and the slot are well formed.
@@ -134,11 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_places_are_checked() {
-        assert!(parse("000102030405060708090A0B0C0D0E0F\n").is_ok());
-        for bad in ["", "00", "zz0102030405060708090a0b0c0d0e0f"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
+    fn places_are_checked() {
         let device = |address| place("usp", address, "main".into()).map(|place| place.device.to_string());
         assert_eq!((device("*").ok().as_deref(), device("12").ok().as_deref()), (Some("usp/*"), Some("usp/12")));
         for (realm, address, slot) in [("", "1", "main"), ("usp", "a b", "main"), ("usp", "1", "m/n"), ("usp", "1", "")]

@@ -119,9 +119,14 @@ pub struct NoSlot;
 
 impl KeySlot {
     pub fn new(device: DeviceKey, slot: String) -> Result<Self, NoSlot> {
+        Self::check(&slot).map(|()| Self { device, slot })
+    }
+
+    /// Whether a slot may be called so.
+    pub fn check(slot: &str) -> Result<(), NoSlot> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         let good = !slot.is_empty() && slot.len() <= limits::KEY_SLOT_BYTES_MAX && slot.bytes().all(plain);
-        if good { Ok(Self { device, slot }) } else { Err(NoSlot) }
+        if good { Ok(()) } else { Err(NoSlot) }
     }
 
     /// That there is no key, and what to do about it.
