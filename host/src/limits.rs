@@ -350,6 +350,8 @@ pub const SEGMENTS_OPEN_MAX: usize = 8;
 /// Page cache of the journal file being written, and of each one being read.
 pub const SEGMENT_WRITE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 pub const SEGMENT_READ_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// How often a journal that nobody writes to is looked for.
+pub const JOURNAL_LOOK_EVERY: Duration = Duration::from_secs(3);
 /// First and longest pause before a failed journal or view file is opened again.
 pub const STORE_RETRY_MIN: Duration = Duration::from_millis(100);
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
