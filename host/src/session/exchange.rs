@@ -250,7 +250,7 @@ impl Conversation {
     pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
             let detail =
-                "the device is unknown and this listener refuses unknown devices; adopt it to let it in".into();
+                "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read".into();
             return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
