@@ -181,6 +181,8 @@ pub const VALVE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const REASON_BYTES_MAX: usize = 64;
 /// Texts and lists inside a command.
 pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
+/// Steps of a tariff.
+pub const TARIFF_PRICES_MAX: usize = 6;
 /// How often expired commands are looked for.
 pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.

@@ -53,7 +53,9 @@ pub(super) struct Pending {
 pub(super) enum Work {
     Store(Vec<Pending>),
     /// Nothing waits: see whether the files are still there.
-    Look { at_ms: i64 },
+    Look {
+        at_ms: i64,
+    },
 }
 
 pub(super) type Done = oneshot::Sender<Result<Seq, AppendError>>;

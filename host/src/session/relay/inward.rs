@@ -342,7 +342,9 @@ impl<'a> Ear<'a> {
             self.heard.steps.extend(step);
         }
         let valves = self.services.valves_told(decoded, &self.heard.steps[before..]);
-        self.heard.valves.push((device.clone(), valves));
+        if !valves.is_empty() {
+            self.heard.valves.push((device.clone(), valves));
+        }
         match asked {
             Some(errand) => {
                 let told = self.told(errand.id);
