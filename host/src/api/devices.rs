@@ -104,7 +104,7 @@ pub struct DeviceDetail {
     pub raw_status: u64,
     /// It was spoken to under a key that its maker derives from its number.
     pub default_key_in_use: bool,
-    /// Commands that wait for it.
+    /// Commands that wait for it, and for no key.
     pub commands_waiting: u32,
     /// The newest value of each kind.
     pub latest: Vec<ReadingRow>,

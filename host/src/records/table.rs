@@ -29,6 +29,9 @@ impl Unreadable {
     }
 }
 
+/// The line of a row; or what is wrong with it, where it cannot be taken apart.
+pub type Line = Result<u64, (u64, Flaw)>;
+
 /// Rows of a CSV text, one at a time.
 pub struct Table<R> {
     form: &'static Form,
@@ -75,7 +78,7 @@ impl<R: Read> Table<R> {
     }
 
     /// Goes to the next row and gives its line; `None`: that was all.
-    pub fn advance(&mut self) -> Result<Option<Result<u64, (u64, Flaw)>>, Unreadable> {
+    pub fn advance(&mut self) -> Result<Option<Line>, Unreadable> {
         loop {
             if !self.step()? {
                 return Ok(None);

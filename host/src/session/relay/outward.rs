@@ -182,7 +182,7 @@ impl Conversation {
         let mut hops = std::mem::take(&mut errand.hops);
         let wrapped = self.wrap(subs, &mut hops, frame, leaving);
         errand.hops = hops;
-        let wrapped = wrapped.map_err(|lost| lost.in_words())?;
+        let wrapped = wrapped.map_err(Lost::in_words)?;
         errand.legs += 1;
         errand.answer_by_ms = self.services.clock.steady_ms() + wrapped.within.as_millis() as i64;
         leaving.bytes.extend(wrapped.frames.concat());
@@ -196,7 +196,7 @@ impl Conversation {
         match self.wrap(&mut behind.subs, &mut hops, reply, leaving) {
             Ok(wrapped) => leaving.bytes.extend(wrapped.frames.concat()),
             Err(lost) => {
-                tracing::debug!(%device, why = lost.in_words(), "a reply to a device behind cannot be carried")
+                tracing::debug!(%device, why = lost.in_words(), "a reply to a device behind cannot be carried");
             }
         }
     }
