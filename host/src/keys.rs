@@ -4,7 +4,7 @@
 //! without that file has no device key.
 
 use crate::adapter::KeyStore;
-use crate::model::{DeviceKey, HexBytes};
+use crate::model::{DeviceKey, HexBytes, KeySlot};
 use crate::views::{KeyRow, ViewError, Views};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -25,6 +25,15 @@ pub struct Vault {
     seal: Seal,
     views: Views,
     defaults_seen: Mutex<FxHashSet<DeviceKey>>,
+}
+
+/// What a key is to the vault; sealed, where it is not there yet.
+pub enum Change {
+    New(HexBytes),
+    /// Another one is there.
+    Other(HexBytes),
+    /// It is there.
+    None,
 }
 
 /// Why the vault cannot be used.
@@ -72,10 +81,10 @@ impl Seal {
     }
 
     /// Seals a key for the journal. Bound to device and slot, so that it cannot be moved to another.
-    pub fn seal(&self, device: &str, slot: &str, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
+    pub fn seal(&self, at: &KeySlot, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(VaultError::Random)?;
-        let aad = place(device, slot);
+        let aad = place(at.device.as_str(), &at.slot);
         let payload = Payload { msg: key, aad: aad.as_bytes() };
         let sealed = self.0.encrypt(&nonce.into(), payload).map_err(|_| VaultError::Seal)?;
         Ok(HexBytes([nonce.as_slice(), &sealed].concat()))
@@ -119,8 +128,18 @@ impl Vault {
     }
 
     /// As `Seal::seal`.
-    pub fn seal(&self, device: &str, slot: &str, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
-        self.seal.seal(device, slot, key)
+    pub fn seal(&self, at: &KeySlot, key: &[u8; 16]) -> Result<HexBytes, VaultError> {
+        self.seal.seal(at, key)
+    }
+
+    /// What setting this key would change.
+    pub fn weigh(&self, at: &KeySlot, key: &[u8; 16]) -> Result<Change, VaultError> {
+        let before = self.views.key(at.device.as_str(), &at.slot)?;
+        if before.as_ref().is_some_and(|row| self.seal.unseal(row).as_ref() == Some(key)) {
+            return Ok(Change::None);
+        }
+        let sealed = self.seal(at, key)?;
+        Ok(if before.is_some() { Change::Other(sealed) } else { Change::New(sealed) })
     }
 
     /// Devices of this run that were spoken to under a key derived from their number.
@@ -231,7 +250,8 @@ mod tests {
 
         /// As `polymeter key set` on a station that is not running, and then its start.
         fn set_key(&self, device: &str, key: [u8; 16]) {
-            let sealed = Seal::open(&self.dir).and_then(|seal| seal.seal(device, "main", &key)).expect("seals");
+            let at = KeySlot::new(device.parse().expect("a device"), "main".into()).expect("a slot");
+            let sealed = Seal::open(&self.dir).and_then(|seal| seal.seal(&at, &key)).expect("seals");
             let fact =
                 Fact::KeySet { device: device.into(), slot: "main".into(), sealed: Some(sealed), by: "anna".into() };
             let seq = self.journal.append_blocking(Entry { at_ms: 0, fact }).expect("appends");

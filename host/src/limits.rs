@@ -181,10 +181,15 @@ pub const VALVE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const REASON_BYTES_MAX: usize = 64;
 /// Texts and lists inside a command.
 pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
+/// Steps of a tariff.
+pub const TARIFF_PRICES_MAX: usize = 6;
 /// How often expired commands are looked for.
 pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.
 pub const ANSWER_WITHIN_MAX: Duration = Duration::from_secs(600);
+
+/// Name of a key's slot.
+pub const KEY_SLOT_BYTES_MAX: usize = 32;
 
 // --- Adapters ---------------------------------------------------------------------------------------------------
 
@@ -347,6 +352,8 @@ pub const SEGMENTS_OPEN_MAX: usize = 8;
 /// Page cache of the journal file being written, and of each one being read.
 pub const SEGMENT_WRITE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 pub const SEGMENT_READ_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// How often a journal that nobody writes to is looked for.
+pub const JOURNAL_LOOK_EVERY: Duration = Duration::from_secs(3);
 /// First and longest pause before a failed journal or view file is opened again.
 pub const STORE_RETRY_MIN: Duration = Duration::from_millis(100);
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(5);
@@ -468,6 +475,7 @@ const _: () = {
     );
     assert!(RECORD_DEPTH_MAX <= RELAY_DEPTH_MAX, "who has a record must be reached");
     assert!(CHUNK_BYTES_MAX <= REQUEST_BYTES_MAX && CHUNK_ROWS_MAX <= RECORDS_PENDING_MAX);
+    assert!(CHUNK_ROWS_MAX <= COMMIT_ENTRIES_MAX, "a chunk of keys is one commit");
     assert!(GUEST_LIFT_BYTES_MAX > VALUES_MAX * 128 + OUTPUT_BYTES_MAX, "an answer within its limits must be liftable");
     assert!(GUEST_INSTANCES_PER_THREAD_MAX * 32 <= GUEST_INSTANCES_MAX as usize);
     assert!(STRIKES_MAX <= STRIKES_KEPT_MAX && STRIKE_SOURCES_MIN <= STRIKES_MAX);

@@ -8,6 +8,7 @@ use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{Terminal, meter};
 use qianwei_7xxx::device::{Meter, Valve};
 use serde_json::{Value, json};
+use usp::device::{Cipher, Suite};
 
 const UNIFIED: &str = "usp/50001234567840";
 const OTHER: &str = "qianwei/00000000123456789040";
@@ -63,6 +64,40 @@ fn come_again(site: &Site, meter: &mut QianweiMeter) {
 fn report(terminal: &mut Terminal) -> u8 {
     assert_eq!(terminal.register().result, OK);
     terminal.daily().pending
+}
+
+#[test]
+fn an_order_whose_key_is_missing_waits_until_it_is_there() {
+    let (site, mut terminal) = known();
+    terminal.device.set_key(Suite { cipher: Cipher::Aes128, version: 0 }, [7; 16]);
+    let id = site.order(UNIFIED, &json!({"set-key": {"slot": "1", "version": 1, "cipher": "aes128"}}));
+    let mut comes = |waiting: u8| {
+        assert_eq!(report(&mut terminal), waiting);
+        assert_eq!(terminal.farewell(), 0, "nothing is sent");
+        site.catch_up();
+        drop(terminal.reconnect(site.meters()));
+    };
+    comes(1);
+    let waits = site.command(id);
+    assert_eq!((&waits["state"], &waits["steps"][1]["step"]), (&json!("queued"), &json!("key-missing")), "{waits}");
+    for words in [&waits["why"], &waits["steps"][1]["detail"]] {
+        let words = words.as_str().expect("words");
+        assert!(words.contains("slot 1 of usp/50001234567840 has no key"), "{words}");
+        assert!(words.contains("`polymeter key set usp/50001234567840 1`"), "{words}");
+    }
+    // Nothing to stay awake for, and no step more.
+    comes(0);
+    comes(0);
+    let key = |n: u8| json!({"key": hex::encode([n; 16])});
+    site.client().put("keys/usp/50001234567840/1", &key(8)).expect("a key");
+    comes(1);
+    let waits = site.command(id);
+    assert!(waits["why"].as_str().is_some_and(|why| why.contains("slot 0 of")), "{waits}");
+    assert_eq!(waits["steps"].as_array().map(Vec::len), Some(3), "{waits}");
+    site.client().put("keys/usp/*/0", &key(7)).expect("the key of all");
+    assert_eq!(report(&mut terminal), 1);
+    assert_eq!(terminal.obey().1, OK);
+    site.await_state(id, "done");
 }
 
 #[test]

@@ -22,6 +22,8 @@ fn nobody_is_told_yes_while_the_journal_is_gone() {
     let (journal, aside) = (data.join("journal"), data.with_extension("aside"));
     for moved in [newest_file(&journal), data.clone()] {
         std::fs::rename(&moved, &aside).expect("moves");
+        let why = await_failing(&site);
+        assert!(why.contains("is gone or another one"), "seen before anybody reports: {why}");
         assert!(!reports(&mut terminal, &site), "acknowledged without {}", moved.display());
         let why = await_failing(&site);
         assert!(why.contains("is gone or another one: put it back under its name"), "{why}");

@@ -1,8 +1,8 @@
 //! Devices that nobody has announced: let in, held until somebody adopts them, or sent away.
 
 use fleet::station::Settings;
-use polymeter_tests::site::Site;
-use polymeter_tests::usp::{Terminal, meter};
+use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{Terminal, meter as meter_of};
 use serde_json::json;
 use usp::device::{Cipher, Heard, Suite};
 
@@ -19,7 +19,7 @@ fn site(unknown: &'static str) -> Site {
 }
 
 fn terminal(site: &Site) -> Terminal {
-    Terminal::tcp(meter("50001234567830"), site.meters())
+    Terminal::tcp(meter_of("50001234567830"), site.meters())
 }
 
 fn adopt(site: &Site) {
@@ -62,11 +62,20 @@ fn refused_devices_are_told_so_and_their_frames_kept() {
     site.catch_up();
     let rows = site.rows("quarantine");
     assert_eq!((&rows[0]["fault"], &rows[0]["raw"]), (&json!("refused"), &json!(hex::encode(&frame))));
+    let mut other = Terminal::tcp(meter_of("50001234567831"), site.meters());
+    let refused = other.device.registration(other.now);
+    assert_eq!(other.ask(&refused).result, NOT_ALLOWED);
     adopt(&site);
-    site.catch_up();
+    wait_until("the frame is read", || (site.rows("quarantine").len() == 1).then_some(()));
+    assert_eq!(site.rows("quarantine")[0]["device"], "usp/50001234567831", "nobody has let that one in");
+    let device = site.device(DEVICE).expect("a device");
+    assert!(device["registered"].is_string(), "what it said while it was refused counts: {device}");
     drop(meter.reconnect(site.meters()));
     assert_eq!(meter.register().result, OK);
     assert_eq!(meter.daily().result, OK);
+    let record = json!({"kind": "meter", "adapter": "usp"});
+    site.client().put("registry/usp/50001234567831", &record).expect("a record");
+    wait_until("the other one is read", || site.rows("quarantine").is_empty().then_some(()));
 }
 
 #[test]

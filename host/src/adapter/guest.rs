@@ -7,7 +7,7 @@ use crate::limits::{
     EPOCH_TICK, GUEST_DEADLINE, GUEST_LOG_BYTES_MAX, GUEST_LOG_LINES_PER_S, GUEST_MEMORY_BYTES_MAX, GUEST_STALL_MAX,
     GUEST_TABLE_ELEMENTS_MAX, KEY_CALLS_MAX,
 };
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, KeySlot};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,8 @@ pub(super) struct Host {
     pub key_calls: u32,
     /// Devices addressed under a maker's default key in this call.
     pub default_keys: Vec<DeviceKey>,
+    /// The last key that this call asked for and that is not there.
+    pub lacks: Option<KeySlot>,
     /// The allowance that ran out in this call.
     pub refused: Option<&'static str>,
     /// Linear memory that the guest has.
@@ -54,6 +56,7 @@ impl Host {
             table,
             key_calls: 0,
             default_keys: Vec::new(),
+            lacks: None,
             refused: None,
             memory_bytes: 0,
             log,
@@ -66,6 +69,7 @@ impl Host {
     /// A new call begins: fresh allowances.
     pub(super) fn begin(&mut self) {
         self.key_calls = 0;
+        self.lacks = None;
         self.refused = None;
         self.interrupted = None;
         self.default_keys.clear();

@@ -114,7 +114,14 @@ impl Instance {
         let codec = self.bindings.polymeter_adapter_codec();
         match codec.call_encode(&mut self.store, wit::context(context), command)? {
             Ok(raw) => Ok(Ok(wit::encoded(raw)?)),
-            Err(raw) => Ok(Err(wit::fault(raw)?)),
+            Err(raw) => {
+                let mut fault = wit::fault(raw)?;
+                // A key that it could do without is not why it refuses.
+                if fault.kind == FaultKind::NotAuthentic {
+                    fault.lacks = self.store.data_mut().lacks.take().map(Box::new);
+                }
+                Ok(Err(fault))
+            }
         }
     }
 
@@ -235,5 +242,5 @@ fn why(stop: Stop, refused: Option<&'static str>) -> Fault {
 
 fn sandbox(kind: FaultKind, mut detail: String) -> Fault {
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-    Fault { kind, detail, reply: None }
+    Fault::new(kind, detail)
 }

@@ -4,7 +4,7 @@ use super::cipher::{BLOCK, Cipher, Key, Mode, Refusal};
 use super::guest::Host;
 use super::wit::keys;
 use crate::limits::{CIPHER_BYTES_MAX, KEY_CALLS_MAX};
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, KeySlot};
 use keys::KeyError;
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -15,10 +15,12 @@ impl keys::HostKey for Host {
     fn open(&mut self, device: String, slot: String, cipher: keys::Cipher) -> Result<Result<Resource<Key>, KeyError>> {
         self.spend_key_call()?;
         let Ok(device) = DeviceKey::new(&self.realm, &device) else { return Ok(Err(KeyError::Denied)) };
-        match self.keys.key(&device, &slot) {
-            Some(bytes) => self.handle(Key::new(cipher.into(), bytes)).map(Ok),
-            None => Ok(Err(KeyError::Absent)),
+        if let Some(bytes) = self.keys.key(&device, &slot) {
+            return self.handle(Key::new(cipher.into(), bytes)).map(Ok);
         }
+        // Where no key can be, none is missed.
+        self.lacks = KeySlot::new(device, slot).ok();
+        Ok(Err(KeyError::Absent))
     }
 
     fn maker_default(

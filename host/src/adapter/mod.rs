@@ -29,7 +29,7 @@ pub use signature::{
 };
 pub use store::{Store, StoreError};
 
-use crate::model::{Civil, DeviceKey, DeviceKind, Message};
+use crate::model::{Civil, DeviceKey, DeviceKind, KeySlot, Message};
 
 /// What lies at the start of received bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +108,14 @@ pub struct Fault {
     pub kind: crate::journal::FaultKind,
     pub detail: String,
     pub reply: Option<Vec<u8>>,
+    /// The key for want of which nothing could be encoded.
+    pub lacks: Option<Box<KeySlot>>,
+}
+
+impl Fault {
+    pub fn new(kind: crate::journal::FaultKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), reply: None, lacks: None }
+    }
 }
 
 /// Where keys come from. The bytes reach the ciphers of this module and nothing else.

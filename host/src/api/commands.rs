@@ -71,7 +71,7 @@ pub struct CommandRow {
     /// The device's answer, by the contract's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'static str>,
-    /// Why it ended so.
+    /// Why it stands so, or what it waits for besides its device.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
     /// What people said of it when nobody else could tell; the device's own evidence, where it comes later, is in `state`.
@@ -121,7 +121,7 @@ pub struct Step {
     /// Its journal entry.
     pub seq: u64,
     pub at: String,
-    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired, cancelled or settled.
+    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired, cancelled, settled or key-missing.
     pub step: String,
     /// In words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -359,6 +359,7 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),
         CommandStep::Unconfirmed { why } | CommandStep::Failed { why } => why.clone(),
         CommandStep::Confirmed { frame, evidence } => format!("{evidence} (entry {frame})"),
+        CommandStep::KeyMissing(key) => key.missing(),
         CommandStep::Expired => String::new(),
         CommandStep::Cancelled { by } => format!("by {by}"),
         CommandStep::Settled { outcome, by, note } => format!("{outcome}, by {by}: {note}"),

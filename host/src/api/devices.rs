@@ -104,7 +104,7 @@ pub struct DeviceDetail {
     pub raw_status: u64,
     /// It was spoken to under a key that its maker derives from its number.
     pub default_key_in_use: bool,
-    /// Commands that wait for it.
+    /// Commands that wait for it, and for no key.
     pub commands_waiting: u32,
     /// The newest value of each kind.
     pub latest: Vec<ReadingRow>,
@@ -177,7 +177,9 @@ pub async fn show(
     }))
 }
 
-/// Let a held device in, or announce one before it first connects
+/// Let a held or refused device in, or announce one before it first connects
+///
+/// What is kept of it, held or refused, counts from then on.
 #[utoipa::path(post, path = "/devices/{realm}/{address}/adopt", tag = "devices", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)),
     responses((status = 200, body = DeviceRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -186,7 +188,13 @@ pub async fn adopt(
     State(services): State<Arc<Services>>,
     Device(key): Device,
 ) -> ApiResult<Json<DeviceRow>> {
-    super::commit(&services, Fact::DeviceAdopted { device: key.clone(), by: caller.name }).await?;
+    let (working, fact) = (services.clone(), Fact::DeviceAdopted { device: key.clone(), by: caller.name });
+    to_the_end(async move {
+        super::commit(&working, fact).await?;
+        working.adopted();
+        Ok::<_, ApiError>(())
+    })
+    .await??;
     let wanted = key.clone();
     let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
     Ok(Json(DeviceRow::of(found, &services)))

@@ -3,13 +3,11 @@
 //! What the fields mean is in `wit/commands.wit`. A form is an example, from which the schema's types are read off.
 
 use super::errors::{ApiError, ApiResult};
+use crate::limits::TARIFF_PRICES_MAX;
 use crate::model::{Command, ScheduleChange};
 use serde_json::Value;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
-
-/// Most steps of a tariff.
-const PRICES_MAX: usize = 6;
 
 /// How one command is written.
 struct Form {
@@ -169,7 +167,8 @@ fn check(command: &Command) -> Result<(), &'static str> {
         Command::ArchiveAdd(list) if list.is_empty() => Err("there is no meter to add"),
         Command::SetSchedule(change) if *change == ScheduleChange::default() => Err("there is nothing to change"),
         Command::SetTariff(tariff)
-            if !(1..=PRICES_MAX).contains(&tariff.prices.len()) || tariff.limits.len() + 1 != tariff.prices.len() =>
+            if !(1..=TARIFF_PRICES_MAX).contains(&tariff.prices.len())
+                || tariff.limits.len() + 1 != tariff.prices.len() =>
         {
             Err("a tariff has 1 to 6 prices and one limit fewer")
         }

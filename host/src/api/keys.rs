@@ -3,21 +3,26 @@
 use super::auth::Admin;
 use super::commit;
 use super::errors::{ApiError, ApiResult, Code, ErrorBody};
-use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
-use super::requests::{Body, Named, Query};
+use super::registry::{ImportAnswer, unreadable};
+use super::requests::{Body, Named, Query, whole};
+use super::{look, shown, to_the_end};
 use crate::journal::Fact;
-use crate::model::DeviceKey;
+use crate::keys::{Change, Vault};
+use crate::limits;
+use crate::model::{DeviceKey, HexBytes, KeySlot};
+use crate::records::keys::{Chunk, Row, parse_key};
 use crate::session::Services;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
-
-const SLOT_BYTES_MAX: usize = 32;
+use utoipa::{IntoParams, ToSchema};
 
 /// That there is a key; not the key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,6 +41,14 @@ pub struct NewKey {
     /// 16 bytes in hexadecimal.
     #[schema(example = "000102030405060708090a0b0c0d0e0f", write_only)]
     key: String,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Trial {
+    /// Only check; write nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Which devices have a key
@@ -65,11 +78,58 @@ pub async fn set(
     Named((realm, address, slot)): Named<(String, String, String)>,
     Body(new): Body<NewKey>,
 ) -> ApiResult<StatusCode> {
-    let device = place(&realm, &address, &slot)?;
-    let key = parse(&new.key).map_err(ApiError::bad_request)?;
-    let sealed = services.vault.seal(&device, &slot, &key).map_err(|e| ApiError::internal(&e))?;
-    commit(&services, Fact::KeySet { device, slot, sealed: Some(sealed), by: caller.name }).await?;
+    let place = place(&realm, &address, slot)?;
+    let key = parse_key(&new.key).map_err(ApiError::bad_request)?;
+    let sealed = services.vault.seal(&place, &key).map_err(|e| ApiError::internal(&e))?;
+    write(&services, vec![(place, sealed)], &caller.name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Import a chunk of keys
+///
+/// CSV (`text/csv`) with a header that names the columns `device`, `slot` and `key`, in any order; a device is `realm/address`,
+/// or `realm/*`, a key 16 bytes in hexadecimal. At most 4,000 rows and 184 KiB. A chunk is written as a whole or, when anything
+/// is wrong with it, not at all; a key that is there already is left as it is, so a chunk can be sent again. No answer repeats
+/// anything of a row.
+#[utoipa::path(post, path = "/keys/import", tag = "keys", security(("token" = ["admin"])), params(Trial),
+    request_body(content((String = "text/csv"))),
+    responses((status = 200, body = ImportAnswer), (status = 422, body = ImportAnswer),
+        (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn import(
+    Admin(caller): Admin,
+    State(services): State<Arc<Services>>,
+    Query(Trial { dry_run }): Query<Trial>,
+    body: Result<Bytes, BytesRejection>,
+) -> ApiResult<Response> {
+    let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
+    let vault = services.vault.clone();
+    let weighed = tokio::task::spawn_blocking(move || weigh(&vault, &body, dry_run));
+    let (answer, sealed) = weighed.await.map_err(|e| ApiError::internal(&e))??;
+    if answer.written && !sealed.is_empty() {
+        write(&services, sealed, &caller.name).await?;
+    }
+    Ok(answer.into_response())
+}
+
+/// What a chunk would change, and the keys of it that are not there.
+fn weigh(vault: &Vault, body: &[u8], dry_run: bool) -> ApiResult<(ImportAnswer, Vec<(KeySlot, HexBytes)>)> {
+    let chunk = Chunk::of_csv(body).map_err(|error| ApiError::bad_request(unreadable(&error)))?;
+    let mut answer = ImportAnswer::of(chunk.flaws, dry_run);
+    let mut sealed = Vec::new();
+    for Row { at, key, .. } in chunk.rows {
+        match vault.weigh(&at, &key).map_err(|e| ApiError::internal(&e))? {
+            Change::New(key) => {
+                answer.added += 1;
+                sealed.push((at, key));
+            }
+            Change::Other(key) => {
+                answer.changed += 1;
+                sealed.push((at, key));
+            }
+            Change::None => answer.unchanged += 1,
+        }
+    }
+    Ok((answer, sealed))
 }
 
 /// Forget a key
@@ -81,7 +141,8 @@ pub async fn remove(
     State(services): State<Arc<Services>>,
     Named((realm, address, slot)): Named<(String, String, String)>,
 ) -> ApiResult<StatusCode> {
-    let device = place(&realm, &address, &slot)?;
+    let KeySlot { device, slot } = place(&realm, &address, slot)?;
+    let device = device.to_string();
     let of = (device.clone(), slot.clone());
     if look(&services, move |s| s.views.key(&of.0, &of.1)).await?.is_none() {
         return Err(ApiError::new(
@@ -93,21 +154,34 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 16 bytes in hexadecimal; blanks around them do not matter.
-pub fn parse(text: &str) -> Result<[u8; 16], String> {
-    let bytes = hex::decode(text.trim()).map_err(|e| format!("a key is 32 hexadecimal digits: {e}"))?;
-    bytes.try_into().map_err(|bytes: Vec<u8>| format!("a key has 16 bytes, not {}", bytes.len()))
+/// The device as keys name it, once it and the slot are well formed.
+pub fn place(realm: &str, address: &str, slot: String) -> ApiResult<KeySlot> {
+    // `*` is a good address by its form, so one check serves devices and realms.
+    let device = DeviceKey::new(realm, address).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    KeySlot::new(device, slot).map_err(|e| ApiError::bad_request(e.to_string()))
 }
 
-/// The device as keys name it, once it and the slot are well formed.
-pub fn place(realm: &str, address: &str, slot: &str) -> ApiResult<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if slot.is_empty() || slot.len() > SLOT_BYTES_MAX || !slot.bytes().all(plain) {
-        return Err(ApiError::bad_request("a slot has 1 to 32 letters, digits, `-` or `_`, as the adapter names it"));
-    }
-    // `*` is a good address by its form, so one check serves devices and realms.
-    let key = DeviceKey::new(realm, address).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    Ok(key.to_string())
+/// Makes sealed keys durable as one commit and lets go what has waited for them. Answers once they are shown.
+async fn write(services: &Arc<Services>, keys: Vec<(KeySlot, HexBytes)>, by: &str) -> ApiResult<()> {
+    let places = keys.iter().map(|(place, _)| place.clone()).collect();
+    let fact = |(KeySlot { device, slot }, sealed)| Fact::KeySet {
+        device: device.to_string(),
+        slot,
+        sealed: Some(sealed),
+        by: by.to_owned(),
+    };
+    let facts = keys.into_iter().map(fact).collect();
+    let working = services.clone();
+    let (last, free) = to_the_end(async move {
+        let (_, last) = working.commit_span(facts).await.map_err(|why| ApiError::journal(&why))?;
+        let free = tokio::spawn(async move { working.keys_set(places, last).await });
+        Ok::<_, ApiError>((last, free))
+    })
+    .await??;
+    shown(services, last).await;
+    // At once, unless the views are behind: then it goes on without this answer.
+    let _ = tokio::time::timeout(limits::SHOWN_WITHIN, free).await;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -115,16 +189,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_places_are_checked() {
-        assert!(parse("000102030405060708090A0B0C0D0E0F\n").is_ok());
-        for bad in ["", "00", "zz0102030405060708090a0b0c0d0e0f"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-        assert_eq!(place("usp", "*", "main").as_deref().ok(), Some("usp/*"));
-        assert_eq!(place("usp", "12", "main").as_deref().ok(), Some("usp/12"));
+    fn places_are_checked() {
+        let device = |address| place("usp", address, "main".into()).map(|place| place.device.to_string());
+        assert_eq!((device("*").ok().as_deref(), device("12").ok().as_deref()), (Some("usp/*"), Some("usp/12")));
         for (realm, address, slot) in [("", "1", "main"), ("usp", "a b", "main"), ("usp", "1", "m/n"), ("usp", "1", "")]
         {
-            assert!(place(realm, address, slot).is_err());
+            assert!(place(realm, address, slot.into()).is_err());
         }
     }
 }

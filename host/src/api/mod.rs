@@ -116,6 +116,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(journal::status))
         .routes(routes!(journal::entries))
         .routes(routes!(keys::list))
+        .routes(routes!(keys::import))
         .routes(routes!(keys::set, keys::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))

@@ -8,7 +8,8 @@ use super::requests::{Body, Device, Query, whole};
 use super::{look, shown, shown_all, to_the_end};
 use crate::limits;
 use crate::model::{Column, DeviceKey, DeviceKind, Flaw, Particulars, Record};
-use crate::records::rows::{self, Chunk, CsvText, Said, Unreadable};
+use crate::records::rows::{self, Chunk, CsvText, Said};
+use crate::records::table::Unreadable;
 use crate::records::weigh::{Choices, Weighed};
 use crate::records::{Change, Done, RecordsError};
 use crate::session::Services;
@@ -119,7 +120,7 @@ pub struct How {
 /// What became of a chunk.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ImportAnswer {
-    /// Devices that had no record.
+    /// Devices that had no record, or slots that had no key.
     pub added: usize,
     pub changed: usize,
     /// Rows that say nothing new.
@@ -264,7 +265,9 @@ pub async fn import(
     if how.shown && !how.dry_run {
         shown_all(&services).await;
     }
-    Ok(ImportAnswer::of(chunk.flaws, done.weighed, how.dry_run).into_response())
+    let Weighed { added, changed, unchanged, flaws, .. } = done.weighed;
+    let flaws = chunk.flaws.into_iter().chain(flaws).collect();
+    Ok(ImportAnswer { added, changed, unchanged, ..ImportAnswer::of(flaws, how.dry_run) }.into_response())
 }
 
 /// All records as CSV
@@ -356,7 +359,7 @@ fn in_words(flaws: &[(u64, Flaw)]) -> ApiError {
     ApiError::new(Code::NotPossible, words.collect::<Vec<_>>().join("; "))
 }
 
-fn unreadable(error: &Unreadable) -> String {
+pub fn unreadable(error: &Unreadable) -> String {
     match error {
         Unreadable::File(what) => format!("the body {what}"),
         Unreadable::Line { .. } => error.to_string(),
@@ -373,15 +376,15 @@ impl Filter {
 }
 
 impl ImportAnswer {
-    fn of(read: Vec<(u64, Flaw)>, weighed: Weighed, dry_run: bool) -> Self {
-        let mut flaws: Vec<RowFlaw> = read.into_iter().chain(weighed.flaws).map(RowFlaw::from).collect();
+    /// What is wrong with the rows, and so whether they were written.
+    pub fn of(flaws: Vec<(u64, Flaw)>, dry_run: bool) -> Self {
+        let mut flaws: Vec<RowFlaw> = flaws.into_iter().map(RowFlaw::from).collect();
         flaws.sort_by_key(|flaw| flaw.line);
         let error = (!flaws.is_empty() && !dry_run).then(|| ErrorDetail {
             code: Code::BadRows.name().into(),
             message: "some rows are wrong, see `flaws`; correct them and send the chunk again".into(),
         });
-        let Weighed { added, changed, unchanged, .. } = weighed;
-        Self { added, changed, unchanged, written: flaws.is_empty() && !dry_run, flaws, error }
+        Self { written: flaws.is_empty() && !dry_run, flaws, error, ..Self::default() }
     }
 }
 
@@ -394,7 +397,7 @@ impl IntoResponse for ImportAnswer {
 
 impl From<(u64, Flaw)> for RowFlaw {
     fn from((line, flaw): (u64, Flaw)) -> Self {
-        Self { line, column: flaw.column.map(Column::name), kind: flaw.kind.name(), message: flaw.message }
+        Self { line, column: flaw.column, kind: flaw.kind.name(), message: flaw.message }
     }
 }
 

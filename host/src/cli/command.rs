@@ -192,7 +192,10 @@ fn verdict(id: u64, command: &Value, finished: bool) -> Result<()> {
     let word = |key: &str| command.get(key).and_then(Value::as_str).unwrap_or_default();
     match word("state") {
         "done" | "confirmed" => Ok(()),
-        "queued" => bail!("command {id} still waits for the device; it goes out when the device next connects"),
+        "queued" if word("why").is_empty() => {
+            bail!("command {id} still waits for the device; it goes out when the device next connects")
+        }
+        "queued" => bail!("command {id} still waits: {}", word("why")),
         state if !finished => bail!("command {id} is {state}; follow it with `polymeter command show {id}`"),
         state => bail!("command {id}: {state} {}", word("why")),
     }

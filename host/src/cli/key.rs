@@ -1,11 +1,13 @@
 //! `polymeter key`: the secrets that devices share with the station. They go in and never come out.
 
 use super::client::{Access, escape};
+use super::key_import::{Import, import};
 use super::offline::Place;
 use super::output::{Columns, note};
 use crate::api::keys;
 use crate::journal::Fact;
 use crate::keys::Seal;
+use crate::records::keys::parse_key;
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use serde_json::json;
@@ -32,6 +34,12 @@ pub enum KeyCommand {
         #[command(flatten)]
         place: Option<Place>,
     },
+    /// Set keys from a CSV file (UTF-8, a header, one key a line)
+    ///
+    /// Columns, in any order: device (realm/address, or realm/* for all of a realm), slot, key (32 hexadecimal digits). The
+    /// whole file is checked before anything is written; what is wrong is named by line and column, and no key is shown. A
+    /// key that is there already is left as it is: an interrupted import is simply run again.
+    Import(Import),
     /// Which devices have a key, without the keys
     List,
     /// Forget a key
@@ -54,6 +62,7 @@ pub fn run(access: &Access, command: KeyCommand) -> Result<()> {
             }
             access.output.done(&format!("key {slot} of {device} is set"), &json!({"device": device, "slot": slot}))
         }
+        KeyCommand::Import(args) => import(&client, access.output, &args),
         KeyCommand::List => access.output.listing(KEYS, client.rows("keys", &[], usize::MAX)),
         KeyCommand::Remove { device, slot } => {
             client.delete(&path(&device, &slot)?)?;
@@ -74,17 +83,22 @@ fn parts(device: &str) -> Result<(&str, &str)> {
 /// As a running station would, into the files of a stopped one.
 fn seal(place: &Place, device: &str, slot: &str, key: &str) -> Result<()> {
     let (realm, address) = parts(device)?;
-    let device = keys::place(realm, address, slot).map_err(|refusal| anyhow!(refusal.message))?;
-    let key = keys::parse(key).map_err(anyhow::Error::msg)?;
+    let at = keys::place(realm, address, slot.to_owned()).map_err(|refusal| anyhow!(refusal.message))?;
+    let key = parse_key(key).map_err(anyhow::Error::msg)?;
     let opened = place.open_or_make()?;
     let master = Seal::file(&opened.data);
     let was_there = master.try_exists()?;
-    let sealed = Seal::open(&opened.data)?.seal(&device, slot, &key)?;
+    let sealed = Seal::open(&opened.data)?.seal(&at, &key)?;
     if !was_there {
         let file = master.display();
         note(&format!("made a new master key {file}: keep a copy; without it the keys cannot be read"));
     }
-    opened.write(Fact::KeySet { device, slot: slot.to_owned(), sealed: Some(sealed), by: "offline".into() })
+    opened.write(Fact::KeySet {
+        device: at.device.to_string(),
+        slot: at.slot,
+        sealed: Some(sealed),
+        by: "offline".into(),
+    })
 }
 
 fn from_stdin() -> Result<String> {

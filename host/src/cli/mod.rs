@@ -7,6 +7,7 @@ mod command;
 mod fleet;
 mod journal;
 mod key;
+mod key_import;
 mod meter;
 mod offline;
 mod order;

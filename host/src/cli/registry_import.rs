@@ -45,7 +45,7 @@ const SUMMARY: Columns<'_> = &[
     ("done before", "/done_before"),
 ];
 /// Longest row: no chunk grows past its bound by taking one more.
-const ROW_BYTES_MAX: usize = 16 * limits::RECORD_TEXT_BYTES_MAX;
+pub const ROW_BYTES_MAX: usize = 16 * limits::RECORD_TEXT_BYTES_MAX;
 
 /// What the file beside the CSV says: how many rows of which file are in the registry of which station.
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub fn import(client: &Client, output: Output, args: &Import) -> Result<()> {
         trial.bar.finish_and_clear();
         sound(output, &trial.flaws, path, "nothing was written")?;
         if args.dry_run {
-            return summary(output, "nothing is wrong, and nothing was written", trial.totals, 0);
+            return summary(output, "nothing is wrong, and nothing was written", trial.totals, Some(0));
         }
     }
     // 3. Write.
@@ -101,11 +101,11 @@ pub fn import(client: &Client, output: Output, args: &Import) -> Result<()> {
     sound(output, &sender.flaws, path, &format!("the {rows} rows before them are in"))?;
     written.with_context(|| format!("{rows} rows are in; go on with --resume"))?;
     sender.keeper.iter().for_each(Keeper::remove);
-    summary(output, "imported", sender.totals, done_before)
+    summary(output, "imported", sender.totals, Some(done_before))
 }
 
 /// Shows what is wrong, if anything is.
-fn sound(output: Output, flaws: &Flaws, path: &Path, so_far: &str) -> Result<()> {
+pub fn sound(output: Output, flaws: &Flaws, path: &Path, so_far: &str) -> Result<()> {
     if flaws.count == 0 {
         return Ok(());
     }
@@ -122,25 +122,36 @@ fn sound(output: Output, flaws: &Flaws, path: &Path, so_far: &str) -> Result<()>
     bail!("{}: {} errors{more}; {so_far}. Correct the file and import it again", path.display(), flaws.count)
 }
 
-fn summary(output: Output, what: &str, totals: Totals, done_before: u64) -> Result<()> {
+/// `done_before`: what an earlier run has done, where imports go on.
+pub fn summary(output: Output, what: &str, totals: Totals, done_before: Option<u64>) -> Result<()> {
     if !output.json {
         note(what);
     }
-    output.object(
-        SUMMARY,
-        &json!({
-            "rows": totals.rows, "added": totals.added, "changed": totals.changed, "unchanged": totals.unchanged,
-            "done_before": done_before,
-        }),
-    )
+    let Totals { rows, added, changed, unchanged } = totals;
+    let mut said = json!({"rows": rows, "added": added, "changed": changed, "unchanged": unchanged});
+    if let Some(done_before) = done_before {
+        said["done_before"] = done_before.into();
+    }
+    output.object(SUMMARY, &said)
 }
 
 #[derive(Clone, Copy, Default)]
-struct Totals {
-    rows: u64,
+pub struct Totals {
+    pub rows: u64,
     added: u64,
     changed: u64,
     unchanged: u64,
+}
+
+impl Totals {
+    /// What the station has answered to so many rows.
+    pub fn add(&mut self, rows: u64, answer: &Value) {
+        let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
+        self.rows += rows;
+        self.added += count("added");
+        self.changed += count("changed");
+        self.unchanged += count("unchanged");
+    }
 }
 
 /// Rows on their way to the station, a chunk at a time.
@@ -237,7 +248,6 @@ impl<'a> Sender<'a> {
         };
         let answer = self.client.send_rows(&format!("registry/import?{how}"), self.text.take())?;
         let chunk = std::mem::take(&mut self.chunk);
-        let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
         for flaw in answer.get("flaws").and_then(Value::as_array).into_iter().flatten() {
             self.flaw(flaw, &chunk);
         }
@@ -245,10 +255,7 @@ impl<'a> Sender<'a> {
             bail!("the station refuses a chunk that it took before");
         }
         let rows = chunk.len() as u64;
-        let t = &mut self.totals;
-        t.rows += rows;
-        (t.added, t.changed, t.unchanged) =
-            (t.added + count("added"), t.changed + count("changed"), t.unchanged + count("unchanged"));
+        self.totals.add(rows, &answer);
         self.bar.inc(rows);
         match &mut self.keeper {
             Some(keeper) => keeper.advance(rows),

@@ -4,7 +4,8 @@
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};
-use crate::records::rows::{Csv, Said, Unreadable};
+use crate::records::rows::{Csv, Said};
+use crate::records::table::Unreadable;
 use crate::records::weigh::{Choices, Place, circle, duplicate, same_place_as_line, too_deep};
 use anyhow::{Context, Result, anyhow};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -49,7 +50,7 @@ struct Carrier {
 const PLACE: [Column; 4] = [Column::Parent, Column::Protocol, Column::Channel, Column::LineAddress];
 
 /// Enough of a key's hash that two keys of a fleet never share it, and the line.
-type Seen = (u64, u32, u32);
+pub type Seen = (u64, u32, u32);
 
 impl Survey {
     /// Walks through the file; `walked` hears how many bytes are behind.
@@ -74,12 +75,9 @@ impl Survey {
             match row {
                 Ok(row) => {
                     survey.flaws.extend(row.line, choices.check(&row));
-                    let (a, b) = hash(&row.record.device);
-                    let line = u32::try_from(row.line).context("the file has too many lines")?;
-                    seen.push((a, b, line));
+                    seen.push(self::seen(&row.record.device, row.line)?);
                     if placed && let Some(place) = Place::of(&row.record.device, &row.record.about) {
-                        let (a, b) = hash(&place);
-                        places.push((a, b, line));
+                        places.push(self::seen(&place, row.line)?);
                     }
                     survey.hangs |= row.hangs();
                     survey.place(row.line, &row.record);
@@ -92,11 +90,11 @@ impl Survey {
         }
         drop(csv);
         survey.digest = Digest(bytes.hash.finalize().into());
-        survey.duplicates(seen, duplicate);
-        survey.duplicates(places, same_place_as_line);
+        survey.flaws.duplicates(seen, duplicate);
+        survey.flaws.duplicates(places, same_place_as_line);
         survey.lineage();
         survey.deep_meters(path)?;
-        survey.flaws.first.sort_by_key(|flaw| flaw["line"].as_u64());
+        survey.flaws.in_order();
         Ok(survey)
     }
 
@@ -135,15 +133,6 @@ impl Survey {
         if record.about.is_carrier() {
             let carrier = Carrier { line, parent: record.about.parent.clone(), depth: 0 };
             self.carriers.entry(record.device.clone()).or_insert(carrier);
-        }
-    }
-
-    fn duplicates(&mut self, mut seen: Vec<Seen>, flaw: fn(u64) -> Flaw) {
-        seen.sort_unstable();
-        for same in seen.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|same| same.len() > 1) {
-            for again in &same[1..] {
-                self.flaws.extend(u64::from(again.2), [flaw(u64::from(same[0].2))]);
-            }
         }
     }
 
@@ -199,9 +188,23 @@ impl Flaws {
 
     pub fn extend(&mut self, line: u64, flaws: impl IntoIterator<Item = Flaw>) {
         for Flaw { column, kind, message } in flaws {
-            let column = column.map(Column::name);
             self.add(json!({"line": line, "column": column, "kind": kind.name(), "message": message}));
         }
+    }
+
+    /// Rows that speak of the same thing as one before.
+    pub fn duplicates(&mut self, mut seen: Vec<Seen>, flaw: fn(u64) -> Flaw) {
+        seen.sort_unstable();
+        for same in seen.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|same| same.len() > 1) {
+            for again in &same[1..] {
+                self.extend(u64::from(again.2), [flaw(u64::from(same[0].2))]);
+            }
+        }
+    }
+
+    /// Those that are shown, by line.
+    pub fn in_order(&mut self) {
+        self.first.sort_by_key(|flaw| flaw["line"].as_u64());
     }
 
     pub fn add(&mut self, flaw: Value) {
@@ -222,6 +225,12 @@ pub fn blame(path: &Path, error: &Unreadable) -> anyhow::Error {
         Unreadable::File(what) => anyhow!("{}: {what}", path.display()),
         Unreadable::Line { line, what } => anyhow!("{}: line {line}: {what}", path.display()),
     }
+}
+
+/// What is kept of a row to find a second one about the same.
+pub fn seen(what: &impl Hash, line: u64) -> Result<Seen> {
+    let (a, b) = hash(what);
+    Ok((a, b, u32::try_from(line).context("the file has too many lines")?))
 }
 
 fn hash(what: &impl Hash) -> (u64, u32) {

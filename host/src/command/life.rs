@@ -6,7 +6,7 @@
 
 use super::line::{Manner, Way};
 use crate::journal::{CommandStep, Round, Settlement};
-use crate::model::{Answer, AnswerBody, Command, DeviceKey, Outcome, ValveOrder, ValveState, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, ValveOrder, ValveState, ValveStatus};
 
 /// A command that is not finished.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +28,10 @@ pub struct Live {
     pub manner: Manner,
     /// Not sent again before this.
     pub retry_from_ms: i64,
+    /// The missing key that its steps tell of.
+    pub lacks: Option<KeySlot>,
+    /// Nobody has set that key since.
+    pub waits_for_key: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +66,8 @@ impl Live {
             round: None,
             manner: Manner::default(),
             retry_from_ms: i64::MIN,
+            lacks: None,
+            waits_for_key: false,
         }
     }
 
@@ -85,11 +91,16 @@ impl Live {
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
         self.taken = false;
+        self.waits_for_key = matches!(step, CommandStep::KeyMissing(_));
+        self.lacks = match step {
+            CommandStep::KeyMissing(key) => Some(key.clone()),
+            _ => None,
+        };
         if let (CommandStep::TimedOut { .. }, State::InFlight { answer_by_ms, .. }) = (step, &self.state) {
             self.retry_from_ms = *answer_by_ms + self.manner.retry_after.as_millis() as i64;
         }
         self.state = match step {
-            CommandStep::Requested { .. } | CommandStep::TimedOut { .. } => State::Queued,
+            CommandStep::Requested { .. } | CommandStep::TimedOut { .. } | CommandStep::KeyMissing(_) => State::Queued,
             CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
                 self.attempts = *attempt;
                 State::InFlight {
@@ -197,11 +208,14 @@ impl Live {
         self.state == State::Queued && !self.taken
     }
 
+    /// Waits for nothing but its device.
+    pub fn is_waiting(&self, now_ms: i64) -> bool {
+        self.state == State::Queued && !self.waits_for_key && !self.is_expired(now_ms)
+    }
+
     /// Waits, and may be sent now.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        self.is_free()
-            && !self.is_expired(now_ms)
-            && (self.manner.retry_after.is_zero() || now_ms >= self.retry_from_ms)
+        !self.taken && self.is_waiting(now_ms) && (self.manner.retry_after.is_zero() || now_ms >= self.retry_from_ms)
     }
 
     pub fn is_expired(&self, now_ms: i64) -> bool {

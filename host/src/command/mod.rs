@@ -17,7 +17,7 @@ pub use rules::{Known, Refusal};
 use crate::clock::Clock;
 use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
-use crate::model::{Answer, AnswerBody, Command, DeviceKey, Outcome, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, ValveStatus};
 use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
@@ -43,6 +43,8 @@ struct Inner {
     lines: Lines,
     /// Unfinished commands of each poll.
     of_poll: FxHashMap<String, usize>,
+    /// Commands that wait for a key.
+    lacking: FxHashSet<u64>,
     /// When devices may be asked again that did not answer.
     retries: BinaryHeap<Reverse<(i64, DeviceKey)>>,
 }
@@ -159,8 +161,12 @@ impl Desk {
             live.apply(&fact.step);
             let retry = (live.state == State::Queued && live.retry_from_ms > i64::MIN)
                 .then(|| Reverse((live.retry_from_ms, live.device.clone())));
-            if live.state == State::Over {
+            let (over, lacking) = (live.state == State::Over, live.waits_for_key);
+            if over {
                 inner.remove(fact.id);
+            }
+            if lacking {
+                inner.lacking.insert(fact.id);
             }
             inner.retries.extend(retry);
         }
@@ -169,13 +175,13 @@ impl Desk {
     /// Commands that could be sent to the device now.
     pub fn pending(&self, device: &DeviceKey, now_ms: i64) -> u32 {
         let inner = self.lock();
-        inner.of(device).iter().filter(|c| c.state == State::Queued && !c.is_expired(now_ms)).count() as u32
+        inner.of(device).iter().filter(|c| c.is_waiting(now_ms)).count() as u32
     }
 
     /// Devices behind a carrier for which a command waits.
     pub fn pending_behind(&self, carrier: &DeviceKey, now_ms: i64) -> u32 {
         let inner = self.lock();
-        let waits = |c: &Live| c.state == State::Queued && !c.is_expired(now_ms);
+        let waits = |c: &Live| c.is_waiting(now_ms);
         inner.lines.waiting(carrier, |device| inner.of(device).iter().any(waits)) as u32
     }
 
@@ -361,6 +367,38 @@ impl Desk {
         }
     }
 
+    /// A taken command that lacks a key waits from now on until that is set. Gives the step where that is news.
+    pub fn lacks_key(&self, id: u64, key: &KeySlot) -> Option<CommandFact> {
+        let mut inner = self.lock();
+        let live = inner.find(id)?;
+        if live.lacks.as_ref() == Some(key) {
+            (live.taken, live.waits_for_key) = (false, true);
+            inner.lacking.insert(id);
+            return None;
+        }
+        Some(CommandFact { id, device: live.device.clone(), step: CommandStep::KeyMissing(key.clone()) })
+    }
+
+    /// Keys are there now: what has waited for them may go. Gives the devices that it is for, with the carriers in front of them.
+    pub fn keys_came(&self, keys: &FxHashSet<KeySlot>) -> Vec<(DeviceKey, Way)> {
+        let mut inner = self.lock();
+        let has = |key: &KeySlot| {
+            let common = || DeviceKey::new(key.device.realm(), "*").map(|device| KeySlot { device, ..key.clone() });
+            keys.contains(key) || common().is_ok_and(|common| keys.contains(&common))
+        };
+        let mut freed = Vec::new();
+        for id in std::mem::take(&mut inner.lacking) {
+            let Some(live) = inner.find(id).filter(|live| live.waits_for_key) else { continue };
+            if live.lacks.as_ref().is_some_and(has) {
+                live.waits_for_key = false;
+                freed.push((live.device.clone(), live.way.clone()));
+            } else {
+                inner.lacking.insert(id);
+            }
+        }
+        freed
+    }
+
     /// Devices with a command in flight; after a restart nobody waits for those answers any more.
     pub fn devices_in_flight(&self) -> Vec<DeviceKey> {
         let inner = self.lock();
@@ -406,6 +444,7 @@ impl Inner {
     }
 
     fn remove(&mut self, id: u64) {
+        self.lacking.remove(&id);
         let Some(device) = self.device_of.remove(&id) else { return };
         let Some(list) = self.by_device.get_mut(&device) else { return };
         let Some(at) = list.iter().position(|c| c.id == id) else { return };
@@ -524,6 +563,40 @@ mod tests {
             matches!(&steps[..], [fact] if fact.id == older && matches!(fact.step, CommandStep::Confirmed { .. })),
             "{steps:?}"
         );
+    }
+
+    #[test]
+    fn a_command_that_lacks_a_key_says_so_once_and_waits_for_it() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let slot = |device: &str, slot: &str| {
+            KeySlot::new(device.parse().expect("a device"), slot.to_owned()).expect("a slot")
+        };
+        let came = |key: KeySlot| desk.keys_came(&FxHashSet::from_iter([key])).len();
+        let id = ask(&desk, Command::Read { scope: ReadScope::Current });
+        for round in 0..3 {
+            assert_eq!(desk.pending(&device, 1), 1);
+            assert_eq!(desk.next(&device, 1, &clock()).map(|outgoing| outgoing.id), Some(id), "round {round}");
+            let news = desk.lacks_key(id, &slot("usp/1", "3"));
+            assert_eq!(news.is_some(), round == 0, "its steps tell of the key once");
+            news.iter().for_each(|fact| desk.apply(fact));
+            assert!(desk.next(&device, 1, &clock()).is_none(), "not tried at each contact");
+            assert_eq!(desk.pending(&device, 1), 0, "nothing to stay awake for");
+            assert_eq!((came(slot("usp/1", "4")), came(slot("usp/2", "3")), came(slot("m/*", "3"))), (0, 0, 0));
+            assert_eq!(came(slot(if round == 1 { "usp/*" } else { "usp/1" }, "3")), 1);
+        }
+        desk.next(&device, 1, &clock()).expect("free");
+        let news = desk.lacks_key(id, &slot("usp/1", "5")).expect("another key");
+        assert!(matches!(&news.step, CommandStep::KeyMissing(key) if key.slot == "5"), "{news:?}");
+        desk.apply(&news);
+        assert!(
+            matches!(&desk.expired(i64::MAX)[..], [fact] if fact.step == CommandStep::Expired),
+            "it ends like others"
+        );
+        desk.put_back(id);
+        desk.apply(&desk.cancel(id, "ops").expect("cancelled"));
+        assert_eq!(came(slot("usp/1", "5")), 0);
+        assert!(desk.lock().lacking.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What one journal entry says. Part of the file format: variants and fields are only ever appended.
 
 use super::{AdapterFact, Part, ProfileFact};
-use crate::model::{AnswerBody, Civil, Command, DeviceKey, Digest, HexBytes, Message, Outcome, Record, Seq};
+use crate::model::{AnswerBody, Civil, Command, DeviceKey, Digest, HexBytes, KeySlot, Message, Outcome, Record, Seq};
 use serde::{Deserialize, Serialize};
 
 /// One fact, and when the station learned it.
@@ -239,6 +239,8 @@ pub enum CommandStep {
         by: String,
         note: String,
     },
+    /// It cannot be encoded for want of a key, and waits until there is one.
+    KeyMissing(KeySlot),
 }
 
 /// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
@@ -354,6 +356,7 @@ impl CommandStep {
             Self::Expired => "expired",
             Self::Cancelled { .. } => "cancelled",
             Self::Settled { .. } => "settled",
+            Self::KeyMissing(_) => "key-missing",
         }
     }
 }

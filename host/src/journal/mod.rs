@@ -246,6 +246,11 @@ impl Journal {
         Ok(span)
     }
 
+    /// Has the writer see whether the files are still there, although nothing is to be written; `health` tells what it saw.
+    pub fn look(&self, now_ms: i64) {
+        self.0.shared.queue.look(now_ms);
+    }
+
     /// As `append`, for threads outside the async runtime.
     pub fn append_blocking(&self, entry: Entry) -> Result<Seq, AppendError> {
         self.0.shared.queue.submit_blocking(entry)?.wait()

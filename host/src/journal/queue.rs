@@ -49,6 +49,15 @@ pub(super) struct Pending {
     pub done: Option<Done>,
 }
 
+/// What there is to do for the writer.
+pub(super) enum Work {
+    Store(Vec<Pending>),
+    /// Nothing waits: see whether the files are still there.
+    Look {
+        at_ms: i64,
+    },
+}
+
 pub(super) type Done = oneshot::Sender<Result<Seq, AppendError>>;
 
 pub(super) struct Queue {
@@ -66,6 +75,8 @@ struct State {
     /// While the store fails, entries are refused at once instead of after a queue's length.
     failing: Option<Arc<str>>,
     writer_waits: bool,
+    /// When somebody wanted the files to be looked at.
+    look: Option<i64>,
     /// So many entries wake a writer that gathers; 0: none does.
     gathers: usize,
 }
@@ -177,12 +188,24 @@ impl Queue {
         Ok(Receipt(receipt))
     }
 
+    /// Somebody wants to know whether the files are still there. While entries wait their commit tells.
+    pub fn look(&self, at_ms: i64) {
+        let mut state = self.lock();
+        state.look = Some(at_ms);
+        if std::mem::take(&mut state.writer_waits) {
+            self.filled.notify_one();
+        }
+    }
+
     /// What waits, up to one commit's worth; blocks while nothing does. `None`: closed and empty.
-    pub fn take(&self) -> Option<Vec<Pending>> {
+    pub fn take(&self) -> Option<Work> {
         let mut state = self.lock();
         while state.pending.is_empty() {
             if state.closed {
                 return None;
+            }
+            if let Some(at_ms) = state.look.take() {
+                return Some(Work::Look { at_ms });
             }
             state.writer_waits = true;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +226,7 @@ impl Queue {
         let room = batch.iter().map(|p| places(&p.bytes) as usize).sum();
         self.room.add_permits(room);
         self.drained.notify_all();
-        Some(batch)
+        Some(Work::Store(batch))
     }
 
     /// Waits until so many entries are there, at most that long.
@@ -337,7 +360,7 @@ mod tests {
         let queue = Queue::new();
         let entries = facts.into_iter().map(|fact| Entry { at_ms: 5, fact }).collect();
         assert_eq!(queue.submit_all_blocking(entries).expect("room").len(), 1);
-        let kept = queue.take().expect("four");
+        let Some(Work::Store(kept)) = queue.take() else { panic!("four") };
         for (pending, whole) in kept.iter().zip([true, false, false, true]) {
             match outcome(&pending.entry) {
                 FrameOutcome::Decoded { .. } => assert!(whole),
@@ -364,8 +387,10 @@ mod tests {
         let group = (0..3).map(|n| entry(n, 0)).collect();
         let receipts = queue.submit_all_blocking(group).expect("room");
         assert_eq!(receipts.iter().map(|(count, _)| *count).collect::<Vec<_>>(), [3]);
-        assert_eq!(queue.take().map(|batch| batch.len()), Some(limits::COMMIT_ENTRIES_MAX - 1), "not a part of three");
-        let together = queue.take().expect("three");
+        queue.look(5);
+        let Some(Work::Store(alone)) = queue.take() else { panic!("entries go before a look") };
+        assert_eq!(alone.len(), limits::COMMIT_ENTRIES_MAX - 1, "not a part of three");
+        let Some(Work::Store(together)) = queue.take() else { panic!("three") };
         assert_eq!(together.iter().map(|p| p.done.is_some()).collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(queue.room.available_permits(), limits::JOURNAL_QUEUE_MAX, "all room is given back");
     }

@@ -215,3 +215,23 @@ fn a_journal_that_has_lost_entries_is_not_gone_on_with() {
     assert!(short.contains("ends with entry 3, and the views have seen 4;"), "{short}");
     assert_eq!(refused(3), None);
 }
+
+#[test]
+fn a_file_that_is_taken_away_is_missed_before_the_next_entry() {
+    let dir = Scratch::new("look");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    journal.append_blocking(entry(1, 1_000)).expect("kept");
+    let file = std::fs::read_dir(dir.0.join("journal")).expect("lists").map(|file| file.expect("a file").path());
+    let file = file.into_iter().find(|file| file.extension().is_some_and(|e| e == "redb")).expect("a segment");
+    journal.look(2_000);
+    let aside = dir.0.join("aside");
+    std::fs::rename(&file, &aside).expect("moves");
+    journal.look(3_000);
+    wait_until(|| journal.health().failing.is_some());
+    let failing = journal.health().failing.expect("seen");
+    assert!(failing.why.contains("is gone or another one") && failing.since_ms >= 2_000, "{failing:?}");
+    assert!(matches!(journal.append_blocking(entry(2, 4_000)), Err(AppendError::Failing(_))));
+    std::fs::rename(&aside, &file).expect("moves back");
+    wait_until(|| journal.health().failing.is_none());
+    assert_eq!(journal.append_blocking(entry(2, 5_000)), Ok(Seq(2)));
+}

@@ -4,7 +4,7 @@
 //! pauses, and refuses entries until a trial write of the largest entry's size has succeeded.
 
 use super::format::{self, Head, Identity};
-use super::queue::{self, Pending, Queue};
+use super::queue::{self, Pending, Queue, Work};
 use super::recent::{Batch, Recent};
 use super::segment::{Segment, StoreError, Tip};
 use super::segments::Segments;
@@ -33,7 +33,7 @@ pub(super) struct Shared {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     pub why: Arc<str>,
-    /// Time of the first entry that was refused for it.
+    /// Time of the first entry that was refused for it, or of the look that has found it.
     pub since_ms: i64,
 }
 
@@ -48,7 +48,12 @@ pub(super) struct Writer {
 impl Writer {
     pub fn run(mut self) {
         let shared = self.shared.clone();
-        while let Some(batch) = shared.queue.take() {
+        while let Some(work) = shared.queue.take() {
+            let batch = match work {
+                Work::Store(batch) => batch,
+                Work::Look { at_ms } if self.look(at_ms) => continue,
+                Work::Look { .. } => break,
+            };
             let stored = batch.len();
             if !self.store(batch) {
                 break;
@@ -81,12 +86,28 @@ impl Writer {
                 Ok(Err(e)) => e.to_string().into(),
                 Err(_) => "the store stopped unexpectedly; its message is in the log".into(),
             };
-            *lock(&self.shared.failing) = Some(Failing { why: why.clone(), since_ms: at_ms });
-            self.shared.queue.fail(&why);
+            self.fails(&why, at_ms);
             queue::refuse(batch, &why);
             return self.recover();
         }
         true
+    }
+
+    /// Sees whether what is written lies where it will be looked for, before the next entry needs it. False: the journal was
+    /// closed while it did not.
+    fn look(&mut self, at_ms: i64) -> bool {
+        match self.active.check_in_place(&*self.shared.segments.storage) {
+            Ok(()) => true,
+            Err(error) => {
+                self.fails(&error.to_string().into(), at_ms);
+                self.recover()
+            }
+        }
+    }
+
+    fn fails(&self, why: &Arc<str>, since_ms: i64) {
+        *lock(&self.shared.failing) = Some(Failing { why: why.clone(), since_ms });
+        self.shared.queue.fail(why);
     }
 
     /// How many of these go into one segment; rolls over when it is none.

@@ -90,13 +90,13 @@ impl Decoder {
                 }
                 Ok(Framing::Foreign) => {
                     let detail = "these bytes are another protocol's".to_owned();
-                    let fault = Fault { kind: FaultKind::Foreign, detail, reply: None };
+                    let fault = Fault::new(FaultKind::Foreign, detail);
                     return (Err(Problem::Adapter(fault)), bytes[..start].to_vec(), Vec::new());
                 }
                 Err(fault) => return (Err(Problem::Adapter(fault)), bytes[..start].to_vec(), Vec::new()),
             }
         }
-        let fault = Fault { kind: FaultKind::Noise, detail: "no frame in these bytes".into(), reply: None };
+        let fault = Fault::new(FaultKind::Noise, "no frame in these bytes");
         (Err(Problem::Adapter(fault)), bytes.to_vec(), Vec::new())
     }
 

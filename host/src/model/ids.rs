@@ -1,5 +1,6 @@
 //! Names of things: devices, sessions, journal positions, adapter digests.
 
+use crate::limits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -100,6 +101,41 @@ impl<'de> Deserialize<'de> for DeviceKey {
             }
         }
         deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// Where a key is: a device, or `realm/*` for all devices of a realm that have none of their own, and the slot as its adapter
+/// names it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct KeySlot {
+    pub device: DeviceKey,
+    pub slot: String,
+}
+
+/// A text that names no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a slot has 1 to {} letters, digits, `-` or `_`, as the adapter names it", limits::KEY_SLOT_BYTES_MAX)]
+pub struct NoSlot;
+
+impl KeySlot {
+    pub fn new(device: DeviceKey, slot: String) -> Result<Self, NoSlot> {
+        Self::check(&slot).map(|()| Self { device, slot })
+    }
+
+    /// Whether a slot may be called so.
+    pub fn check(slot: &str) -> Result<(), NoSlot> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let good = !slot.is_empty() && slot.len() <= limits::KEY_SLOT_BYTES_MAX && slot.bytes().all(plain);
+        if good { Ok(()) } else { Err(NoSlot) }
+    }
+
+    /// That there is no key, and what to do about it.
+    pub fn missing(&self) -> String {
+        let Self { device, slot } = self;
+        format!(
+            "slot {slot} of {device} has no key: set it with `polymeter key set {device} {slot}`, or many with `polymeter \
+             key import`. The command goes out at the next contact after that"
+        )
     }
 }
 

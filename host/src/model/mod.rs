@@ -20,7 +20,7 @@ mod register;
 pub use bytes::HexBytes;
 pub use civil::{Civil, Day};
 pub use command::*;
-pub use ids::{DeviceKey, Digest, KeyError, Seq, SessionId};
+pub use ids::{DeviceKey, Digest, KeyError, KeySlot, NoSlot, Seq, SessionId};
 pub use message::*;
 pub use number::decimal;
 pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record};

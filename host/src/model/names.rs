@@ -10,6 +10,8 @@ macro_rules! names {
         impl $name {
             /// All of them, in the contract's order.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// Their names, in the same order.
+            pub const NAMES: &[&'static str] = &[$($text),+];
 
             /// The name in the contract.
             pub fn name(self) -> &'static str {

@@ -62,7 +62,7 @@ pub struct Particulars {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Flaw {
     /// `None`: the row as a whole.
-    pub column: Option<Column>,
+    pub column: Option<&'static str>,
     pub kind: FlawKind,
     /// What is wrong and what to write instead.
     pub message: String,
@@ -80,6 +80,11 @@ const SHOWN_CHARS_MAX: usize = 40;
 
 impl Flaw {
     pub fn new(column: Column, kind: FlawKind, message: impl Into<String>) -> Self {
+        Self::of(column.name(), kind, message)
+    }
+
+    /// Of a column of any table.
+    pub fn of(column: &'static str, kind: FlawKind, message: impl Into<String>) -> Self {
         Self { column: Some(column), kind, message: message.into() }
     }
 
@@ -332,7 +337,7 @@ mod tests {
             match Record::parse(&fields) {
                 Ok(_) => assert_eq!(says, "", "{column} `{text}` is taken"),
                 Err(flaws) => {
-                    let found = flaws.iter().any(|f| f.column == Some(refused) && f.message.contains(says));
+                    let found = flaws.iter().any(|f| f.column == Some(refused.name()) && f.message.contains(says));
                     assert!(found && !says.is_empty(), "{column} `{text}`: {flaws:?}");
                 }
             }

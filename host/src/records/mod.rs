@@ -3,9 +3,11 @@
 //!
 //! An import writes faster than the views fold, and they fold the cheaper the more there is to fold. So a writer does not
 //! wait for them: what they do not show yet is kept in `Pending`, bounded, and counts in every check. `weigh` has the
-//! checks, `rows` the forms in which rows come.
+//! checks, `rows` the forms in which rows come. `table` is the CSV under them, and under the rows of `keys`.
 
+pub mod keys;
 pub mod rows;
+pub mod table;
 pub mod weigh;
 
 #[cfg(test)]

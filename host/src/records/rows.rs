@@ -3,12 +3,13 @@
 //!
 //! A row speaks of some columns. What it does not speak of stays as the registry has it; what it leaves empty is taken away.
 
+use super::table::{Form, Table, Text, Unreadable};
 use crate::limits;
 use crate::model::{Column, Fields, Flaw, FlawKind, Particulars, Record};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
-use std::io::{Chain, Read};
+use std::io::Read;
 
 /// A record and the line it came from, counted from 1 with the header.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,164 +115,44 @@ fn texts(record: &Record) -> Vec<String> {
     texts
 }
 
-/// Why a file cannot be read as rows at all; `line` 0: the file as a whole.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unreadable {
-    #[error("{0}")]
-    File(String),
-    #[error("line {line}: {what}")]
-    Line { line: u64, what: String },
-}
-
 /// A row, or the line of one with all that is wrong with it.
 pub type ReadRow = Result<Row, (u64, Vec<Flaw>)>;
 
-/// Rows of a CSV text, one at a time.
-pub struct Csv<R> {
-    /// Ends in `END`.
-    reader: csv::Reader<Chain<R, &'static [u8]>>,
-    /// Column of each field.
-    header: Vec<Column>,
-    record: csv::ByteRecord,
-}
+/// Records of a CSV text, one at a time.
+pub struct Csv<R>(Table<R>);
 
-/// What is read behind the text, so that its end can be told: the last line is ended, and a row of a zero follows, which
-/// is left alone. Where a quote is still open, its field swallows the line feed, and the zero ends that field.
-const END: &[u8] = b"\n\"\0\n";
-const END_ROW: &[u8] = b"\0\n";
-const END_OF_OPEN_QUOTE: &[u8] = b"\n\0";
-const OPEN_QUOTE: &str = "a quote is opened and never closed, so that all the rest belongs to it; close it, or write a quote within quotes twice";
-const UTF16_MARKS: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
+const FORM: Form = Form { columns: Column::NAMES, needed: &["device", "kind"], secret: false };
 
 impl<R: Read> Csv<R> {
     /// Reads the header.
     pub fn open(input: R) -> Result<Self, Unreadable> {
-        let reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            // A carriage return before it is a blank at the end of the last field.
-            .terminator(csv::Terminator::Any(b'\n'))
-            .buffer_capacity(256 * 1024)
-            .from_reader(input.chain(END));
-        let mut csv = Self { reader, header: Vec::new(), record: csv::ByteRecord::new() };
-        if !csv.advance()? {
-            return Err(Unreadable::File(format!("is empty; the first line names the columns: {}", columns())));
-        }
-        if csv.is_open_quote() {
-            return Err(Unreadable::Line { line: csv.line(), what: OPEN_QUOTE.into() });
-        }
-        csv.header = header(&csv.record)?;
-        Ok(csv)
+        Table::open(input, &FORM).map(Self)
     }
 
     /// The columns that the rows speak of.
     pub fn said(&self) -> Said {
-        self.header.iter().copied().collect()
+        self.0.header().iter().map(|at| Column::ALL[*at]).collect()
     }
 
     /// The next row; `None`: that was all.
     pub fn read(&mut self) -> Result<Option<ReadRow>, Unreadable> {
-        loop {
-            if !self.advance()? {
-                return Ok(None);
-            }
-            // A spreadsheet's empty rows are commas only.
-            if self.record.iter().any(|field| !field.trim_ascii().is_empty()) {
-                break;
-            }
-        }
-        let line = self.line();
-        if self.is_open_quote() {
-            return Ok(Some(Err((line, vec![Flaw::row(FlawKind::Malformed, OPEN_QUOTE)]))));
-        }
-        if self.record.len() != self.header.len() {
-            let message = format!(
-                "{} fields, but the header has {}; put a field that contains a comma into \"quotes\"",
-                self.record.len(),
-                self.header.len()
-            );
-            return Ok(Some(Err((line, vec![Flaw::row(FlawKind::Malformed, message)]))));
-        }
+        let line = match self.0.advance()? {
+            None => return Ok(None),
+            Some(Err((line, flaw))) => return Ok(Some(Err((line, vec![flaw])))),
+            Some(Ok(line)) => line,
+        };
         let mut fields: Fields<'_> = [""; Column::ALL.len()];
-        for (column, bytes) in self.header.iter().zip(&self.record) {
-            fields[*column as usize] = text(bytes, line, column.name())?;
+        for field in self.0.fields() {
+            let (at, text) = field?;
+            fields[at] = text;
         }
         Ok(Some(Row::read(line, fields, self.said())))
     }
-
-    /// The first line of the row. The reader stands behind its last; one that is quoted may have several.
-    fn line(&self) -> u64 {
-        let within = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
-        self.reader.position().line().saturating_sub(1 + within)
-    }
-
-    fn is_open_quote(&self) -> bool {
-        self.record.iter().next_back().is_some_and(|field| field.ends_with(END_OF_OPEN_QUOTE))
-    }
-
-    /// False: that was all.
-    fn advance(&mut self) -> Result<bool, Unreadable> {
-        let read = self.reader.read_byte_record(&mut self.record);
-        let read = read.map_err(|error| Unreadable::File(error.to_string()))?;
-        Ok(read && !(self.record.len() == 1 && self.record.as_slice() == END_ROW))
-    }
-}
-
-fn header(record: &csv::ByteRecord) -> Result<Vec<Column>, Unreadable> {
-    let first = record.get(0).unwrap_or_default();
-    if UTF16_MARKS.iter().any(|mark| first.starts_with(mark)) {
-        return Err(Unreadable::File(format!("is UTF-16 text; {}", utf8_remedy("UTF-16"))));
-    }
-    let mut header = Vec::with_capacity(record.len());
-    for bytes in record {
-        let name = text(bytes, 1, "header")?.trim().to_ascii_lowercase();
-        let bad = |what: String| Unreadable::Line { line: 1, what };
-        let column: Column = name.parse().map_err(|_| {
-            let shown: String = name.chars().take(60).collect();
-            bad(format!("there is no column `{shown}`; columns, separated by commas, are: {}", columns()))
-        })?;
-        if header.contains(&column) {
-            return Err(bad(format!("the column `{column}` stands there twice; remove one")));
-        }
-        header.push(column);
-    }
-    for needed in [Column::Device, Column::Kind] {
-        if !header.contains(&needed) {
-            return Err(Unreadable::Line { line: 1, what: format!("the column `{needed}` is missing; add it") });
-        }
-    }
-    Ok(header)
-}
-
-fn text<'a>(bytes: &'a [u8], line: u64, column: &str) -> Result<&'a str, Unreadable> {
-    std::str::from_utf8(bytes).map_err(|_| {
-        let (looks, encoding) = if is_gbk(bytes) { ("GBK, not UTF-8", "GBK") } else { ("not UTF-8", "ITS-ENCODING") };
-        Unreadable::Line { line, what: format!("{column}: the text is {looks}; {}", utf8_remedy(encoding)) }
-    })
-}
-
-fn utf8_remedy(encoding: &str) -> String {
-    format!("save the file as `CSV UTF-8`, or convert it: iconv -f {encoding} -t UTF-8 old.csv > new.csv")
-}
-
-/// Whether all bytes beyond ASCII come in pairs, as GBK writes a character.
-fn is_gbk(bytes: &[u8]) -> bool {
-    let mut bytes = bytes.iter();
-    while let Some(first) = bytes.next() {
-        let pair = match first {
-            0x81..=0xfe => bytes.next().is_some_and(|second| (0x40..=0xfe).contains(second) && *second != 0x7f),
-            _ => first.is_ascii(),
-        };
-        if !pair {
-            return false;
-        }
-    }
-    true
 }
 
 /// The names of all columns, as a header has them.
 pub fn columns() -> String {
-    Column::ALL.iter().map(|column| column.name()).collect::<Vec<_>>().join(",")
+    Column::NAMES.join(",")
 }
 
 /// A row as a line of NDJSON has it, and as the API takes one record: a text for each column that it names, empty for a
@@ -353,64 +234,46 @@ impl Chunk {
             Err((line, flaws)) => self.flaws.extend(flaws.into_iter().map(|flaw| (line, flaw))),
         }
         if self.rows.len() > limits::CHUNK_ROWS_MAX {
-            return Err(Unreadable::File(format!("more than {} rows; send less at a time", limits::CHUNK_ROWS_MAX)));
+            return Err(Unreadable::too_many_rows());
         }
         Ok(())
     }
 }
 
-/// Writes rows as an export has them: a header, then one line a record, LF, quotes only where they are needed.
+/// Writes rows as an export has them: a header, then one line a record.
 pub struct CsvText {
-    writer: csv::Writer<Vec<u8>>,
-    bytes_most: usize,
+    text: Text,
     /// The columns that are written.
     said: Said,
 }
 
 impl CsvText {
     pub fn new(said: Said) -> Self {
-        Self { writer: csv::WriterBuilder::new().from_writer(Vec::new()), bytes_most: 0, said }
+        Self { text: Text::default(), said }
     }
 
     pub fn header(&mut self) {
-        for column in Column::ALL {
-            if self.said.has(*column) {
-                self.field(column.name());
-            }
-        }
-        self.end();
+        self.text.row(Column::ALL.iter().filter(|column| self.said.has(**column)).map(|column| column.name()));
     }
 
     pub fn record(&mut self, record: &Record) {
         let mut columns = Column::ALL.iter();
         record.write(|field| {
             if columns.next().is_some_and(|column| self.said.has(*column)) {
-                self.field(field);
+                self.text.field(field);
             }
         });
-        self.end();
+        self.text.end();
     }
 
     /// What was written since the last call.
     pub fn take(&mut self) -> Vec<u8> {
-        let full = std::mem::replace(self, Self::new(self.said));
-        // Writing into memory cannot fail.
-        full.writer.into_inner().unwrap_or_default()
+        std::mem::take(&mut self.text).into_bytes()
     }
 
     /// It has no more bytes than this.
     pub fn bytes_most(&self) -> usize {
-        self.bytes_most
-    }
-
-    fn field(&mut self, text: &str) {
-        // A comma or line end, two quotes, and each quote within twice.
-        self.bytes_most += text.len() + 3 + text.bytes().filter(|byte| *byte == b'"').count();
-        let _ = self.writer.write_field(text);
-    }
-
-    fn end(&mut self) {
-        let _ = self.writer.write_record(None::<&[u8]>);
+        self.text.bytes_most()
     }
 }
 
@@ -421,7 +284,7 @@ mod tests {
     /// Each flaw as `line column: kind`.
     fn flaws(text: &[u8]) -> Vec<String> {
         let chunk = Chunk::of_csv(text).expect("readable");
-        let column = |flaw: &Flaw| flaw.column.map_or("row", Column::name);
+        let column = |flaw: &Flaw| flaw.column.unwrap_or("row");
         chunk.flaws.iter().map(|(line, flaw)| format!("{line} {}: {}", column(flaw), flaw.kind)).collect()
     }
 
@@ -518,7 +381,7 @@ mod tests {
             let chunk = Chunk::of_csv(text.as_bytes()).expect("readable");
             let flaws: Vec<Flaw> = chunk.flaws.into_iter().map(|(_, flaw)| flaw).collect();
             let Some(mut row) = chunk.rows.into_iter().next() else {
-                assert_eq!(flaws[0].column.map(Column::name), Some(expected), "{text}: {flaws:?}");
+                assert_eq!(flaws[0].column, Some(expected), "{text}: {flaws:?}");
                 continue;
             };
             assert_eq!(row.complete(Some(&before)), Ok(()), "{text}");
@@ -529,7 +392,7 @@ mod tests {
         // Nothing was said before: then what needs a parent has none.
         let mut alone = row("device,kind,channel\nusp/1,meter,4\n");
         let flaws = alone.complete(None).expect_err("refused");
-        assert_eq!(flaws.iter().map(|flaw| flaw.column).collect::<Vec<_>>(), [Some(Column::Channel)]);
+        assert_eq!(flaws.iter().map(|flaw| flaw.column).collect::<Vec<_>>(), [Some("channel")]);
         let json = Chunk::of_json(b"{\"device\":\"usp/1\",\"kind\":\"meter\",\"channel\":null,\"district\":\"\"}");
         let mut json = json.expect("readable").rows.remove(0);
         assert_eq!(json.complete(Some(&before)), Ok(()));

@@ -439,7 +439,9 @@ mod tests {
             let row = Chunk::of_csv(text.as_bytes()).expect("readable").rows.remove(0);
             let flaw = choices.check(&row);
             assert_eq!(flaw.is_none(), good, "{protocol}: {flaw:?}");
-            assert!(flaw.is_none_or(|f| f.column == Some(Column::Protocol) && f.message.contains("mbus, house, or vendor-")));
+            assert!(flaw.is_none_or(
+                |f| f.column == Some(Column::Protocol.name()) && f.message.contains("mbus, house, or vendor-")
+            ));
         }
     }
 }

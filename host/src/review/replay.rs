@@ -100,7 +100,7 @@ impl Replay {
                     result = decode(&session);
                 }
                 Err(error) => {
-                    result = Err(Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None });
+                    result = Err(Fault::new(FaultKind::Contract, error.to_string()));
                 }
             }
         }

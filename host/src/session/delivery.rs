@@ -101,6 +101,10 @@ impl Conversation {
             self.struck(&adapter, fault.kind, &fault.detail, &[]);
         }
         let Some(present) = &self.present else { return Ok(()) };
+        if let Some(key) = &fault.lacks {
+            let waits = self.services.lacks_key(outgoing.id, key).into_iter().collect();
+            return self.services.commit_steps(waits).await.map_err(|_| Closing::StoreFailing);
+        }
         let why = match fault.kind {
             FaultKind::Unsupported => format!("this device's protocol cannot do it: {}", fault.detail),
             FaultKind::OutOfRange => format!("a value is out of the device's range: {}", fault.detail),
@@ -142,7 +146,7 @@ impl Conversation {
 
     /// Encodes with the adapter in force.
     pub(super) fn encode(&self, command: &Command) -> Result<Encoded, Fault> {
-        let none = |detail: &str| Fault { kind: FaultKind::Unsupported, detail: detail.into(), reply: None };
+        let none = |detail: &str| Fault::new(FaultKind::Unsupported, detail);
         let index = self.sticky.ok_or_else(|| none("no frame has come yet"))?;
         let speaks = &self.door.adapters[index];
         let adapter = self

@@ -111,7 +111,7 @@ impl Conversation {
             Err(e) => {
                 // No adapter is to blame for what a topic is called.
                 let kind = if decoded.sender.is_some() { FaultKind::Contract } else { FaultKind::OutOfRange };
-                return Ok(Err(Fault { kind, detail: e.to_string(), reply: None }));
+                return Ok(Err(Fault::new(kind, e.to_string())));
             }
         }
         Ok(self.decode(with, frame).await)
@@ -250,7 +250,7 @@ impl Conversation {
     pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
             let detail =
-                "the device is unknown and this listener refuses unknown devices; adopt it to let it in".into();
+                "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read".into();
             return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
@@ -315,7 +315,7 @@ impl Conversation {
     /// The sandbox has stopped this version over what this peer sent.
     pub(super) fn struck(&self, adapter: &Adapter, kind: FaultKind, detail: &str, over: &[u8]) {
         let source = self.source();
-        let fault = Fault { kind, detail: detail.to_owned(), reply: None };
+        let fault = Fault::new(kind, detail);
         if self.services.lifecycle.struck_over(adapter, &source, self.stranger(over), &fault) == Struck::Device {
             tracing::debug!(%source, adapter = adapter.name(), %fault, "counts against this device");
         }

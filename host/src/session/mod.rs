@@ -24,17 +24,17 @@ mod versions;
 pub use conversation::serve;
 pub use penalty::Penalty;
 
-use crate::adapter::{Adapter, Catalog};
+use crate::adapter::{Adapter, Catalog, KeyStore as _};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Known, Order, Refusal, Way, Wishes};
 use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
-use crate::journal::{AdapterRef, CommandFact, Entry, Fact, Journal};
+use crate::journal::{AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{DeviceKey, Seq, SessionId};
+use crate::model::{DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -152,6 +152,33 @@ impl Services {
         for step in steps {
             self.metrics.command_step(&step.step);
             self.desk.apply(step);
+            if let CommandStep::KeyMissing(key) = &step.step {
+                self.look_for_key(key);
+            }
+        }
+    }
+
+    /// A command that was about to be sent lacks a key. Gives the step that has to be durable, unless its steps say so already.
+    fn lacks_key(&self, id: u64, key: &KeySlot) -> Option<CommandFact> {
+        let news = self.desk.lacks_key(id, key);
+        if news.is_none() {
+            self.look_for_key(key);
+        }
+        news
+    }
+
+    /// It may have been set while somebody found that it is missing, and nobody says so twice.
+    fn look_for_key(&self, key: &KeySlot) {
+        if self.vault.key(&key.device, &key.slot).is_some() {
+            self.desk.keys_came(&FxHashSet::from_iter([key.clone()]));
+        }
+    }
+
+    /// Keys were set with that entry: what has waited for them goes out.
+    pub async fn keys_set(&self, keys: FxHashSet<KeySlot>, seq: Seq) {
+        self.views.caught_up(seq).await;
+        for (device, way) in self.desk.keys_came(&keys) {
+            self.ring(&device, &way);
         }
     }
 
@@ -164,7 +191,10 @@ impl Services {
         let readers: BTreeSet<String> =
             behind.map(|r| r.about.adapter.clone()).filter(|name| !name.is_empty()).collect();
         let unread = || self.views.quarantine_counts().is_ok_and(|c| c.iter().any(|count| count.adapter.is_empty()));
-        let readers = if !readers.is_empty() && unread() { readers } else { BTreeSet::new() };
+        let mut readers = if !readers.is_empty() && unread() { readers } else { BTreeSet::new() };
+        if !weighed.set.is_empty() {
+            readers.extend(self.readers_of_refused());
+        }
         // An import does not wait for the views, and nothing here shall make it.
         if moved.is_empty() && readers.is_empty() {
             return;
@@ -183,6 +213,23 @@ impl Services {
             }
             services.lifecycle.read_again(readers);
         });
+    }
+
+    /// Adapters whose frames are kept because their listener refused who sent them.
+    fn readers_of_refused(&self) -> impl Iterator<Item = String> + use<> {
+        let counts = self.views.quarantine_counts().unwrap_or_default();
+        counts.into_iter().filter(|count| count.kind == FaultKind::Refused.name()).map(|count| count.adapter)
+    }
+
+    /// Somebody was adopted, and the views show it: what was kept of him while he was refused is read.
+    pub fn adopted(&self) {
+        self.lifecycle.read_again(self.readers_of_refused().collect());
+    }
+
+    /// Whether a listener that refuses strangers lets this device in.
+    pub fn is_let_in(&self, device: &DeviceKey) -> Result<bool, ViewError> {
+        let adopted = self.views.standing(device)?.is_some_and(|row| row.adopted);
+        Ok(adopted || self.views.is_registered(device)?)
     }
 
     /// The carriers in front of a device.

@@ -44,9 +44,11 @@ impl Conversation {
             adapter.decode(&options, &context, &frame)
         };
         let services = self.services.clone();
-        services.penalty.run(work).await.unwrap_or_else(|| {
-            Err(Fault { kind: FaultKind::Resources, detail: "nobody is left to ask it".into(), reply: None })
-        })
+        services
+            .penalty
+            .run(work)
+            .await
+            .unwrap_or_else(|| Err(Fault::new(FaultKind::Resources, "nobody is left to ask it")))
     }
 
     /// Whether what this peer sends has made this version fail or run long lately. One look where nobody has.

@@ -1,4 +1,4 @@
-//! What comes round by the clock: new adapters, expired commands, old days, memories that the views show by now.
+//! What comes round by the clock: new adapters, expired commands, whether the journal is still there, old days, memories that the views show by now.
 
 use super::{polling, redecode};
 use crate::config::Config;
@@ -26,6 +26,9 @@ pub(super) fn spawn(
         tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
     }
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
+    tasks.spawn(every(limits::JOURNAL_LOOK_EVERY, services.clone(), stopped.clone(), |services| async move {
+        services.journal.look(services.clock.now_ms());
+    }));
     tasks.spawn(every(limits::RETENTION_EVERY, services.clone(), stopped.clone(), move |services| {
         drop_old_days(services, retention_days)
     }));

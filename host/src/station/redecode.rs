@@ -1,4 +1,5 @@
-//! Quarantined frames, and parts of what carriers brought, read again once another version of their adapter serves.
+//! Quarantined frames, and parts of what carriers brought, read again once another version of their adapter serves, or who sent
+//! them is let in.
 //!
 //! A frame is read on its own, without the session it came in: state is empty, the device's memory is as it is now.
 //! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody, nobody who serves devices
@@ -75,9 +76,11 @@ fn batch(services: &Services, adapter: &Adapter, (after, until, harmed): (Option
             batch.next = None;
             break;
         }
-        // Policy and noise are not for any adapter to read, nor what stands for more than a station takes apart.
+        // Noise is not for any adapter to read, nor what stands for more than a station takes apart, nor who is not let in.
+        let let_in = |device: &DeviceKey| services.is_let_in(device).unwrap_or(false);
         let hopeless = match row.kind {
-            FaultKind::Refused | FaultKind::Noise => true,
+            FaultKind::Refused => !row.device.as_ref().is_some_and(let_in),
+            FaultKind::Noise => true,
             FaultKind::Resources => row.adapter.is_none(),
             _ => false,
         };

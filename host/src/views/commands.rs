@@ -310,6 +310,7 @@ impl CommandRow {
             CommandStep::Unconfirmed { why } => (CommandState::Unconfirmed, why.clone()),
             CommandStep::Confirmed { evidence, .. } => (CommandState::Done, evidence.clone()),
             CommandStep::Failed { why } => (CommandState::Failed, why.clone()),
+            CommandStep::KeyMissing(key) => (CommandState::Queued, key.missing()),
             CommandStep::Expired => (CommandState::Expired, String::new()),
             CommandStep::Cancelled { by } => (CommandState::Cancelled, format!("by {by}")),
             // The station only says that the first one stands.

@@ -8,8 +8,8 @@ use crate::journal::{
     ProfileFact, ProfileScope, ProfileStep, RegistryFact, Retold,
 };
 use crate::model::{
-    Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, Message, Particulars, ReadScope, Record,
-    Register, Relayed, Report, Sample, Series, ValveState, ValveStatus,
+    Command, DeviceKind, Digest, Event, Heartbeat, HexBytes, Initiator, KeySlot, Message, Particulars, ReadScope,
+    Record, Register, Relayed, Report, Sample, Series, ValveState, ValveStatus,
 };
 use proptest::prelude::*;
 use redb::Durability;
@@ -113,6 +113,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             round: None,
         }),
         Just(CommandStep::TimedOut { attempt: 1 }),
+        Just(CommandStep::KeyMissing(KeySlot { device: key(1), slot: "1".into() })),
         Just(CommandStep::Expired),
     ];
     let steps = [AdapterStep::Activated, AdapterStep::Removed];

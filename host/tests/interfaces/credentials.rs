@@ -1,8 +1,9 @@
 //! Tokens and keys: what goes in does not come out.
 
-use crate::served::{Served, code};
+use crate::served::{Served, code, fresh_dir, token};
 use polymeter::journal::Role;
 use serde_json::{Value, json};
+use std::process::{Command, Output};
 
 #[test]
 fn a_token_works_from_its_making_to_its_revocation() {
@@ -51,4 +52,81 @@ fn a_key_goes_in_and_never_comes_out() {
     }
     assert_eq!(served.by(Role::Admin, "DELETE", "keys/usp/1/main", None).0, 204);
     assert_eq!(code(&served.by(Role::Admin, "DELETE", "keys/usp/1/main", None)), (404, "not-found"));
+}
+
+const KEY: &str = "00112233445566778899aabbccddeeff";
+
+fn import(served: &Served, text: &str, more: &[&str]) -> Output {
+    let file = fresh_dir().join("keys.csv");
+    std::fs::write(&file, text).expect("writes");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
+    command.args(["key", "import", "--json"]).arg(&file).args(more);
+    let output =
+        command.env("POLYMETER_URL", &served.url).env("POLYMETER_TOKEN", token(Role::Admin)).output().expect("runs");
+    for told in [&output.stdout, &output.stderr] {
+        let told = String::from_utf8_lossy(told);
+        assert!(!told.contains(&KEY[..8]), "no key is shown: {told}");
+    }
+    output
+}
+
+/// Added, changed, unchanged.
+fn counts(output: &Output) -> [u64; 3] {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    ["added", "changed", "unchanged"].map(|name| summary[name].as_u64().expect("a number"))
+}
+
+#[test]
+fn many_keys_go_in_at_once_and_never_come_out() {
+    let served = Served::start();
+    // More than one chunk.
+    let town = 4_100;
+    let row = |n: usize| format!("usp/{n},main,{KEY}\n");
+    let text = format!("device,slot,key\nusp/*,0,{KEY}\n{}", (1..town).map(row).collect::<String>());
+    assert_eq!(counts(&import(&served, &text, &["--dry-run"])), [town as u64, 0, 0]);
+    assert_eq!(served.by(Role::Admin, "GET", "keys", None).1["items"], json!([]), "it was only tried");
+    assert_eq!(counts(&import(&served, &text, &[])), [town as u64, 0, 0]);
+    let vault = &served.station().services().vault;
+    let key = |address: &str, slot: &str| {
+        polymeter::adapter::KeyStore::key(&**vault, &crate::served::device(address), slot).map(hex::encode)
+    };
+    assert_eq!((key("4099", "main").as_deref(), key("7", "0").as_deref()), (Some(KEY), Some(KEY)));
+    let last = || served.by(Role::Admin, "GET", "journal", None).1["last_seq"].clone();
+    let before = last();
+    assert_eq!(counts(&import(&served, &text, &[])), [0, 0, town as u64], "what was interrupted is run again");
+    assert_eq!(last(), before, "nothing new, nothing written");
+    let other =
+        text.replace(&format!("usp/9,main,{KEY}"), &format!("usp/9,main,{}", KEY.replace("00112233", "33221100")));
+    assert_eq!(counts(&import(&served, &other, &[])), [0, 1, town as u64 - 1]);
+    assert!(key("9", "main").is_some_and(|key| key.starts_with("33221100")));
+    let (_, entries) = served.by(Role::Admin, "GET", "journal/entries?limit=1000", None);
+    let set = entries["items"].as_array().expect("rows").iter().filter(|entry| entry["fact"] == "key-set");
+    assert!(set.clone().count() > 900 && !entries.to_string().contains(KEY), "each is in the journal, sealed");
+}
+
+#[test]
+fn a_file_of_keys_is_checked_as_a_whole() {
+    let served = Served::start();
+    let text = format!("device,slot,key\nusp/1,main,{KEY}\nusp/2,main,{KEY}00\nusp/1,main,{KEY}\n{KEY},main,1\n");
+    let output = import(&served, &text, &["--errors", "3"]);
+    assert!(!output.status.success());
+    let places: Vec<(u64, String)> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an object"))
+        .map(|flaw| (flaw["line"].as_u64().expect("a line"), flaw["column"].as_str().expect("a column").into()))
+        .collect();
+    assert_eq!(places, [(3, "key".into()), (5, "device".into()), (5, "key".into())]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("4 errors, 1 of them not shown"));
+    assert!(!import(&served, &format!("{KEY},usp/1,main\n"), &[]).status.success());
+    assert_eq!(served.by(Role::Admin, "GET", "keys", None).1["items"], json!([]), "nothing was written");
+    // Whoever asks the station itself is told the same.
+    let headers =
+        [("authorization", Some(format!("Bearer {}", token(Role::Admin)))), ("content-type", Some("text/csv".into()))];
+    let (status, answer) = served.raw("POST", "/api/v1/keys/import", &headers, text.into_bytes());
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer.contains("stands in line 2 already") && !answer.contains(&KEY[..8]), "{answer}");
+    assert_eq!(served.by(Role::Admin, "GET", "keys", None).1["items"], json!([]));
+    let operator = served.by(Role::Operator, "POST", "keys/import", None);
+    assert_eq!(code(&operator), (403, "not-allowed"));
 }

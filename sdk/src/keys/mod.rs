@@ -60,6 +60,7 @@ pub fn same_tag(found: &[u8], expected: &[u8]) -> bool {
     found.len() == expected.len() && found.iter().zip(expected).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
+/// An order that is refused as not authentic after `open` said `Absent` waits at the station until that key is set.
 impl From<KeyError> for crate::Fault {
     fn from(error: KeyError) -> Self {
         Self::not_authentic(match error {

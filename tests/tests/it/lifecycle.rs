@@ -24,7 +24,7 @@ fn says<T: std::fmt::Debug>(outcome: Result<T, LifecycleError>, words: &str) {
 /// Enough strikes by enough devices.
 fn harm(shop: &Shop) -> Struck {
     let adapter = shop.catalog.active("a").expect("it serves");
-    let fault = Fault { kind: FaultKind::Trap, detail: "unreachable".into(), reply: None };
+    let fault = Fault::new(FaultKind::Trap, "unreachable");
     let strike = |n: u32| shop.lifecycle.struck(&adapter, &format!("test/{}", n % 3), &fault);
     let verdict = (0..10).map(strike).last().expect("some");
     // Nobody waits for a call that is not under way.

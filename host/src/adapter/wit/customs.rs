@@ -116,7 +116,7 @@ pub(in crate::adapter) fn fault(raw: codec::Fault) -> Checked<Fault> {
     };
     let mut detail = printable(raw.detail);
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-    Ok(Fault { kind, detail, reply: Customs::default().reply(raw.reply)? })
+    Ok(Fault { reply: Customs::default().reply(raw.reply)?, ..Fault::new(kind, detail) })
 }
 
 impl Violation {

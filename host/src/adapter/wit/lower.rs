@@ -176,5 +176,5 @@ fn archive_entry(entry: &model::ArchiveEntry) -> types::ArchiveEntryParam<'_> {
 }
 
 fn unfilled(what: &str) -> Fault {
-    Fault { kind: FaultKind::OutOfRange, detail: format!("the station did not set the {what}"), reply: None }
+    Fault::new(FaultKind::OutOfRange, format!("the station did not set the {what}"))
 }

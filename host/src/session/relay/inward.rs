@@ -259,8 +259,8 @@ impl<'a> Ear<'a> {
         let size = |decoded: &Decoded| messages_bytes(&decoded.messages);
         let decoded = match decoded {
             Ok(decoded) if size(&decoded) > self.room_bytes => {
-                let detail = "what it says does not fit into this entry besides what others say".into();
-                Err(Fault { kind: FaultKind::Resources, detail, reply: None })
+                let detail = "what it says does not fit into this entry besides what others say";
+                Err(Fault::new(FaultKind::Resources, detail))
             }
             other => other,
         };
@@ -342,7 +342,9 @@ impl<'a> Ear<'a> {
             self.heard.steps.extend(step);
         }
         let valves = self.services.valves_told(decoded, &self.heard.steps[before..]);
-        self.heard.valves.push((device.clone(), valves));
+        if !valves.is_empty() {
+            self.heard.valves.push((device.clone(), valves));
+        }
         match asked {
             Some(errand) => {
                 let told = self.told(errand.id);
@@ -378,7 +380,7 @@ impl<'a> Ear<'a> {
                 let decoded = self.call(adapter, &speaks.options, Some(&device), raw)?;
                 Ok(Said { device: Some(device), profile: speaks.profile, options: speaks.options, decoded })
             }
-            Err(error) => Ok(said(Err(Fault { kind: FaultKind::Contract, detail: error.to_string(), reply: None }))),
+            Err(error) => Ok(said(Err(Fault::new(FaultKind::Contract, error.to_string())))),
         }
     }
 

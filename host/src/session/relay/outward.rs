@@ -103,6 +103,7 @@ impl Conversation {
                     services.desk.reroute(&device, &way);
                     services.ring(&device, &way);
                 }
+                Err(Lost::Key(key)) => leaving.steps.extend(services.lacks_key(id, &key)),
                 Err(Lost::Why(why)) => {
                     leaving.steps.push(CommandFact { id, device, step: CommandStep::Failed { why } });
                 }
@@ -126,7 +127,7 @@ impl Conversation {
         let mut hops: Vec<Envelope> = routes.into_iter().map(envelope).collect();
         let Some(last) = hops.last_mut() else { return Err(moved()) };
         let encoded = self.encode_behind(&mut behind.subs, &last.route, &outgoing.command);
-        let encoded = encoded.map_err(|fault| Lost::Why(in_words(&fault)))?;
+        let encoded = encoded.map_err(|fault| lost(fault, ""))?;
         let asked_s = encoded.answer_within_s.clamp(1, u16::from(last.route.timeout_s));
         last.route.timeout_s = asked_s as u8;
         let mut frames = encoded.frames.iter().cloned();
@@ -135,7 +136,7 @@ impl Conversation {
             leaving.steps.push(CommandFact { id: outgoing.id, device, step });
             return Ok(());
         };
-        let wrapped = self.wrap(&mut behind.subs, &mut hops, first, leaving).map_err(Lost::Why)?;
+        let wrapped = self.wrap(&mut behind.subs, &mut hops, first, leaving)?;
         let within_ms = wrapped.within.as_millis() as i64;
         let step = CommandStep::Sent {
             attempt: outgoing.attempt,
@@ -181,7 +182,7 @@ impl Conversation {
         let mut hops = std::mem::take(&mut errand.hops);
         let wrapped = self.wrap(subs, &mut hops, frame, leaving);
         errand.hops = hops;
-        let wrapped = wrapped?;
+        let wrapped = wrapped.map_err(Lost::in_words)?;
         errand.legs += 1;
         errand.answer_by_ms = self.services.clock.steady_ms() + wrapped.within.as_millis() as i64;
         leaving.bytes.extend(wrapped.frames.concat());
@@ -194,19 +195,20 @@ impl Conversation {
         let mut hops = [Envelope { route, correlation: Vec::new() }];
         match self.wrap(&mut behind.subs, &mut hops, reply, leaving) {
             Ok(wrapped) => leaving.bytes.extend(wrapped.frames.concat()),
-            Err(why) => tracing::debug!(%device, why, "a reply to a device behind cannot be carried"),
+            Err(lost) => {
+                tracing::debug!(%device, why = lost.in_words(), "a reply to a device behind cannot be carried");
+            }
         }
     }
 
-    /// Puts a frame into the envelopes of all carriers on its way, and notes what each of them calls it. The error is for
-    /// people.
+    /// Puts a frame into the envelopes of all carriers on its way, and notes what each of them calls it.
     fn wrap(
         &mut self,
         subs: &mut Subs,
         hops: &mut [Envelope],
         frame: Vec<u8>,
         leaving: &mut Leaving,
-    ) -> Result<Wrapped, String> {
+    ) -> Result<Wrapped, Lost> {
         let mut payload = frame;
         let mut repeatable = true;
         for at in (0..hops.len()).rev() {
@@ -223,7 +225,7 @@ impl Conversation {
                 Some(route) => self.encode_behind(subs, route, &command),
                 None => self.encode(&command),
             };
-            let encoded = encoded.map_err(|fault| format!("its carrier cannot carry it: {}", in_words(&fault)))?;
+            let encoded = encoded.map_err(|fault| lost(fault, "its carrier cannot carry it: "))?;
             hops[at].correlation.clone_from(&encoded.correlation);
             repeatable &= encoded.repeatable;
             let Some(route) = carrier else {
@@ -239,14 +241,14 @@ impl Conversation {
             let mut frames = encoded.frames.into_iter();
             payload = match (frames.next(), frames.next()) {
                 (Some(only), None) => only,
-                _ => return Err(format!("{} does not carry it in one frame", route.device)),
+                _ => return Err(Lost::Why(format!("{} does not carry it in one frame", route.device))),
             };
         }
-        Err("it stands behind nobody".into())
+        Err(Lost::Why("it stands behind nobody".into()))
     }
 
     fn encode_behind(&self, subs: &mut Subs, route: &Route, command: &Command) -> Result<Encoded, Fault> {
-        let none = |detail: String| Fault { kind: FaultKind::Unsupported, detail, reply: None };
+        let none = |detail: String| Fault::new(FaultKind::Unsupported, detail);
         let adapter: Arc<Adapter> = self
             .services
             .catalog
@@ -310,6 +312,14 @@ fn changed(subs: &mut Subs, device: &DeviceKey, encoded: &Encoded, leaving: &mut
 /// The step of a command to which no answer comes.
 pub(super) fn sent_unanswered(why: &str) -> CommandStep {
     CommandStep::Answered { outcome: Outcome::Done, reason: why.into(), raw_code: 0, body: AnswerBody::None }
+}
+
+/// Where the way ends, since this could not be encoded.
+fn lost(fault: Fault, who: &str) -> Lost {
+    match fault.lacks {
+        Some(key) => Lost::Key(key),
+        None => Lost::Why(format!("{who}{}", in_words(&fault))),
+    }
 }
 
 fn in_words(fault: &Fault) -> String {

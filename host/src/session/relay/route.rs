@@ -5,7 +5,7 @@ use crate::command::{Hop, Way};
 use crate::config::{Carries, Speaks};
 use crate::journal::Found;
 use crate::limits::{RELAY_DEPTH_MAX, RELAY_TIMEOUT_S};
-use crate::model::{DeviceKey, Particulars, Relayed};
+use crate::model::{DeviceKey, KeySlot, Particulars, Relayed};
 use crate::session::{Door, Services};
 use crate::views::{RegistryNow, ViewError};
 
@@ -49,8 +49,21 @@ pub fn way_to(registry: &RegistryNow, device: &DeviceKey) -> Result<Way, ViewErr
 pub(super) enum Lost {
     /// It stands behind others now.
     Moved(Way),
+    /// One of those on the way has no key.
+    Key(Box<KeySlot>),
     /// For people.
     Why(String),
+}
+
+impl Lost {
+    /// Where nothing can wait for a better way.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Moved(_) => "it stands behind others now".into(),
+            Self::Key(key) => key.missing(),
+            Self::Why(why) => why,
+        }
+    }
 }
 
 /// How to speak to a device behind these carriers, from the last of them on.
