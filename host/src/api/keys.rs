@@ -18,6 +18,8 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 const SLOT_BYTES_MAX: usize = 32;
+/// In place of an address: all devices of the realm.
+const REALM: &str = "*";
 
 /// That there is a key; not the key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,6 +69,12 @@ pub async fn set(
 ) -> ApiResult<StatusCode> {
     let device = place(&realm, &address, &slot)?;
     let key = parse(&new.key).map_err(ApiError::bad_request)?;
+    if address != REALM {
+        let one = DeviceKey::new(&realm, &address).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        if let Some(why) = look(&services, move |s| s.misfit(&one)).await? {
+            return Err(ApiError::new(Code::NotPossible, why));
+        }
+    }
     let sealed = services.vault.seal(&device, &slot, &key).map_err(|e| ApiError::internal(&e))?;
     commit(&services, Fact::KeySet { device, slot, sealed: Some(sealed), by: caller.name }).await?;
     Ok(StatusCode::NO_CONTENT)

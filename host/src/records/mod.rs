@@ -120,7 +120,7 @@ impl Records {
         let views = self.views.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let now = views.registry()?;
-            let weighed = weigh::weigh(&weigh::Ground::new(&pending, &now, &choices), change)?;
+            let weighed = weigh::weigh(&weigh::Ground::new(&pending, &now, &choices, &views), change)?;
             Ok::<_, ViewError>((pending, weighed))
         });
         Ok(checked.await.map_err(|e| RecordsError::Interrupted(e.to_string()))??)

@@ -3,10 +3,10 @@
 
 use super::rows::Row;
 use super::{Change, Pending};
-use crate::adapter::Catalog;
+use crate::adapter::{AddressForm, Catalog, misfit};
 use crate::limits;
 use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
-use crate::views::{RegistryNow, ViewError};
+use crate::views::{RegistryNow, ViewError, Views};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
@@ -31,6 +31,9 @@ pub struct AdapterChoice {
     pub name: String,
     /// Address space of its devices.
     pub realm: String,
+    /// What addresses of its realm look like; left out: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressForm>,
 }
 
 /// Rows after the checks.
@@ -59,7 +62,11 @@ impl Choices {
         let mut adapters: Vec<_> = catalog
             .all_active()
             .iter()
-            .map(|adapter| AdapterChoice { name: adapter.name().to_owned(), realm: adapter.realm().to_owned() })
+            .map(|adapter| AdapterChoice {
+                name: adapter.name().to_owned(),
+                realm: adapter.realm().to_owned(),
+                address: adapter.manifest.address.clone(),
+            })
             .collect();
         adapters.sort_by(|a, b| a.name.cmp(&b.name));
         let mut protocols: Vec<_> = PROTOCOLS.into_iter().chain(relayed).map(str::to_owned).collect();
@@ -72,6 +79,13 @@ impl Choices {
     /// its fault.
     pub fn check(&self, row: &Row) -> Option<Flaw> {
         self.check_reader(row).or_else(|| self.check_protocol(row))
+    }
+
+    /// Why nobody can be called so, unless the device has been heard or was registered before.
+    pub fn misfit(&self, device: &DeviceKey) -> Option<Flaw> {
+        let of_realm = self.adapters.iter().filter(|adapter| adapter.realm == device.realm());
+        let message = misfit(device, of_realm.map(|adapter| adapter.address.as_ref()))?;
+        Some(Flaw::new(Column::Device, FlawKind::Malformed, message))
     }
 
     fn check_protocol(&self, Row { record, said, .. }: &Row) -> Option<Flaw> {
@@ -125,13 +139,14 @@ pub(super) struct Ground<'a> {
     pending: &'a Pending,
     now: &'a RegistryNow,
     choices: &'a Choices,
+    views: &'a Views,
     /// Devices of `pending` by their parent, once somebody asks for them.
     behind: OnceCell<FxHashMap<DeviceKey, Vec<DeviceKey>>>,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(pending: &'a Pending, now: &'a RegistryNow, choices: &'a Choices) -> Self {
-        Self { pending, now, choices, behind: OnceCell::new() }
+    pub(super) fn new(pending: &'a Pending, now: &'a RegistryNow, choices: &'a Choices, views: &'a Views) -> Self {
+        Self { pending, now, choices, views, behind: OnceCell::new() }
     }
 
     /// What the registry says of a device before this change.
@@ -274,6 +289,12 @@ impl Weighing<'_> {
             return Ok(Some(flaw));
         }
         let record = &row.record;
+        if before.is_none()
+            && let Some(flaw) = self.ground.choices.misfit(&record.device)
+            && self.ground.views.device(&record.device)?.is_none()
+        {
+            return Ok(Some(flaw));
+        }
         let moved = before.is_none_or(|before| before.parent != record.about.parent);
         if moved && let Some(flaw) = self.lineage(record, before.is_some())? {
             return Ok(Some(flaw));
