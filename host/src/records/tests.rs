@@ -167,6 +167,7 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         import("usp/9,dtu,,,,\nusp/8,dtu,,,,\nusp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n"),
         [""; 0]
     );
+    assert_eq!(import("usp/5,meter,usp/8,mbus,1,30\nusp/6,meter,usp/8,mbus,2,30\n"), [""; 0]);
     let good = [
         // Another line, another carrier, the same again.
         "usp/3,meter,usp/9,mbus,2,2\n",
@@ -180,6 +181,10 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         ("usp/5,meter,usp/8,mbus,1,5\nsz/5,meter,usp/8,mbus,1,\n", "3 duplicate", "line 2"),
         ("usp/5,meter,usp/8,mbus,1,77\n", "2 duplicate", "usp/4"),
         ("usp/5,meter,usp/9,mbus,1,2\n", "2 duplicate", "usp/2"),
+        // Of another realm, by its own address.
+        ("sz/2,meter,usp/9,mbus,1,\n", "2 duplicate", "usp/2"),
+        // A second one of that line address, on another channel, does not hide the first.
+        ("usp/7,meter,usp/8,mbus,1,30\n", "2 duplicate", "usp/5"),
         ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
     ];
     // As long as the views may not show it, and afterwards.

@@ -10,6 +10,7 @@ use crate::views::{RegistryNow, ViewError, Views};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
+use std::collections::hash_map::Entry;
 
 /// What records may name: adapters that serve, profiles, whether the configuration has them or the journal, and protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -177,15 +178,24 @@ impl<'a> Ground<'a> {
         Ok(None)
     }
 
-    /// Devices that the parent may call so: by their line address, and of that realm by their own.
-    fn called(&self, realm: &str, place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
+    /// Devices that the parent may call so: by their line address, and of these realms by their own.
+    fn called(&self, realms: &[String], place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
         let Place { parent, called, .. } = place;
         let mut found = self.now.called(parent, called)?;
         if !self.pending.lines.is_empty() {
-            found.extend(self.pending.lines.get(&((*parent).clone(), (*called).to_owned())).cloned());
+            let pending = self.pending.lines.get(&((*parent).clone(), (*called).to_owned()));
+            found.extend(pending.into_iter().flatten().cloned());
         }
-        found.extend(DeviceKey::new(realm, called).ok());
+        found.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, called).ok()));
         Ok(found)
+    }
+
+    /// Realms of which devices may stand behind that one.
+    fn realms_behind(&self, parent: &DeviceKey) -> Result<Vec<String>, ViewError> {
+        let mut realms = self.now.realms_behind(parent)?;
+        let more: Vec<_> = self.pending.realms.keys().filter(|realm| !realms.contains(realm)).cloned().collect();
+        realms.extend(more);
+        Ok(realms)
     }
 
     fn behind(&self) -> &FxHashMap<DeviceKey, Vec<DeviceKey>> {
@@ -255,7 +265,8 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
             places.entry(place).or_insert(row);
         }
     }
-    let mut weighing = Weighing { ground, rows: by_device, places, parents: FxHashMap::default() };
+    let mut weighing =
+        Weighing { ground, rows: by_device, places, parents: FxHashMap::default(), realms: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
     for (row, (before, complete)) in rows.iter().zip(befores) {
         let flaw = if complete { weighing.flaw(row, before.as_ref())? } else { None };
@@ -281,6 +292,8 @@ struct Weighing<'a> {
     places: FxHashMap<Place<'a>, &'a Row>,
     /// Parents looked up so far; many rows have the same one.
     parents: FxHashMap<DeviceKey, Option<Particulars>>,
+    /// Realms of the devices behind parents.
+    realms: FxHashMap<DeviceKey, Vec<String>>,
 }
 
 impl Weighing<'_> {
@@ -312,7 +325,7 @@ impl Weighing<'_> {
 
     /// Whether the parent calls somebody else the same, so that a frame of one could be taken for the other's. Who stood
     /// there before is not asked.
-    fn same_place(&self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
+    fn same_place(&mut self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
         let Record { device, about } = record;
         let Some(place) = Place::of(device, about) else { return Ok(None) };
         if before.and_then(|before| Place::of(device, before)) == Some(place) {
@@ -321,7 +334,11 @@ impl Weighing<'_> {
         if let Some(first) = self.places.get(&place).filter(|first| first.record.device != *device) {
             return Ok(Some(same_place_as_line(first.line)));
         }
-        for other in self.ground.called(device.realm(), &place)?.into_iter().filter(|other| other != device) {
+        let realms = match self.realms.entry(place.parent.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.ground.realms_behind(place.parent)?),
+        };
+        for other in self.ground.called(realms, &place)?.into_iter().filter(|other| other != device) {
             let row = self.rows.get(&other);
             let about = match row {
                 Some(row) => Some(row.record.about.clone()),
