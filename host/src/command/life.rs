@@ -82,8 +82,22 @@ impl Live {
         Self { attempts, state, settled, ..self }
     }
 
+    /// Session and correlation of a sending that this step gives up without knowing what became of it.
+    pub fn given_up_by(&self, step: &CommandStep) -> Option<(u64, Vec<u8>)> {
+        match (&self.state, step) {
+            (
+                State::InFlight { correlation, session, .. },
+                CommandStep::Unconfirmed { .. } | CommandStep::Answered { outcome: Outcome::Accepted, .. },
+            ) if !correlation.is_empty() => Some((*session, correlation.clone())),
+            _ => None,
+        }
+    }
+
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
+        if let CommandStep::Late { .. } = step {
+            return;
+        }
         self.taken = false;
         if let (CommandStep::TimedOut { .. }, State::InFlight { answer_by_ms, .. }) = (step, &self.state) {
             self.retry_from_ms = *answer_by_ms + self.manner.retry_after.as_millis() as i64;
@@ -110,6 +124,7 @@ impl Live {
                 State::Unconfirmed
             }
             CommandStep::Settled { .. }
+            | CommandStep::Late { .. }
             | CommandStep::Answered { .. }
             | CommandStep::Unconfirmed { .. }
             | CommandStep::Confirmed { .. }

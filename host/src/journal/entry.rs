@@ -239,6 +239,14 @@ pub enum CommandStep {
         by: String,
         note: String,
     },
+    /// What was sent in the same session and had been given up, or only accepted, is answered after all. It is told and decides
+    /// nothing.
+    Late {
+        outcome: Outcome,
+        reason: String,
+        raw_code: u32,
+        body: AnswerBody,
+    },
 }
 
 /// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
@@ -354,6 +362,7 @@ impl CommandStep {
             Self::Expired => "expired",
             Self::Cancelled { .. } => "cancelled",
             Self::Settled { .. } => "settled",
+            Self::Late { .. } => "answered-late",
         }
     }
 }
