@@ -279,17 +279,14 @@ impl Desk {
             matches!(&c.state, State::InFlight { correlation, session: s, .. }
                 if *s == session && *correlation == answer.correlation.0)
         });
-        let (id, step) = match waits {
-            Some(live) => (live.id, live.answered(answer)),
-            None => {
-                let of = |sending: &&GivenUp| {
-                    sending.session == session
-                        && sending.correlation == answer.correlation.0
-                        && sending.device == *device
-                };
-                let Answer { outcome, reason, raw_code, body, .. } = answer.clone();
-                (inner.given_up.iter().rev().find(of)?.id, CommandStep::Late { outcome, reason, raw_code, body })
-            }
+        let (id, step) = if let Some(live) = waits {
+            (live.id, live.answered(answer))
+        } else {
+            let of = |sending: &&GivenUp| {
+                sending.session == session && sending.correlation == answer.correlation.0 && sending.device == *device
+            };
+            let Answer { outcome, reason, raw_code, body, .. } = answer.clone();
+            (inner.given_up.iter().rev().find(of)?.id, CommandStep::Late { outcome, reason, raw_code, body })
         };
         Some(CommandFact { id, device: device.clone(), step })
     }
