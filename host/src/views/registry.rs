@@ -464,7 +464,9 @@ fn write_marks(txn: &WriteTransaction, table: TableDefinition<(&str, &str), ()>,
 #[cfg(test)]
 mod tests {
     use crate::journal::{Fact, RegistryFact};
-    use crate::views::tests::{Station, behind, device};
+    use crate::model::{Civil, DeviceKey, Message, Report};
+    use crate::views::tests::{Station, behind, decoded, device, frame, register, report};
+    use std::time::Duration;
 
     #[test]
     fn buses_of_one_carrier_number_their_meters_alike() {
@@ -485,5 +487,43 @@ mod tests {
         assert_eq!(called("18"), [device("1"), device("3")]);
         assert_eq!(called("1"), []);
         assert_eq!(registry.realms_behind(&carrier).expect("reads"), ["usp"]);
+    }
+
+    /// A concentrator's collected readings are of its meters by the addresses of its archive, which the registry knows.
+    #[test]
+    fn a_carrier_speaks_for_whom_the_registry_has_behind_it() {
+        let station = Station::new("registered");
+        let of = |subject: &str, mantissa| {
+            let report = Report { subject: Some(subject.into()), ..report(Some(Civil(10)), vec![register(mantissa)]) };
+            frame("9", decoded(vec![Message::Report(report)]))
+        };
+        let record = |key: &str, line: &str, channel| {
+            let mut record = behind(key);
+            (record.about.line_address, record.about.channel) = (line.into(), channel);
+            record
+        };
+        let told = |set, withdrawn| Fact::Registry(RegistryFact { set, withdrawn, by: "ops".into(), retold: None });
+        let key = |text: &str| text.parse::<DeviceKey>().expect("a key");
+        let twins = vec![record("m/T1", "50", Some(1)), record("m/T2", "50", Some(2))];
+        let mut set = vec![record("cjt/1", "", None), record("m/LGB7", "0007", None), record("m/LGB8", "0008", None)];
+        set.extend(twins);
+        // In the batch that brings the records, and in a later one.
+        station.tell(told(set, vec![]));
+        let reports = || [of("1", 11), of("0007", 22), of("50", 55), of("LGB8", 88)].map(|fact| station.tell(fact));
+        reports();
+        let views = station.views();
+        let shown = || assert!(views.wait_caught_up(station.journal.reader().last_seq(), Duration::from_secs(20)));
+        reports();
+        shown();
+        let count = |device: &str| views.device(&key(device)).expect("reads").map_or(0, |device| device.counts.reports);
+        assert_eq!((count("cjt/1"), count("m/LGB7"), count("m/LGB8")), (2, 2, 0));
+        assert_eq!((count("usp/1"), count("usp/0007")), (0, 0), "nobody else is made of it");
+        // Two are called so, and nobody: by the address, as without a registry.
+        assert_eq!((count("m/T1"), count("m/T2"), count("usp/50"), count("usp/LGB8")), (0, 0, 2, 2));
+        assert_eq!(views.device(&key("m/LGB7")).expect("reads").expect("known").carrier, Some(device("9")));
+        station.tell(told(vec![record("m/LGB8", "0007", None)], vec![key("m/LGB7")]));
+        station.tell(of("0007", 23));
+        shown();
+        assert_eq!((count("m/LGB7"), count("m/LGB8")), (2, 1), "as the registry was at that moment");
     }
 }
