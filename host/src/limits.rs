@@ -168,6 +168,8 @@ pub const ARCHIVE_COMPARISON_AGE_MAX: Duration = Duration::from_secs(3600);
 pub const COMMANDS_PENDING_MAX: usize = 64;
 /// The same with those that nobody has confirmed.
 pub const COMMANDS_UNFINISHED_MAX: usize = 1_024;
+/// Sendings of which nobody knows what became and whose late answers are still told, in the whole station.
+pub const GIVEN_UP_MAX: usize = 4_096;
 /// Sendings of one command, the first included.
 pub const COMMAND_ATTEMPTS_MAX: u8 = 3;
 /// Longest life of a command.

@@ -53,15 +53,42 @@ fn what_a_held_device_said_counts_once_it_is_registered() {
     site.order(other, &json!({"read": {"scope": "current"}}));
 }
 
+/// What a spreadsheet has made of `usp/50001234567831` is nobody's address: no row, key or order makes a device of it.
+#[test]
+fn an_address_that_no_meter_has_is_refused() {
+    let site = site("hold");
+    let scratch = Scratch::new();
+    scratch.write("bent.csv", b"device,kind\nusp/50001234567831,meter\nusp/5.0E13,meter\n");
+    let ran = client(&site, &["import", scratch.path("bent.csv").to_str().expect("text")]).output().expect("runs");
+    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success(), "{words}");
+    for part in ["line 3, device:", "14 digits", "such as 50001234567810", "nothing was written"] {
+        assert!(words.contains(part), "{words}");
+    }
+    let api = site.client();
+    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    for error in [
+        api.put("registry/usp/31", &json!({"kind": "meter"})).expect_err("no record"),
+        api.put("keys/usp/31/1", &key).expect_err("no key"),
+        api.post("commands", &json!({"device": "usp/31", "command": {"read": {"scope": "current"}}}))
+            .expect_err("no order"),
+    ] {
+        assert!(format!("{error:#}").contains("14 digits"), "{error:#}");
+    }
+    api.put("keys/usp/*/1", &key).expect("a key for all");
+    // A realm of which no adapter says anything.
+    api.put("registry/acme/31", &json!({"kind": "meter"})).expect("a record");
+}
+
 fn a_town() -> String {
     let mut text =
         "device,kind,manufacturer,model,adapter,profile,parent,protocol,channel,district,customer,key_slot,line_address,baud,line_format\n"
             .to_owned();
     for n in 0..100 {
-        let _ = writeln!(text, "usp/6{n:05},concentrator,,,usp,,,,,西城区,,,,,");
+        let _ = writeln!(text, "usp/6{n:013},concentrator,,,usp,,,,,西城区,,,,,");
     }
     for n in 0..ROWS - 100 {
-        let _ = writeln!(text, "usp/7{n:05},meter,Acme,G4,usp,,usp/6{:05},mbus,1,西城区,K-{n},main,,,", n % 100);
+        let _ = writeln!(text, "usp/7{n:013},meter,Acme,G4,usp,,usp/6{:013},mbus,1,西城区,K-{n},main,,,", n % 100);
     }
     text
 }

@@ -186,6 +186,35 @@ fn a_station_that_falls_between_question_and_answer_asks_again_but_moves_nothing
     assert_eq!(lines.lock().subs["00231100456789"].heard, 4, "twice read, told once, read again");
 }
 
+/// Both lines are waited for in the older session when the newer one begins.
+#[test]
+fn a_concentrators_newer_connection_asks_again_what_may_be_asked_and_moves_nothing_twice() {
+    let (site, lines, mut terminal) = town("lines_at_once = 4");
+    let order = site.order(CJT188, &close());
+    let (message, _, moved) = terminal.take_command();
+    let question = site.order(MBUS, &read());
+    assert_eq!((message, terminal.take_command().0), (RELAY, RELAY));
+    let mut older = terminal.reconnect(site.meters());
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(older.until_closed(), [0; 0], "the older connection ends without a word");
+    // Select, and then the data.
+    for _ in 0..2 {
+        assert_eq!(terminal.obey(), (RELAY, OK));
+    }
+    assert_eq!(site.await_state(question, "done")["attempts"], 2);
+    assert!(terminal.peer.is_quiet(), "nothing else is sent again");
+    // An answer of the older session decides nothing in the newer one.
+    moved.iter().for_each(|frame| terminal.peer.send(frame));
+    assert_eq!(terminal.heartbeat().result, OK);
+    let told = site.await_state(order, "unconfirmed");
+    assert_eq!((&told["attempts"], lines.lock().subs["00231100456789"].heard), (&json!(1), 1), "{told}");
+    let reading = site.order(CJT188, &read());
+    assert_eq!(terminal.obey(), (RELAY, OK));
+    site.await_state(reading, "done");
+    site.await_state(order, "done");
+    assert_eq!(lines.lock().subs["00231100456789"].heard, 2, "told once, and read");
+}
+
 #[test]
 fn what_nobody_can_read_yet_waits_for_its_adapter() {
     let (site, lines, mut terminal) = town("");

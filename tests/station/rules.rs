@@ -143,6 +143,36 @@ fn a_newer_connection_takes_over() {
     site.await_state(id, "done");
 }
 
+/// A meter is changed behind the same modem: what the one before was asked is not the new one's to answer.
+#[test]
+fn a_device_that_is_replaced_on_its_connection_leaves_its_question_behind() {
+    let site = Site::usual();
+    let keys = ["usp/50001234567831", "usp/50001234567832"];
+    let read = json!({"read": {"scope": "current"}});
+    let mut before = Terminal::tcp(online("50001234567831"), site.meters());
+    assert_eq!(before.register().result, OK);
+    assert_eq!(before.daily().result, OK);
+    let question = site.order(keys[0], &read);
+    before.take_command();
+    let Terminal { device, peer, now } = before;
+    let mut after = Terminal { device: online("50001234567832"), peer, now };
+    assert_eq!(after.register().result, OK);
+    assert_eq!(after.daily().result, OK);
+    let waits = site.await_state(question, "queued");
+    assert_eq!(waits["attempts"], 1, "{waits}");
+    assert_eq!(keys.map(|key| site.device(key).expect("a device")["online"] == true), [false, true]);
+    let own = site.order(keys[1], &read);
+    assert_eq!(after.obey().1, OK);
+    site.await_state(own, "done");
+    assert!(after.peer.is_quiet(), "it was asked nothing else");
+    // Wherever the former one speaks next, it is asked again.
+    let mut before = Terminal::tcp(device, site.meters());
+    assert_eq!(before.register().result, OK);
+    assert_eq!(before.daily().result, OK);
+    assert_eq!(before.obey().1, OK);
+    assert_eq!(site.await_state(question, "done")["attempts"], 2);
+}
+
 #[test]
 fn an_abnormal_close_is_an_event_and_closes_the_session() {
     let site = Site::usual();

@@ -6,7 +6,7 @@
 use super::engine::Runtime;
 use super::manifest::{LoadError, Manifest, Sections};
 use super::{Adapter, KeyStore};
-use crate::model::Digest;
+use crate::model::{DeviceKey, Digest};
 use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 use rustc_hash::FxHashMap;
@@ -42,6 +42,13 @@ impl Catalog {
     /// Compiled and ready to be called, whether or not it serves.
     pub fn at_hand(&self, digest: &Digest) -> Option<Arc<Adapter>> {
         self.lock().get(digest).cloned()
+    }
+
+    /// Why no device can be called so, as far as those that serve its realm say.
+    pub fn misfit(&self, device: &DeviceKey) -> Option<String> {
+        let active = self.active.load();
+        let of_realm = active.values().filter(|adapter| adapter.realm() == device.realm());
+        super::misfit(device, of_realm.map(|adapter| adapter.manifest.address.as_ref()))
     }
 
     /// What a file says of itself, without running any of it.

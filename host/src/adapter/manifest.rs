@@ -1,5 +1,6 @@
 //! What an adapter says about itself: the custom sections of its file, read before any of its code is compiled.
 
+use super::AddressForm;
 use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, PROFILE_BYTES_MAX, VECTORS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
@@ -48,6 +49,9 @@ pub struct Manifest {
     pub release: u64,
     #[serde(default)]
     pub session: Session,
+    /// Left out: any address may be one of its devices'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressForm>,
     /// JSON schema of the profile.
     #[serde(default)]
     pub profile: serde_json::Value,
@@ -187,6 +191,7 @@ impl Manifest {
             return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
         }
         super::schema::understand(&self.profile).map_err(LoadError::Manifest)?;
+        self.address.as_ref().map_or(Ok(()), AddressForm::check).map_err(LoadError::Manifest)?;
         match (self.contract.parse::<semver::Version>(), CONTRACT.split_once('.')) {
             (Ok(built_for), Some((ours, _))) if built_for.major.to_string() == ours => Ok(()),
             _ => Err(LoadError::ContractVersion(self.contract.escape_debug().to_string())),

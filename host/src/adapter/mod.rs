@@ -2,6 +2,7 @@
 //!
 //! The rest of the station sees only the types of this file; wasmtime stays behind them.
 
+mod address;
 mod cache;
 mod catalog;
 mod cipher;
@@ -17,6 +18,7 @@ mod signature;
 mod store;
 mod wit;
 
+pub use address::{AddressForm, Characters, misfit};
 pub use catalog::Catalog;
 pub use conform::{Case, Conformance, Input, Ready, Vectors};
 pub use engine::Runtime;

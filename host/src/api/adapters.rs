@@ -6,7 +6,7 @@ use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Named, Query};
-use crate::adapter::StoreError;
+use crate::adapter::{AddressForm, StoreError};
 use crate::lifecycle::LifecycleError;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::model::Seq;
@@ -56,6 +56,9 @@ pub struct About {
     pub vendor: String,
     /// Address space of its devices.
     pub realm: String,
+    /// What addresses of its realm look like; left out: it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressForm>,
     pub summary: String,
     pub models: Vec<String>,
     /// Commands that it encodes.
@@ -148,6 +151,7 @@ pub(super) fn row(services: &Services, row: views::AdapterRow) -> AdapterRow {
         about: at_hand.map(|adapter| About {
             vendor: adapter.manifest.vendor.clone(),
             realm: adapter.manifest.realm.clone(),
+            address: adapter.manifest.address.clone(),
             summary: adapter.manifest.summary.clone(),
             models: adapter.manifest.models.clone(),
             commands: adapter.manifest.commands.clone(),

@@ -48,6 +48,8 @@ pub struct DifferenceRow {
     pub differing: Vec<DifferingRow>,
     /// Addresses that the archive or the registry has more than once, with all that have it.
     pub duplicates: Vec<DuplicateRow>,
+    /// Entries that cannot be read in full, as far as they can, and others of their addresses. Nothing is ordered about them.
+    pub unreadable: Vec<EntryRow>,
 }
 
 /// A meter as the registry has it. What is not said is left out.
@@ -124,6 +126,10 @@ pub struct Ordered {
     /// then compare and sync again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// Devices that were not added, because an entry that cannot be read may be theirs: take that one out, then compare and sync
+    /// again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<String>,
 }
 
 /// Compare a concentrator's archive with the registry
@@ -190,7 +196,8 @@ pub async fn show(
 /// Make a concentrator's archive as the registry is
 ///
 /// Orders what differs between the registry of now and the archive as it was last read: within the last hour, and once, for
-/// afterwards it is another. Entries whose record does not say all are left alone, and so are addresses that are there twice.
+/// afterwards it is another. Entries whose record does not say all are left alone, and so are addresses that are there twice and
+/// entries that cannot be read.
 #[utoipa::path(post, path = "/archives/{realm}/{address}/sync", tag = "archives", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)), request_body = NewSync,
     responses((status = 201, body = Ordered), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -219,6 +226,7 @@ pub async fn sync(
         services.archives.claim(&key, &archive).map_err(unfit)?;
     }
     let left = difference.left(wish).map(|duplicate| duplicate.address.clone()).collect();
+    let held_back = difference.held_back(wish).map(|wanted| wanted.device.to_string()).collect();
     let working = services.clone();
     let commands = to_the_end(async move {
         let mut commands = Vec::new();
@@ -231,7 +239,7 @@ pub async fn sync(
     })
     .await??;
     shown_all(&services).await;
-    Ok((StatusCode::CREATED, Json(Ordered { commands, left })))
+    Ok((StatusCode::CREATED, Json(Ordered { commands, left, held_back })))
 }
 
 async fn find(services: &Arc<Services>, key: DeviceKey) -> ApiResult<Comparison> {
@@ -335,6 +343,7 @@ impl From<&Difference> for DifferenceRow {
                 .map(|(registry, archive)| DifferingRow { registry: registry.into(), archive: archive.into() })
                 .collect(),
             duplicates: found.duplicates.iter().map(DuplicateRow::from).collect(),
+            unreadable: found.unreadable.iter().map(EntryRow::from).collect(),
         }
     }
 }

@@ -354,8 +354,9 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Sent { attempt, frames, through: Some(carrier), .. } => {
             format!("attempt {attempt}, {} frames through {carrier}", frames.len())
         }
-        CommandStep::Answered { outcome, reason, .. } if reason.is_empty() => outcome.to_string(),
-        CommandStep::Answered { outcome, reason, .. } => format!("{outcome}: {reason}"),
+        CommandStep::Answered { outcome, reason, .. } | CommandStep::Late { outcome, reason, .. } => {
+            if reason.is_empty() { outcome.to_string() } else { format!("{outcome}: {reason}") }
+        }
         CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),
         CommandStep::Unconfirmed { why } | CommandStep::Failed { why } => why.clone(),
         CommandStep::Confirmed { frame, evidence } => format!("{evidence} (entry {frame})"),

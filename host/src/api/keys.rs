@@ -9,9 +9,9 @@ use super::registry::{ImportAnswer, unreadable};
 use super::requests::{Body, Named, Query, whole};
 use super::{look, shown, to_the_end};
 use crate::journal::Fact;
-use crate::keys::{Change, Vault};
+use crate::keys::Change;
 use crate::limits;
-use crate::model::{DeviceKey, HexBytes, KeySlot};
+use crate::model::{Column, DeviceKey, Flaw, FlawKind, HexBytes, KeySlot};
 use crate::records::keys::{Chunk, Row, parse_key};
 use crate::session::Services;
 use axum::Json;
@@ -79,6 +79,10 @@ pub async fn set(
     Body(new): Body<NewKey>,
 ) -> ApiResult<StatusCode> {
     let place = place(&realm, &address, slot)?;
+    let named = place.device.clone();
+    if let Some(why) = look(&services, move |s| s.misfit(&named)).await? {
+        return Err(ApiError::new(Code::NotPossible, why));
+    }
     let key = parse_key(&new.key).map_err(ApiError::bad_request)?;
     let sealed = services.vault.seal(&place, &key).map_err(|e| ApiError::internal(&e))?;
     write(&services, vec![(place, sealed)], &caller.name).await?;
@@ -102,8 +106,8 @@ pub async fn import(
     body: Result<Bytes, BytesRejection>,
 ) -> ApiResult<Response> {
     let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
-    let vault = services.vault.clone();
-    let weighed = tokio::task::spawn_blocking(move || weigh(&vault, &body, dry_run));
+    let working = services.clone();
+    let weighed = tokio::task::spawn_blocking(move || weigh(&working, &body, dry_run));
     let (answer, sealed) = weighed.await.map_err(|e| ApiError::internal(&e))??;
     if answer.written && !sealed.is_empty() {
         write(&services, sealed, &caller.name).await?;
@@ -112,12 +116,16 @@ pub async fn import(
 }
 
 /// What a chunk would change, and the keys of it that are not there.
-fn weigh(vault: &Vault, body: &[u8], dry_run: bool) -> ApiResult<(ImportAnswer, Vec<(KeySlot, HexBytes)>)> {
-    let chunk = Chunk::of_csv(body).map_err(|error| ApiError::bad_request(unreadable(&error)))?;
+fn weigh(services: &Services, body: &[u8], dry_run: bool) -> ApiResult<(ImportAnswer, Vec<(KeySlot, HexBytes)>)> {
+    let mut chunk = Chunk::of_csv(body).map_err(|error| ApiError::bad_request(unreadable(&error)))?;
+    for Row { line, at, .. } in &chunk.rows {
+        let misfit = services.misfit(&at.device).map_err(|e| ApiError::internal(&e))?;
+        chunk.flaws.extend(misfit.map(|why| (*line, Flaw::new(Column::Device, FlawKind::Malformed, why))));
+    }
     let mut answer = ImportAnswer::of(chunk.flaws, dry_run);
     let mut sealed = Vec::new();
     for Row { at, key, .. } in chunk.rows {
-        match vault.weigh(&at, &key).map_err(|e| ApiError::internal(&e))? {
+        match services.vault.weigh(&at, &key).map_err(|e| ApiError::internal(&e))? {
             Change::New(key) => {
                 answer.added += 1;
                 sealed.push((at, key));

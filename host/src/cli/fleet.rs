@@ -17,8 +17,8 @@ pub enum FleetCommand {
     /// Compare a concentrator's archive with the registry
     ///
     /// Reads the archive in full, page by page, once the concentrator is on line; a comparison that is under way already is
-    /// followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice; an archive that
-    /// does not show all the entries it says it has is not compared.
+    /// followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
+    /// cannot be read; an archive that does not show all the entries it says it has is not compared.
     Diff {
         /// realm/address, such as usp/50009900000001
         concentrator: String,
@@ -27,7 +27,8 @@ pub enum FleetCommand {
     ///
     /// An address that the archive or the registry has more than once is left alone and named: a concentrator removes by
     /// address, and so the meter that shall stay with the others. Remove it with
-    /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again.
+    /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again. So is an
+    /// entry that cannot be read; while one is there that may be anybody's, nothing is added.
     Sync {
         concentrator: String,
         /// Also remove what the registry does not have behind it, all entries of such an address
@@ -69,6 +70,11 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
             for address in list(&ordered, "left").filter_map(Value::as_str) {
                 note(&format!(
                     "{address} is there more than once and was left alone; see `polymeter fleet sync --help`"
+                ));
+            }
+            for device in list(&ordered, "held_back").filter_map(Value::as_str) {
+                note(&format!(
+                    "{device} was not added: an entry that cannot be read may be its own; take that out first"
                 ));
             }
             let count = list(&ordered, "commands").count();
@@ -134,7 +140,10 @@ fn list<'a>(found: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 fn differences(found: &Value) -> usize {
-    ["missing", "unknown", "differing", "duplicates"].into_iter().map(|name| list(found, name).count()).sum()
+    ["missing", "unknown", "differing", "duplicates", "unreadable"]
+        .into_iter()
+        .map(|name| list(found, name).count())
+        .sum()
 }
 
 fn show(output: Output, found: &Value) -> Result<()> {
@@ -160,6 +169,7 @@ fn show(output: Output, found: &Value) -> Result<()> {
         let side = |name: &'static str, what: &'static str| list(duplicate, name).map(move |row| named(what, row));
         side("registry", "twice: registry").chain(side("archive", "twice: archive"))
     });
-    let rows: Vec<_> = missing.chain(unknown).chain(differing).chain(duplicates).map(Ok).collect();
+    let unreadable = list(found, "unreadable").map(|row| named("unreadable", row));
+    let rows: Vec<_> = missing.chain(unknown).chain(differing).chain(duplicates).chain(unreadable).map(Ok).collect();
     if rows.is_empty() { Ok(()) } else { output.rows(ROWS, rows.into_iter()) }
 }

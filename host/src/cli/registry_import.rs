@@ -1,8 +1,8 @@
 //! `polymeter registry import`: a file of any length into the registry, through the public API.
 //!
 //! 1. Walk through the file: syntax, doubles, circles, names (`registry_survey`).
-//! 2. Rows whose parent is not in the file, or that mean something only together with what is said of their device, are
-//!    tried against the station; with `--dry-run` all rows are.
+//! 2. Rows whose parent is not in the file, that mean something only together with what is said of their device, or that are
+//!    called as no new device can be, are tried against the station; with `--dry-run` all rows are.
 //! 3. Only then write, chunk by chunk, parents first. After each chunk the progress file says how many rows are in.
 //!
 //! A chunk that is sent twice changes nothing, so the progress file may be behind but never ahead of the station.
@@ -61,7 +61,7 @@ struct Progress {
 #[derive(Clone, Copy)]
 enum Walk {
     All,
-    /// Rows whose parent is not in the file, or that hang on the record of their device.
+    /// Rows whose parent is not in the file, or that hang on what is known of their device.
     Leaning,
     /// Concentrators and DTUs with so many others of the file in front of them.
     Carriers(usize),
@@ -284,9 +284,7 @@ impl Walk {
         let record = &row.record;
         match self {
             Self::All => true,
-            Self::Leaning => {
-                row.hangs() || record.about.parent.as_ref().is_some_and(|parent| !survey.has_carrier(parent))
-            }
+            Self::Leaning => survey.leans_with(row),
             Self::Carriers(depth) => survey.depth(&record.device) == Some(depth),
             Self::Meters => survey.depth(&record.device).is_none(),
         }

@@ -4,7 +4,7 @@
 
 use crate::limits;
 use crate::model::{Column, DeviceKey, Digest, Flaw, Record};
-use crate::records::rows::{Csv, Said};
+use crate::records::rows::{Csv, Row, Said};
 use crate::records::table::Unreadable;
 use crate::records::weigh::{Choices, Place, circle, duplicate, same_place_as_line, too_deep};
 use anyhow::{Context, Result, anyhow};
@@ -35,8 +35,9 @@ pub struct Survey {
     carriers: FxHashMap<DeviceKey, Carrier>,
     /// Parents that the file has not named before their children.
     awaited: FxHashSet<u64>,
-    /// Whether a row means something only together with what the registry says of its device.
+    /// Whether only the station can say of a row, whatever its parent, that it is right.
     hangs: bool,
+    choices: Choices,
 }
 
 struct Carrier {
@@ -65,6 +66,7 @@ impl Survey {
             carriers: FxHashMap::default(),
             awaited: FxHashSet::default(),
             hangs: false,
+            choices: choices.clone(),
         };
         let (mut seen, mut places) = (Vec::new(), Vec::new());
         let mut csv = Csv::open(&mut bytes).map_err(|error| blame(path, &error))?;
@@ -79,7 +81,7 @@ impl Survey {
                     if placed && let Some(place) = Place::of(&row.record.device, &row.record.about) {
                         places.push(self::seen(&place, row.line)?);
                     }
-                    survey.hangs |= row.hangs();
+                    survey.hangs |= survey.hangs(&row);
                     survey.place(row.line, &row.record);
                 }
                 Err((line, flaws)) => survey.flaws.extend(line, flaws),
@@ -108,11 +110,22 @@ impl Survey {
         self.carriers.contains_key(device)
     }
 
-    /// Whether only the registry can say that the rows are right: one names a parent that is not in the file, or hangs on
-    /// its device's record.
+    /// Whether only the station can say that the rows are right: one names a parent that is not in the file, or hangs on
+    /// what is known of its device.
     pub fn leans(&self) -> bool {
         let own: FxHashSet<u64> = self.carriers.keys().map(|key| hash(key).0).collect();
         self.hangs || self.awaited.iter().any(|parent| !own.contains(parent))
+    }
+
+    /// Whether this row is one of those.
+    pub fn leans_with(&self, row: &Row) -> bool {
+        let parent = row.record.about.parent.as_ref();
+        self.hangs(row) || parent.is_some_and(|parent| !self.has_carrier(parent))
+    }
+
+    /// Whether it means something only together with the record of its device, or is right only of one that is known.
+    fn hangs(&self, row: &Row) -> bool {
+        row.hangs() || self.choices.misfit(&row.record.device).is_some()
     }
 
     /// Carriers of the file in front of this one; `None`: it is a meter.

@@ -32,6 +32,10 @@ pub struct Difference {
     pub differing: Vec<(Wanted, ArchiveEntry)>,
     /// What one of the two has more than once under one address.
     pub duplicates: Vec<Duplicate>,
+    /// Entries that cannot be read in full, and others of their addresses. Nothing is ordered about them.
+    pub unreadable: Vec<ArchiveEntry>,
+    /// Any meter that is missing may be in one of those.
+    hides_some: bool,
     /// Indexes that entries of the archive have.
     taken: BTreeSet<u16>,
 }
@@ -229,6 +233,11 @@ fn bare(address: &str) -> &str {
     address.trim_start_matches('0')
 }
 
+/// What stands there as baud rate or format is none, and then perhaps the address is none either.
+fn is_readable(entry: &ArchiveEntry) -> bool {
+    entry.baud != 0 && !entry.format.is_empty()
+}
+
 /// Compares an archive with what the registry has behind the concentrator.
 pub fn compare(archive: &[ArchiveEntry], registry: Vec<Wanted>) -> Difference {
     let mut difference = Difference {
@@ -245,6 +254,11 @@ pub fn compare(archive: &[ArchiveEntry], registry: Vec<Wanted>) -> Difference {
         addresses.entry(bare(&wanted.address).to_owned()).or_default().0.push(wanted);
     }
     for (address, (mut wanted, mut entries)) in addresses {
+        if !entries.iter().all(is_readable) {
+            difference.hides_some |= wanted.is_empty();
+            difference.unreadable.extend(entries);
+            continue;
+        }
         if wanted.len() > 1 || entries.len() > 1 {
             let written = entries.first().map(|entry| &entry.address).or(wanted.first().map(|wanted| &wanted.address));
             let address = written.cloned().unwrap_or(address);
@@ -259,12 +273,17 @@ pub fn compare(archive: &[ArchiveEntry], registry: Vec<Wanted>) -> Difference {
         }
     }
     difference.unknown.sort_by_key(|entry| entry.index);
+    difference.unreadable.sort_by_key(|entry| entry.index);
     difference
 }
 
 impl Difference {
     pub fn is_none(&self) -> bool {
-        self.missing.is_empty() && self.unknown.is_empty() && self.differing.is_empty() && self.duplicates.is_empty()
+        self.missing.is_empty()
+            && self.unknown.is_empty()
+            && self.differing.is_empty()
+            && self.duplicates.is_empty()
+            && self.unreadable.is_empty()
     }
 
     /// Duplicates about which nothing is ordered. Only those of which the registry has none may go: a concentrator removes by
@@ -273,7 +292,13 @@ impl Difference {
         self.duplicates.iter().filter(move |duplicate| !(wish.remove && duplicate.registry.is_empty()))
     }
 
-    /// The commands that make the archive as the registry is; first what goes. Of what is not said in full nothing is ordered.
+    /// Meters that are not added while an entry that cannot be read may be theirs.
+    pub fn held_back(&self, wish: Wish) -> impl Iterator<Item = &Wanted> {
+        self.missing.iter().filter(move |wanted| wish.add && self.hides_some && wanted.unsaid().is_empty())
+    }
+
+    /// The commands that make the archive as the registry is; first what goes. Of what is not said in full, or cannot be read,
+    /// nothing is ordered.
     pub fn orders(&self, wish: Wish) -> Vec<Command> {
         let portion = usize::from(ARCHIVE_ENTRIES_PER_COMMAND);
         let mut commands = Vec::new();
@@ -291,7 +316,7 @@ impl Difference {
         if wish.change {
             entries.extend(self.differing.iter().filter_map(|(wanted, entry)| wanted.entry(entry.index)));
         }
-        if wish.add {
+        if wish.add && !self.hides_some {
             let mut free = (1..=u16::MAX).filter(|index| !self.taken.contains(index));
             for wanted in self.missing.iter().filter(|wanted| wanted.unsaid().is_empty()) {
                 entries.extend(free.next().and_then(|index| wanted.entry(index)));
@@ -357,6 +382,30 @@ mod tests {
         assert_eq!(left(all), ["0007", "9"]);
         let kept = Wish { remove: false, ..all };
         assert_eq!((difference.orders(kept), left(kept)), (vec![], vec!["0007", "0008", "9"]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_neither_removed_nor_added_again() {
+        let all = Wish { add: true, change: true, remove: true };
+        let odd = |index, address| ArchiveEntry { baud: 0, ..entry(index, address, 1) };
+        // 7 and 8 are there, and cannot be read in full; nobody knows 9. What can be read is compared.
+        let archive = [odd(1, "0007"), odd(2, "0008"), entry(3, "0008", 1), entry(4, "0009", 1), entry(5, "0006", 1)];
+        let registry = || vec![wanted("7", 1, Some(2_400)), wanted("6", 2, Some(2_400)), wanted("8", 1, Some(2_400))];
+        let missing = || wanted("10", 1, Some(2_400));
+        let difference = compare(&archive, registry().into_iter().chain([missing()]).collect());
+        assert_eq!(difference.unreadable, archive[..3]);
+        assert_eq!((difference.unknown.len(), difference.differing.len(), difference.missing.len()), (1, 1, 1));
+        let changed = ArchiveEntry { address: "6".into(), ..entry(5, "", 2) };
+        let removed = Command::ArchiveRemove(vec!["0009".into()]);
+        let added = Command::ArchiveAdd(vec![changed.clone(), entry(6, "10", 1)]);
+        assert_eq!(difference.orders(all), [removed.clone(), added]);
+        // Of whom that one is nobody knows, so it may be the missing one.
+        let archive =
+            [&archive[..], &[ArchiveEntry { format: String::new(), ..entry(6, "0000000000000A", 1) }]].concat();
+        let difference = compare(&archive, registry().into_iter().chain([missing()]).collect());
+        assert_eq!(difference.orders(all), [removed, Command::ArchiveAdd(vec![changed])]);
+        assert_eq!(difference.held_back(all).collect::<Vec<_>>(), [&missing()]);
+        assert!(!compare(&archive[..1], vec![wanted("7", 1, None)]).is_none());
     }
 
     #[test]

@@ -88,8 +88,22 @@ impl Live {
         Self { attempts, state, settled, ..self }
     }
 
+    /// Session and correlation of a sending that this step gives up without knowing what became of it.
+    pub fn given_up_by(&self, step: &CommandStep) -> Option<(u64, Vec<u8>)> {
+        match (&self.state, step) {
+            (
+                State::InFlight { correlation, session, .. },
+                CommandStep::Unconfirmed { .. } | CommandStep::Answered { outcome: Outcome::Accepted, .. },
+            ) if !correlation.is_empty() => Some((*session, correlation.clone())),
+            _ => None,
+        }
+    }
+
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
+        if let CommandStep::Late { .. } = step {
+            return;
+        }
         self.taken = false;
         self.waits_for_key = matches!(step, CommandStep::KeyMissing(_));
         self.lacks = match step {
@@ -121,6 +135,7 @@ impl Live {
                 State::Unconfirmed
             }
             CommandStep::Settled { .. }
+            | CommandStep::Late { .. }
             | CommandStep::Answered { .. }
             | CommandStep::Unconfirmed { .. }
             | CommandStep::Confirmed { .. }

@@ -21,7 +21,7 @@ use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, Val
 use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,8 +45,19 @@ struct Inner {
     of_poll: FxHashMap<String, usize>,
     /// Commands that wait for a key.
     lacking: FxHashSet<u64>,
+    /// Sendings that nobody waits for any more and whose outcome is unknown, oldest first: their answers may still come.
+    given_up: VecDeque<GivenUp>,
     /// When devices may be asked again that did not answer.
     retries: BinaryHeap<Reverse<(i64, DeviceKey)>>,
+}
+
+/// A sending, by what its answer says.
+#[derive(Debug)]
+struct GivenUp {
+    id: u64,
+    device: DeviceKey,
+    session: u64,
+    correlation: Vec<u8>,
 }
 
 /// A command is being settled, by one caller at a time.
@@ -157,7 +168,11 @@ impl Desk {
     /// Folds a durable step.
     pub fn apply(&self, fact: &CommandFact) {
         let mut inner = self.lock();
+        if let CommandStep::Late { .. } = &fact.step {
+            inner.given_up.retain(|sending| sending.id != fact.id);
+        }
         if let Some(live) = inner.find(fact.id) {
+            let given_up = live.given_up_by(&fact.step);
             live.apply(&fact.step);
             let retry = (live.state == State::Queued && live.retry_from_ms > i64::MIN)
                 .then(|| Reverse((live.retry_from_ms, live.device.clone())));
@@ -169,6 +184,12 @@ impl Desk {
                 inner.lacking.insert(fact.id);
             }
             inner.retries.extend(retry);
+            if let Some((session, correlation)) = given_up {
+                if inner.given_up.len() == limits::GIVEN_UP_MAX {
+                    inner.given_up.pop_front();
+                }
+                inner.given_up.push_back(GivenUp { id: fact.id, device: fact.device.clone(), session, correlation });
+            }
         }
     }
 
@@ -253,17 +274,27 @@ impl Desk {
     }
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
-    /// It counts only in the session that has sent the command: another one may be of a time before.
+    /// It counts only in the session that has sent the command: another one may be of a time before. What comes after that was
+    /// given up is told.
     pub fn answered(&self, device: &DeviceKey, answer: &Answer, session: u64) -> Option<CommandFact> {
         if answer.more_follows || answer.correlation.0.is_empty() {
             return None;
         }
         let inner = self.lock();
-        let live = inner.of(device).iter().find(|c| {
+        let waits = inner.of(device).iter().find(|c| {
             matches!(&c.state, State::InFlight { correlation, session: s, .. }
                 if *s == session && *correlation == answer.correlation.0)
-        })?;
-        Some(CommandFact { id: live.id, device: device.clone(), step: live.answered(answer) })
+        });
+        let (id, step) = if let Some(live) = waits {
+            (live.id, live.answered(answer))
+        } else {
+            let of = |sending: &&GivenUp| {
+                sending.session == session && sending.correlation == answer.correlation.0 && sending.device == *device
+            };
+            let Answer { outcome, reason, raw_code, body, .. } = answer.clone();
+            (inner.given_up.iter().rev().find(of)?.id, CommandStep::Late { outcome, reason, raw_code, body })
+        };
+        Some(CommandFact { id, device: device.clone(), step })
     }
 
     /// What becomes of commands in flight in a session that gives up waiting or ends. `session` 0: of all.
@@ -612,6 +643,38 @@ mod tests {
         assert_eq!(second, Err(Refusal::ValveBusy { other: 41 }), "not even while the first is only proposed");
         desk.withdraw(41);
         assert!(desk.propose(order(valve()), Some(Known::default()), 0, &clock()).is_ok());
+    }
+
+    #[test]
+    fn what_answers_an_order_that_was_given_up_is_told_once_and_decides_nothing() {
+        use crate::model::{Initiator, ValveState};
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let older = ask(&desk, valve());
+        send(&desk, older, &[1]);
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        let newer = ask(&desk, valve());
+        send(&desk, newer, &[2]);
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        let late = |correlation: u8, session| {
+            let (correlation, reason) = (HexBytes(vec![correlation]), "moved".into());
+            let (outcome, raw_code, body, more_follows) = (Outcome::Done, 0, AnswerBody::None, false);
+            let answer = Answer { correlation, outcome, reason, raw_code, body, more_follows };
+            desk.answered(&device, &answer, session)
+        };
+        let told = late(2, 9).expect("told");
+        assert_eq!((told.id, told.step.name()), (newer, "answered-late"));
+        desk.apply(&told);
+        assert!(desk.awaits_evidence(&device), "it decides nothing");
+        // A report decides the newer one; the older one is overtaken, and off the desk.
+        let closed = ValveStatus { state: ValveState::ClosedForced, by: Initiator::Unknown, reason: None };
+        desk.weighed(&device, &closed, 7).iter().for_each(|fact| desk.apply(fact));
+        assert_eq!(desk.unfinished(), 0);
+        assert_eq!(late(1, 8), None, "of another session");
+        let told = late(1, 9).expect("told");
+        assert_eq!((told.id, told.step.name()), (older, "answered-late"));
+        desk.apply(&told);
+        assert_eq!((late(1, 9), late(2, 9)), (None, None), "once");
     }
 
     #[test]

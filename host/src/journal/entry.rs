@@ -241,6 +241,14 @@ pub enum CommandStep {
     },
     /// It cannot be encoded for want of a key, and waits until there is one.
     KeyMissing(KeySlot),
+    /// What was sent in the same session and had been given up, or only accepted, is answered after all. It is told and decides
+    /// nothing.
+    Late {
+        outcome: Outcome,
+        reason: String,
+        raw_code: u32,
+        body: AnswerBody,
+    },
 }
 
 /// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
@@ -357,6 +365,7 @@ impl CommandStep {
             Self::Cancelled { .. } => "cancelled",
             Self::Settled { .. } => "settled",
             Self::KeyMissing(_) => "key-missing",
+            Self::Late { .. } => "answered-late",
         }
     }
 }

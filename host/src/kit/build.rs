@@ -61,7 +61,7 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     let written: Value = toml::from_str(&text).with_context(|| path.display().to_string())?;
     let manifest = Manifest::parse(&serde_json::to_vec(&written)?).with_context(|| path.display().to_string())?;
     let known = serde_json::to_value(&manifest)?;
-    for (section, known) in [("", &known), ("session", &known["session"])] {
+    for (section, known) in [("", &known), ("session", &known["session"]), ("address", &known["address"])] {
         let written = if section.is_empty() { &written } else { &written[section] };
         for key in written.as_object().into_iter().flat_map(serde_json::Map::keys) {
             ensure!(known.get(key).is_some(), "{}: unknown key `{key}` {section}", path.display());

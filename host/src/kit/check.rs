@@ -5,6 +5,7 @@ use crate::lifecycle::{Judged, Trust, Unsigned};
 use crate::limits::{GUEST_MEMORY_BYTES_MAX, GUEST_TABLE_ELEMENTS_MAX, MANIFEST_BYTES_MAX, VECTORS_BYTES_MAX};
 use crate::model::{Civil, Command, Digest, Message};
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 use wasmparser::{Parser, Payload};
 
@@ -154,6 +155,13 @@ impl Report {
                 self.say(Verdict::Remark, "manifest", format!("it has no {what}"));
             }
         }
+        let vectors = sections.vectors.and_then(|vectors| serde_json::from_slice(vectors).ok());
+        if let (Some(form), Some(vectors)) = (&manifest.address, &vectors)
+            && let Some(sender) = senders(vectors).find(|sender| !form.admits(sender))
+        {
+            let why = format!("a vector's sender is `{sender}`, but stations would refuse to register it: not {form}");
+            self.say(Verdict::Remark, "address", why);
+        }
         for (what, section, max) in [
             ("manifest", Some(sections.manifest), MANIFEST_BYTES_MAX),
             ("vectors", sections.vectors, VECTORS_BYTES_MAX),
@@ -233,6 +241,13 @@ impl Report {
     }
 }
 
+/// Who sends in the vectors of a section.
+fn senders(vectors: &Value) -> impl Iterator<Item = &str> {
+    let files = vectors.as_array().into_iter().flatten();
+    let cases = files.filter_map(|file| file["vectors"].as_array()).flatten();
+    cases.filter_map(|case| case["expect"]["sender"]["address"].as_str())
+}
+
 fn about(error: &LoadError) -> &'static str {
     match error {
         LoadError::NoManifest | LoadError::Manifest(_) => "manifest",
@@ -251,4 +266,27 @@ impl KeyStore for NoKeys {
         None
     }
     fn default_key_in_use(&self, _: &crate::model::DeviceKey) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kit::build;
+    use std::path::Path;
+
+    #[test]
+    fn the_bundled_adapters_say_what_addresses_they_hear() {
+        let (mut forms, mut heard) = (0, 0);
+        for dir in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters")).expect("adapters") {
+            let dir = dir.expect("a directory").path();
+            let Some(form) = build::read_manifest(&dir).expect("a manifest").address else { continue };
+            forms += 1;
+            let vectors = build::read_vectors(&dir).expect("readable").expect("vectors");
+            for sender in senders(&vectors) {
+                assert!(form.admits(sender), "{}: {sender} is not {form}", dir.display());
+                heard += 1;
+            }
+        }
+        assert!(forms == 6 && heard > forms, "{forms} forms, {heard} senders");
+    }
 }

@@ -37,8 +37,10 @@ pub struct Records {
 #[derive(Default)]
 struct Pending {
     last_words: FxHashMap<DeviceKey, LastWord>,
-    /// Parent and line address of those that have one.
-    lines: FxHashMap<(DeviceKey, String), DeviceKey>,
+    /// By parent and line address, of those that have one.
+    lines: FxHashMap<(DeviceKey, String), Vec<DeviceKey>>,
+    /// How many of `last_words` are of each realm.
+    realms: FxHashMap<String, usize>,
     /// Which devices each entry speaks of, oldest first.
     entries: VecDeque<(Seq, Vec<DeviceKey>)>,
 }
@@ -122,7 +124,7 @@ impl Records {
         let views = self.views.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let now = views.registry()?;
-            let weighed = weigh::weigh(&weigh::Ground::new(&pending, &now, &choices), change)?;
+            let weighed = weigh::weigh(&weigh::Ground::new(&pending, &now, &choices, &views), change)?;
             Ok::<_, ViewError>((pending, weighed))
         });
         Ok(checked.await.map_err(|e| RecordsError::Interrupted(e.to_string()))??)
@@ -174,16 +176,19 @@ impl Pending {
         for Record { device, about } in &weighed.set {
             // Plain data always encodes.
             let about = postcard::to_stdvec(about).ok().map(Vec::into_boxed_slice);
-            self.last_words.insert(device.clone(), LastWord { seq, about });
+            self.say(device, LastWord { seq, about });
             devices.push(device.clone());
         }
         for Record { device, about } in weighed.set.iter().filter(|record| !record.about.line_address.is_empty()) {
             if let Some(parent) = &about.parent {
-                self.lines.insert((parent.clone(), about.line_address.clone()), device.clone());
+                let called_so = self.lines.entry((parent.clone(), about.line_address.clone())).or_default();
+                if !called_so.contains(device) {
+                    called_so.push(device.clone());
+                }
             }
         }
         for device in &weighed.withdrawn {
-            self.last_words.insert(device.clone(), LastWord { seq, about: None });
+            self.say(device, LastWord { seq, about: None });
             devices.push(device.clone());
         }
         self.entries.push_back((seq, devices));
@@ -197,9 +202,22 @@ impl Pending {
             for device in self.entries.pop_front().into_iter().flat_map(|(_, devices)| devices) {
                 if self.last_words.get(&device).is_some_and(|word| word.seq <= cursor) {
                     self.last_words.remove(&device);
+                    if let Some(count) = self.realms.get_mut(device.realm()) {
+                        *count -= 1;
+                    }
                 }
             }
         }
-        self.lines.retain(|_, device| self.last_words.contains_key(device));
+        self.realms.retain(|_, count| *count > 0);
+        self.lines.retain(|_, devices| {
+            devices.retain(|device| self.last_words.contains_key(device));
+            !devices.is_empty()
+        });
+    }
+
+    fn say(&mut self, device: &DeviceKey, word: LastWord) {
+        if self.last_words.insert(device.clone(), word).is_none() {
+            *self.realms.entry(device.realm().to_owned()).or_default() += 1;
+        }
     }
 }

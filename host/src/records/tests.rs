@@ -4,6 +4,7 @@
 use super::rows::Chunk;
 use super::weigh::AdapterChoice;
 use super::*;
+use crate::adapter::{AddressForm, Characters};
 use crate::journal::{Identity, Options};
 use crate::model::Day;
 use crate::views::{RegistryFilter, RegistryRow};
@@ -32,7 +33,12 @@ impl Office {
     }
 
     fn write(&self, change: Change) -> Done {
-        let adapters = vec![AdapterChoice { name: "usp".into(), realm: "usp".into() }];
+        self.write_where(change, None)
+    }
+
+    /// Where the adapter says what addresses look like.
+    fn write_where(&self, change: Change, address: Option<AddressForm>) -> Done {
+        let adapters = vec![AdapterChoice { name: "usp".into(), realm: "usp".into(), address }];
         let choices = Choices { adapters, profiles: vec!["north".into()], protocols: vec!["mbus".into()] };
         self.runtime.block_on(self.records.write(change, choices, "anna", false)).expect("writes")
     }
@@ -104,6 +110,28 @@ fn what_a_row_names_must_be_there() {
     assert_eq!(office.import("d/0,dtu,c/0,,,\n"), [""; 0]);
 }
 
+#[test]
+fn who_is_new_has_an_address_that_can_be_heard() {
+    let office = Office::new("forms");
+    // Registered, and heard, before the adapter said anything of addresses.
+    assert_eq!(office.import("usp/1,meter,,,,\n"), [""; 0]);
+    let heard = Fact::DeviceAdopted { device: "usp/2".parse().expect("a key"), by: "anna".into() };
+    office.journal.append_blocking(Entry { at_ms: office.records.clock.now_ms(), fact: heard }).expect("appends");
+    assert_eq!(office.keys(&RegistryFilter::default()), ["usp/1"]);
+    let (lengths, example) = (vec![2], "10".into());
+    let form = AddressForm { characters: Characters::Digits, lengths, example, words: "as printed".into() };
+    let import = |rows: &str| {
+        let chunk = Chunk::of_csv(format!("device,kind,district\n{rows}").as_bytes()).expect("readable");
+        let flaws = office.write_where(Change::Set(chunk.rows), Some(form.clone())).weighed.flaws;
+        flaws.into_iter().map(|(line, flaw)| (line, flaw.column, flaw.message)).collect::<Vec<_>>()
+    };
+    let flaws = import("usp/10,meter,\nusp/3,meter,\nusp/1.0E1,meter,\n");
+    let places: Vec<_> = flaws.iter().map(|(line, column, _)| (*line, *column)).collect();
+    assert_eq!(places, [(3, Some("device")), (4, Some("device"))]);
+    assert!(flaws[0].2.contains("2 digits (as printed), such as 10"), "{flaws:?}");
+    assert_eq!(import("usp/10,meter,\nusp/1,meter,West\nusp/2,meter,\nqw/3,meter,\n"), []);
+}
+
 /// Journals have devices that stand deeper than carriers reach today: they are read, and their other columns change.
 #[test]
 fn records_that_stand_too_deep_stay_what_they_are() {
@@ -139,6 +167,7 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         import("usp/9,dtu,,,,\nusp/8,dtu,,,,\nusp/1,meter,usp/9,mbus,1,77\nusp/2,meter,usp/9,mbus,1,\n"),
         [""; 0]
     );
+    assert_eq!(import("usp/5,meter,usp/8,mbus,1,30\nusp/6,meter,usp/8,mbus,2,30\n"), [""; 0]);
     let good = [
         // Another line, another carrier, the same again.
         "usp/3,meter,usp/9,mbus,2,2\n",
@@ -152,6 +181,10 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         ("usp/5,meter,usp/8,mbus,1,5\nsz/5,meter,usp/8,mbus,1,\n", "3 duplicate", "line 2"),
         ("usp/5,meter,usp/8,mbus,1,77\n", "2 duplicate", "usp/4"),
         ("usp/5,meter,usp/9,mbus,1,2\n", "2 duplicate", "usp/2"),
+        // Of another realm, by its own address.
+        ("sz/2,meter,usp/9,mbus,1,\n", "2 duplicate", "usp/2"),
+        // A second one of that line address, on another channel, does not hide the first.
+        ("usp/7,meter,usp/8,mbus,1,30\n", "2 duplicate", "usp/5"),
         ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
     ];
     // As long as the views may not show it, and afterwards.

@@ -3,13 +3,14 @@
 
 use super::rows::Row;
 use super::{Change, Pending};
-use crate::adapter::Catalog;
+use crate::adapter::{AddressForm, Catalog, misfit};
 use crate::limits;
 use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
-use crate::views::{RegistryNow, ViewError};
+use crate::views::{RegistryNow, ViewError, Views};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
+use std::collections::hash_map::Entry;
 
 /// What records may name: adapters that serve, profiles, whether the configuration has them or the journal, and protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,6 +32,9 @@ pub struct AdapterChoice {
     pub name: String,
     /// Address space of its devices.
     pub realm: String,
+    /// What addresses of its realm look like; left out: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressForm>,
 }
 
 /// Rows after the checks.
@@ -59,7 +63,11 @@ impl Choices {
         let mut adapters: Vec<_> = catalog
             .all_active()
             .iter()
-            .map(|adapter| AdapterChoice { name: adapter.name().to_owned(), realm: adapter.realm().to_owned() })
+            .map(|adapter| AdapterChoice {
+                name: adapter.name().to_owned(),
+                realm: adapter.realm().to_owned(),
+                address: adapter.manifest.address.clone(),
+            })
             .collect();
         adapters.sort_by(|a, b| a.name.cmp(&b.name));
         let mut protocols: Vec<_> = PROTOCOLS.into_iter().chain(relayed).map(str::to_owned).collect();
@@ -72,6 +80,13 @@ impl Choices {
     /// its fault.
     pub fn check(&self, row: &Row) -> Option<Flaw> {
         self.check_reader(row).or_else(|| self.check_protocol(row))
+    }
+
+    /// Why nobody can be called so, unless the device has been heard or was registered before.
+    pub fn misfit(&self, device: &DeviceKey) -> Option<Flaw> {
+        let of_realm = self.adapters.iter().filter(|adapter| adapter.realm == device.realm());
+        let message = misfit(device, of_realm.map(|adapter| adapter.address.as_ref()))?;
+        Some(Flaw::new(Column::Device, FlawKind::Malformed, message))
     }
 
     fn check_protocol(&self, Row { record, said, .. }: &Row) -> Option<Flaw> {
@@ -125,13 +140,14 @@ pub(super) struct Ground<'a> {
     pending: &'a Pending,
     now: &'a RegistryNow,
     choices: &'a Choices,
+    views: &'a Views,
     /// Devices of `pending` by their parent, once somebody asks for them.
     behind: OnceCell<FxHashMap<DeviceKey, Vec<DeviceKey>>>,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(pending: &'a Pending, now: &'a RegistryNow, choices: &'a Choices) -> Self {
-        Self { pending, now, choices, behind: OnceCell::new() }
+    pub(super) fn new(pending: &'a Pending, now: &'a RegistryNow, choices: &'a Choices, views: &'a Views) -> Self {
+        Self { pending, now, choices, views, behind: OnceCell::new() }
     }
 
     /// What the registry says of a device before this change.
@@ -162,15 +178,24 @@ impl<'a> Ground<'a> {
         Ok(None)
     }
 
-    /// Devices that the parent may call so: by their line address, and of that realm by their own.
-    fn called(&self, realm: &str, place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
+    /// Devices that the parent may call so: by their line address, and of these realms by their own.
+    fn called(&self, realms: &[String], place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
         let Place { parent, called, .. } = place;
         let mut found = self.now.called(parent, called)?;
         if !self.pending.lines.is_empty() {
-            found.extend(self.pending.lines.get(&((*parent).clone(), (*called).to_owned())).cloned());
+            let pending = self.pending.lines.get(&((*parent).clone(), (*called).to_owned()));
+            found.extend(pending.into_iter().flatten().cloned());
         }
-        found.extend(DeviceKey::new(realm, called).ok());
+        found.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, called).ok()));
         Ok(found)
+    }
+
+    /// Realms of which devices may stand behind that one.
+    fn realms_behind(&self, parent: &DeviceKey) -> Result<Vec<String>, ViewError> {
+        let mut realms = self.now.realms_behind(parent)?;
+        let more: Vec<_> = self.pending.realms.keys().filter(|realm| !realms.contains(realm)).cloned().collect();
+        realms.extend(more);
+        Ok(realms)
     }
 
     fn behind(&self) -> &FxHashMap<DeviceKey, Vec<DeviceKey>> {
@@ -240,7 +265,8 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
             places.entry(place).or_insert(row);
         }
     }
-    let mut weighing = Weighing { ground, rows: by_device, places, parents: FxHashMap::default() };
+    let mut weighing =
+        Weighing { ground, rows: by_device, places, parents: FxHashMap::default(), realms: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
     for (row, (before, complete)) in rows.iter().zip(befores) {
         let flaw = if complete { weighing.flaw(row, before.as_ref())? } else { None };
@@ -266,6 +292,8 @@ struct Weighing<'a> {
     places: FxHashMap<Place<'a>, &'a Row>,
     /// Parents looked up so far; many rows have the same one.
     parents: FxHashMap<DeviceKey, Option<Particulars>>,
+    /// Realms of the devices behind parents.
+    realms: FxHashMap<DeviceKey, Vec<String>>,
 }
 
 impl Weighing<'_> {
@@ -274,6 +302,12 @@ impl Weighing<'_> {
             return Ok(Some(flaw));
         }
         let record = &row.record;
+        if before.is_none()
+            && let Some(flaw) = self.ground.choices.misfit(&record.device)
+            && self.ground.views.device(&record.device)?.is_none()
+        {
+            return Ok(Some(flaw));
+        }
         let moved = before.is_none_or(|before| before.parent != record.about.parent);
         if moved && let Some(flaw) = self.lineage(record, before.is_some())? {
             return Ok(Some(flaw));
@@ -291,7 +325,7 @@ impl Weighing<'_> {
 
     /// Whether the parent calls somebody else the same, so that a frame of one could be taken for the other's. Who stood
     /// there before is not asked.
-    fn same_place(&self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
+    fn same_place(&mut self, record: &Record, before: Option<&Particulars>) -> Result<Option<Flaw>, ViewError> {
         let Record { device, about } = record;
         let Some(place) = Place::of(device, about) else { return Ok(None) };
         if before.and_then(|before| Place::of(device, before)) == Some(place) {
@@ -300,7 +334,11 @@ impl Weighing<'_> {
         if let Some(first) = self.places.get(&place).filter(|first| first.record.device != *device) {
             return Ok(Some(same_place_as_line(first.line)));
         }
-        for other in self.ground.called(device.realm(), &place)?.into_iter().filter(|other| other != device) {
+        let realms = match self.realms.entry(place.parent.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.ground.realms_behind(place.parent)?),
+        };
+        for other in self.ground.called(realms, &place)?.into_iter().filter(|other| other != device) {
             let row = self.rows.get(&other);
             let about = match row {
                 Some(row) => Some(row.record.about.clone()),

@@ -6,7 +6,7 @@
 
 use super::Services;
 use crate::adapter::Decoded;
-use crate::journal::CommandFact;
+use crate::journal::{CommandFact, CommandStep};
 use crate::limits;
 use crate::model::{AnswerBody, Civil, DeviceKey, Message, Seq, ValveStatus};
 
@@ -37,7 +37,8 @@ impl Services {
         });
         let told = told.map(|(valve, at, asked)| ValveTold { valve: valve.clone(), at, asked });
         // Of a question that was sent twice, it may be the first answer that comes: of a time before.
-        let is_waited_for = || answers.iter().any(|step| self.desk.was_sent_once(step.id));
+        let is_late = |fact: &CommandFact| matches!(fact.step, CommandStep::Late { .. });
+        let is_waited_for = || answers.iter().any(|step| !is_late(step) && self.desk.was_sent_once(step.id));
         told.filter(|told| !told.asked || is_waited_for()).collect()
     }
 

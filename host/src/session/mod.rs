@@ -244,6 +244,9 @@ impl Services {
 
     /// An order's way in: checked, durable, then known to the desk and to the device's session.
     pub async fn place(&self, mut order: Order) -> Result<u64, Refusal> {
+        if let Some(why) = self.misfit(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))? {
+            return Err(Refusal::Invalid(why));
+        }
         let known = self.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
         let way = self.way_to(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
         order.way.clone_from(&way);
@@ -263,6 +266,13 @@ impl Services {
         for hop in way {
             self.registry.wake(&hop.carrier);
         }
+    }
+
+    /// Why nobody is called so; `None`: somebody may be, or was heard, or all of a realm are meant.
+    pub fn misfit(&self, device: &DeviceKey) -> Result<Option<String>, ViewError> {
+        let one = Some(device).filter(|device| device.address() != "*");
+        let Some(why) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
+        Ok(self.views.device(device)?.is_none().then_some(why))
     }
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.

@@ -262,6 +262,11 @@ impl CommandRow {
             self.steps.remove(limits::COMMAND_STEPS_MAX / 2);
         }
         self.steps.push(StepRow { seq, at_ms, step: step.name().to_owned() });
+        if let CommandStep::Late { outcome, reason, raw_code, body } = step {
+            let (outcome, reason, raw_code, body) = (*outcome, reason.clone(), *raw_code, body.clone());
+            self.answer = Some(Answered { outcome, reason, raw_code, body });
+            return;
+        }
         // What is over stays so: a step that was decided before that and came after it is no more than part of the story.
         if self.state.is_final() && !self.may_be_judged {
             return;
@@ -306,6 +311,8 @@ impl CommandRow {
                 self.answer = Some(Answered { outcome: *outcome, reason, raw_code: *raw_code, body });
                 (state, why)
             }
+            // Told above.
+            CommandStep::Late { .. } => return,
             CommandStep::TimedOut { attempt } => (CommandState::Queued, format!("no answer to attempt {attempt}")),
             CommandStep::Unconfirmed { why } => (CommandState::Unconfirmed, why.clone()),
             CommandStep::Confirmed { evidence, .. } => (CommandState::Done, evidence.clone()),

@@ -173,16 +173,21 @@ impl Fold {
         slot
     }
 
-    /// The meter that a carrier speaks for: of its own realm, unless an operator has named one elsewhere.
-    pub fn subject(&mut self, carrier: Slot, address: &str) -> Result<Option<Slot>> {
+    /// The meter that a carrier speaks for: the one that is registered there, or else one of its own realm, unless an operator
+    /// has named one elsewhere.
+    pub fn subject(&mut self, carrier: Slot, registered: Option<DeviceKey>, address: &str) -> Result<Option<Slot>> {
         let (realm, carrier_id) = (self.cache[carrier.0].key.realm().to_owned(), self.cache[carrier.0].id);
-        let Ok(key) = DeviceKey::new(&realm, address) else { return Ok(None) };
-        let slot = match self.find(&key)? {
-            Some(known) => known,
-            None => match self.adopted_elsewhere(address)? {
-                Some(adopted) => adopted,
-                None => self.ensure(&key)?,
-            },
+        let slot = if let Some(registered) = registered {
+            self.ensure(&registered)?
+        } else {
+            let Ok(key) = DeviceKey::new(&realm, address) else { return Ok(None) };
+            match self.find(&key)? {
+                Some(known) => known,
+                None => match self.adopted_elsewhere(address)? {
+                    Some(adopted) => adopted,
+                    None => self.ensure(&key)?,
+                },
+            }
         };
         self.change(slot).carrier = carrier_id;
         Ok(Some(slot))

@@ -120,6 +120,7 @@ impl Fold {
 
     /// Before the first entry of a batch; `snapshot` shows what was written so far.
     pub fn begin(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.registry.begin(snapshot)?;
         self.devices.begin(snapshot)
     }
 
@@ -395,7 +396,7 @@ impl Fold {
                 Message::Report(report) => self.report(slot, arrival, position, report)?,
                 Message::Event(event) => {
                     let subject = match &event.subject {
-                        Some(address) => self.devices.subject(slot, address)?,
+                        Some(address) => self.subject(slot, address)?,
                         None => Some(slot),
                     };
                     match subject {
@@ -430,6 +431,12 @@ impl Fold {
         Ok(())
     }
 
+    /// Of whom a carrier speaks: whom the registry has behind it and it calls so, or else by that address.
+    fn subject(&mut self, carrier: Slot, address: &str) -> Result<Option<Slot>> {
+        let registered = self.registry.called(self.devices.key(carrier), address)?;
+        self.devices.subject(carrier, registered, address)
+    }
+
     fn clock(&mut self, slot: Slot, arrival: Arrival, clock: Option<Civil>) {
         if let Some(clock) = clock
             && arrival.seq.0 >= self.devices.row(slot).last_seq
@@ -441,7 +448,7 @@ impl Fold {
     fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<()> {
         let Arrival { seq, at_ms, civil, adapter } = arrival;
         let subject = match &report.subject {
-            Some(address) => self.devices.subject(sender, address)?,
+            Some(address) => self.subject(sender, address)?,
             None => Some(sender),
         };
         let Some(slot) = subject else {

@@ -436,6 +436,8 @@ fn a_command_is_as_far_as_its_last_step() {
     step(4, CommandStep::Cancelled { by: "bob".into() });
     step(5, request());
     step(5, answer(Outcome::Refused));
+    let (outcome, reason) = (Outcome::Done, "at last".to_owned());
+    step(2, CommandStep::Late { outcome, reason, raw_code: 0, body: AnswerBody::None });
     let views = station.views();
     let all = views.commands(&CommandFilter::default(), None, 10).expect("reads").rows;
     let states: Vec<_> = all.iter().map(|c| (c.id, c.state, &c.why[..])).collect();
@@ -454,6 +456,9 @@ fn a_command_is_as_far_as_its_last_step() {
     assert_eq!(views.next_command_id().expect("reads"), 6);
     let steps: Vec<_> = all[4].steps.iter().map(|s| (s.seq.0, &s.step[..])).collect();
     assert_eq!(steps, [(2, "requested"), (3, "sent"), (4, "answered")]);
+    let late = &all[3];
+    assert_eq!(late.steps.last().map(|step| &step.step[..]), Some("answered-late"));
+    assert_eq!(late.answer.as_ref().map(|answer| &answer.reason[..]), Some("at last"));
     let filter = CommandFilter { device: Some(device("1")), open: true, state: None };
     let page = views.commands(&filter, None, 1).expect("reads");
     assert_eq!(page.rows.iter().map(|c| c.id).collect::<Vec<_>>(), [3]);

@@ -148,6 +148,8 @@ fn a_misspelt_manifest_key_is_an_error() {
         ("[session]\nreports-per-sesion = 1\n", "unknown key `reports-per-sesion`"),
         ("[profile]\npattern = \"a\"\n", "does not know `pattern"),
         ("[session]\nregistration = \"sometimes\"\n", "sometimes"),
+        ("[address]\ncharacters = \"digits\"\nlengths = [2]\nexample = \"1\"\n", "`1` is not 2 digits"),
+        ("[address]\ncharacters = \"digits\"\nlengths = [1]\nexample = \"1\"\nword = \"no\"\n", "unknown key `word`"),
     ] {
         scratch.write("crate/adapter.toml", format!("{manifest}{extra}").as_bytes());
         let error = build::read_manifest(&scratch.path("crate")).map(drop).expect_err(expected);

@@ -75,33 +75,39 @@ pub fn results(r: &mut Reader<'_>, identity_bytes: usize) -> Result<Rest, FieldE
     Ok(Rest { outcome, ..body.into() })
 }
 
-/// Total u16, count u8, entries as in 4061. One that is odd costs the others nothing: all odd ones are kept, in one piece.
+/// Total u16, count u8, entries as in 4061. One that is odd is told by what can be read of it; all odd ones are kept, in one
+/// piece.
 pub fn page(r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     let total = u32::from(r.u16_le("total")?);
     let count = r.u8("entry count")?;
     let (mut entries, mut odd) = (Vec::with_capacity(usize::from(count)), Vec::new());
     for _ in 0..count {
         let raw: [u8; ENTRY_BYTES] = r.array("archive entry")?;
-        match entry(raw) {
-            Some(entry) => entries.push(entry),
-            None => odd.extend_from_slice(&raw),
+        let (entry, is_sound) = entry(raw);
+        entries.push(entry);
+        if !is_sound {
+            odd.extend_from_slice(&raw);
         }
     }
     let beside = (!odd.is_empty()).then(|| Message::unknown("odd archive entries", &odd));
     Ok(Rest { beside, ..AnswerBody::Archive(ArchivePage { total, entries }).into() })
 }
 
-/// `None`: its address, baud rate or format is none.
-fn entry(raw: [u8; ENTRY_BYTES]) -> Option<ArchiveEntry> {
+/// Whether its address, baud rate and format are such, too. A baud rate of 0 says that they are not.
+fn entry(raw: [u8; ENTRY_BYTES]) -> (ArchiveEntry, bool) {
     let [low, high, address @ .., protocol, channel, baud, format] = raw;
-    Some(ArchiveEntry {
+    let digits = bcd::digits(&address);
+    let (baud, format) = (BAUDS.get(usize::from(baud)), FORMATS.get(usize::from(format)));
+    let is_sound = digits.is_some() && baud.is_some() && format.is_some();
+    let entry = ArchiveEntry {
         index: u16::from_le_bytes([low, high]),
-        address: bcd::digits(&address)?,
+        address: digits.unwrap_or_else(|| address.iter().map(|byte| format!("{byte:02X}")).collect()),
         protocol: names::protocol(protocol),
         channel,
-        baud: *BAUDS.get(usize::from(baud))?,
-        format: (*FORMATS.get(usize::from(format))?).into(),
-    })
+        baud: baud.copied().filter(|_| is_sound).unwrap_or_default(),
+        format: format.copied().unwrap_or_default().into(),
+    };
+    (entry, is_sound)
 }
 
 fn count(entries: usize) -> Result<u8, Fault> {

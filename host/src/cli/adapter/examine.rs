@@ -74,6 +74,11 @@ fn in_words(report: &Report) -> String {
     let mut lines = Vec::new();
     if let Some(m) = &report.manifest {
         lines.push(format!("{} {} by {} · realm {} · {}", m.name, m.version, m.vendor, m.realm, m.summary));
+        let address = m
+            .address
+            .as_ref()
+            .map_or_else(|| "any; `[address]` would let a station refuse others".into(), ToString::to_string);
+        lines.push(format!("addresses   {address}"));
         lines.push(format!("models      {}", listed(&m.models)));
         lines.push(format!("transports  {}", listed(&m.transports)));
         lines.push(format!("messages    {}", listed(&m.kinds)));

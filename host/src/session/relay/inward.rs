@@ -5,7 +5,7 @@ use super::route::{self, Candidate, Route};
 use super::{Errand, Remembered, Sub, Subs};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Framing, Transport};
 use crate::config::{Speaks, Unknown};
-use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part, messages_bytes};
+use crate::journal::{AdapterRef, CommandFact, CommandStep, FaultKind, FrameOutcome, Part, messages_bytes};
 use crate::lifecycle::Stranger;
 use crate::limits;
 use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed};
@@ -336,7 +336,8 @@ impl<'a> Ear<'a> {
             let step = self.services.desk.answered(device, answer, self.session);
             if let Some(errand) = asked {
                 let told = self.told(errand.id);
-                told.answered |= step.as_ref().is_some_and(|step| step.id == errand.id);
+                let is_late = |step: &CommandFact| matches!(step.step, CommandStep::Late { .. });
+                told.answered |= step.as_ref().is_some_and(|step| step.id == errand.id && !is_late(step));
                 told.more |= answer.more_follows && answer.correlation.0 == errand.correlation;
             }
             self.heard.steps.extend(step);

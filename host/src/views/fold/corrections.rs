@@ -121,7 +121,7 @@ impl Fold {
         let mut values = Values::new();
         for report in messages.iter().filter_map(Message::report) {
             let subject = match &report.subject {
-                Some(address) => self.devices.subject(sender, address)?,
+                Some(address) => self.subject(sender, address)?,
                 None => Some(sender),
             };
             let Some(slot) = subject else { continue };
