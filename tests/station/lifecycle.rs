@@ -120,6 +120,15 @@ fn an_operator_stages_activates_and_goes_back_on_the_command_line() {
     let digest = rows.iter().find(|row| row["version"] == "2.0.0").and_then(|row| row["digest"].as_str()).expect("it");
     let shown = run(&["show", &format!("usp@{}", &digest[..12])]);
     assert!(shown.contains("2.0.0") && !shown.contains("1.0.0"), "{shown}");
+    // The first digits of a digest are enough everywhere, also without the name.
+    let digits = &digest[..8];
+    assert_eq!(run(&["show", digits]), shown);
+    assert!(run(&["show", &digest[..5]]).contains("there is no adapter"));
+    assert!(run(&["activate", digits]).starts_with("usp 2.0.0 is active"));
+    assert!(run(&["retire", digits]).contains("usp@2.0.0 serves"));
+    let compared = run(&["redecode", "--adapter", digits, "--since", "1d", "--json"]);
+    let compared: Value = serde_json::from_str(&compared).expect("a report");
+    assert_eq!((&compared["name"], &compared["version"]), (&"usp".into(), &"2.0.0".into()));
     for (said, says) in [
         ("usp", "it came as new.wasm, usp.wasm: name that"),
         ("usp@2.0.0", "it came as new.wasm: name that"),

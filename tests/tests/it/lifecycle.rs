@@ -303,6 +303,7 @@ fn what_is_in_quarantine_is_put_back_by_the_words_of_the_error() {
     assert_eq!(shop.state(&kept), "active");
     let digits = Digest::of(&kept).to_string();
     assert_eq!(shop.lifecycle.find(&format!("a@{}", &digits[..6])).expect("known").digest, Digest::of(&kept));
+    assert_eq!(shop.lifecycle.newest(&digits[..8]).expect("known").digest, Digest::of(&kept));
     says(shop.lifecycle.find(&format!("a@{}", &digits[..5])), "names no version; of a digest give 6 digits or more");
 }
 
