@@ -366,6 +366,34 @@ fn a_slow_version_is_quarantined_for_what_it_costs() {
     assert!(site.rows("quarantine").iter().all(|row| row["fault"] == "deadline"));
 }
 
+/// The same of meters that a carrier brings: each of them is a source of its own, and its carrier is none.
+#[test]
+fn a_version_that_is_slow_over_meters_behind_a_carrier_is_quarantined_too() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp""#.into();
+    let site = Site::with(&settings);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    client.upload("adapters/a.wasm", hostile::slow("a", "1.1.0", 8)).expect("installed: it is correct");
+    let (dtu, kind) = ("usp/50008800000007", json!({"kind": "dtu"}));
+    let record = json!({"kind": "meter", "adapter": "a", "parent": dtu, "protocol": "szrq"});
+    client.put(&format!("registry/{dtu}"), &kind).expect("a record");
+    client.put("registry/test/12345678", &record).expect("a record");
+    site.catch_up();
+    let mut dtu = Terminal::tcp(Device::dtu("50008800000007"), site.meters());
+    assert_eq!(dtu.register().result, 0);
+    wait_until("the slow one goes", || {
+        for digit in b'1'..=b'8' {
+            let frame = dtu.device.transparent(1, 6, &[0x68, digit]);
+            assert_eq!(dtu.ask(&frame).result, 0);
+        }
+        (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(())
+    });
+    let steps = site.rows("adapters/a/history");
+    assert!(steps[1]["reason"].as_str().is_some_and(|why| why.contains("over its budget")), "{steps:?}");
+    assert_eq!(states(&site, "usp"), ["1.0.0 active"]);
+}
+
 /// A session's state of another layout is never read: the device is told to come again.
 #[test]
 fn another_layout_of_state_makes_sessions_begin_anew() {

@@ -216,7 +216,7 @@ impl<'a> Ear<'a> {
     /// Which adapter takes the front of a payload. A whole frame of a later one beats what an earlier one would wait for.
     fn cut(&mut self, candidates: &[Candidate], relayed: &Relayed, rest: &[u8]) -> Piece {
         let (mut skip, mut incomplete, mut fault) = (None, false, None);
-        for (candidate, Candidate { speaks, .. }) in candidates.iter().enumerate() {
+        for (candidate, Candidate { device, speaks }) in candidates.iter().enumerate() {
             let Some(adapter) = self.services.catalog.active(&speaks.adapter) else {
                 fault = Some((FaultKind::Foreign, format!("adapter {} does not serve", speaks.adapter)));
                 continue;
@@ -226,7 +226,11 @@ impl<'a> Ear<'a> {
                 Ok(Framing::Incomplete(_)) => incomplete = true,
                 Ok(Framing::Skip(bytes)) => skip = Some(skip.map_or(bytes, |least: usize| least.min(bytes))),
                 Ok(Framing::Foreign) => {}
-                Err(failed) => fault = Some((failed.kind, failed.detail)),
+                Err(failed) => {
+                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: rest });
+                    self.judge(&adapter, device.as_ref(), stranger, Some(&failed));
+                    fault = Some((failed.kind, failed.detail));
+                }
             }
         }
         match (skip, fault) {
@@ -251,6 +255,8 @@ impl<'a> Ear<'a> {
         let From { candidate, adapter, relayed, level, .. } = *from;
         let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
         let said = self.decode(candidate, adapter, raw)?;
+        let stranger = said.device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
+        self.judge(adapter, said.device.as_ref(), stranger, said.decoded.as_ref().err());
         if let Some(shadow) = shadow {
             shadow.offer(self.sample(adapter, raw, &said));
         }
@@ -267,11 +273,6 @@ impl<'a> Ear<'a> {
         let mut decoded = match decoded {
             Ok(decoded) => decoded,
             Err(failed) => {
-                if failed.kind.is_sandbox() && !self.past {
-                    let source = device.as_ref().map_or("", DeviceKey::as_str);
-                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
-                    self.services.lifecycle.struck_over(adapter, source, stranger, &failed);
-                }
                 self.heard.faults.push((adapter.name().to_owned(), failed.kind));
                 return Ok(fault(place, device, by, (failed.kind, &failed.detail)));
             }
@@ -401,6 +402,17 @@ impl<'a> Ear<'a> {
         }
     }
 
+    /// Puts down to whoever has sent it what a call has cost, and whether the sandbox had to end it.
+    fn judge(
+        &self,
+        adapter: &Adapter,
+        device: Option<&DeviceKey>,
+        stranger: Option<Stranger<'_>>,
+        failed: Option<&Fault>,
+    ) {
+        judge(self.services, adapter, device, stranger, failed.filter(|_| !self.past));
+    }
+
     fn pending(&self, device: &DeviceKey) -> u32 {
         self.services.desk.pending(device, self.services.clock.now_ms())
     }
@@ -432,6 +444,23 @@ impl<'a> Ear<'a> {
             adapter.met.fetch_add(1, Ordering::Relaxed);
         }
         Ok(decoded)
+    }
+}
+
+/// The same, for what is asked of somebody. Those whom nobody knows are one source.
+pub(super) fn judge(
+    services: &Services,
+    adapter: &Adapter,
+    device: Option<&DeviceKey>,
+    stranger: Option<Stranger<'_>>,
+    failed: Option<&Fault>,
+) {
+    let source = device.map_or("", DeviceKey::as_str);
+    if adapter.has_long_calls() {
+        services.lifecycle.account(adapter, source);
+    }
+    if let Some(fault) = failed.filter(|fault| fault.kind.is_sandbox()) {
+        services.lifecycle.struck_over(adapter, source, stranger, fault);
     }
 }
 
@@ -475,11 +504,14 @@ pub(super) fn load<'s>(
     let now = (adapter.digest, adapter.manifest.state_version);
     if sub.state_of != Some(now) {
         let (lifecycle, source) = (&services.lifecycle, device.as_str());
-        // What another version has kept is taken over or given up, and never misread.
-        if let Some((digest, layout)) = sub.state_of.filter(|(digest, layout)| *digest != now.0 && *layout != now.1) {
-            let taken = lifecycle.state_for(adapter, options, (layout, &sub.state), source);
-            sub.state = taken.unwrap_or_default();
-            left_by = left_by.or(Some(digest));
+        // What another version has kept is taken over or given up, and never misread; another adapter's is nobody else's.
+        if let Some((digest, layout)) = sub.state_of.filter(|(digest, _)| *digest != now.0) {
+            if lifecycle.row(&digest).is_none_or(|row| row.name != adapter.name()) {
+                sub.state.clear();
+            } else if layout != now.1 {
+                let taken = lifecycle.state_for(adapter, options, (layout, &sub.state), source);
+                sub.state = taken.unwrap_or_default();
+            }
         }
         if let Some(memory) = lifecycle.memory_for(adapter, options, (left_by, &sub.memory), source) {
             sub.memory = memory;
