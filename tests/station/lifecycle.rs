@@ -47,6 +47,16 @@ fn always_online(site: &Site, address: &str) -> Terminal {
     Terminal::tcp(device, site.meters())
 }
 
+/// A station that meters reach over UDP: this version of adapter `a` serves, and 1.0.0, which behaves, stands by.
+fn newer_serves(newer: &[u8]) -> Site {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    for file in [&Guest::new("a").component(), newer] {
+        site.client().upload("adapters/a.wasm", file.to_vec()).expect("installed: it has no vectors to fail");
+    }
+    site
+}
+
 const METERS: u64 = 20;
 const SWAPS: usize = 30;
 
@@ -178,12 +188,8 @@ fn without_dev_only_signed_files_serve() {
 /// The frames of three meters upset the new version; the one before reads them.
 #[test]
 fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
-    client.upload("adapters/a.wasm", bad.component()).expect("installed: it has no vectors to fail");
+    let site = newer_serves(&bad.component());
     let mut frames = 0;
     wait_until("the bad one goes", || {
         for own in ["127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"] {
@@ -205,12 +211,8 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
 /// A whole fleet comes from one address, and the new version understands nobody's first frame.
 #[test]
 fn a_version_that_a_fleet_behind_one_host_cannot_use_is_quarantined() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
-    client.upload("adapters/a.wasm", bad.component()).expect("installed");
+    let site = newer_serves(&bad.component());
     // Each with its own port and its own bytes, once.
     for number in 0..40 {
         Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
@@ -222,13 +224,9 @@ fn a_version_that_a_fleet_behind_one_host_cannot_use_is_quarantined() {
 /// One device with a frame that upsets a version, from new ports all the time, its bytes another each time.
 #[test]
 fn a_device_that_comes_again_and_again_does_not_bring_down_what_works_for_others() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let touchy = "(if (i32.eq (i32.load8_u (i32.add (local.get 12) (i32.const 1))) (i32.const 9)) (then unreachable))";
     let picky = Guest { version: "1.1.0", on_decode: touchy, ..Guest::new("a") };
-    client.upload("adapters/a.wasm", picky.component()).expect("installed");
+    let site = newer_serves(&picky.component());
     for number in 0..5 {
         Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
         let heard = |device: &Value| device["counts"]["frames"] == number + 1;
@@ -246,12 +244,8 @@ fn a_device_that_comes_again_and_again_does_not_bring_down_what_works_for_others
 /// What stands by is not to blame for a trust file that cannot be read just when it is needed.
 #[test]
 fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") }.component();
-    client.upload("adapters/a.wasm", bad.clone()).expect("installed");
+    let site = newer_serves(&bad);
     let trust = site.data().join("trust.toml");
     std::fs::write(&trust, "oops =").expect("written");
     wait_until("the bad one goes, and nobody can take over", || {
@@ -263,7 +257,7 @@ fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended
     std::fs::write(&trust, "").expect("written");
     wait_until("the standby serves", || (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(()));
     // Nor does bringing it again put the bad one back into service.
-    let refused = client.upload("adapters/a.wasm", bad).expect_err("in quarantine").to_string();
+    let refused = site.client().upload("adapters/a.wasm", bad).expect_err("in quarantine").to_string();
     assert!(refused.contains("is in quarantine") && refused.contains("--reason"), "{refused}");
     assert_eq!(states(&site, "a"), ["1.0.0 active", "1.1.0 quarantined"]);
 }
@@ -348,11 +342,7 @@ fn a_cold_compile_blocks_no_session() {
 /// It is correct, and so slow that others wait for it: nothing is lost, and the one before it serves.
 #[test]
 fn a_slow_version_is_quarantined_for_what_it_costs() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
-    client.upload("adapters/a.wasm", hostile::slow("a", "1.1.0", 8)).expect("installed: it is correct");
+    let site = newer_serves(&hostile::slow("a", "1.1.0", 8));
     let mut peers: Vec<Peer> = (0..8).map(|_| Peer::udp(site.nb_iot())).collect();
     wait_until("the slow one goes", || {
         for (peer, digit) in peers.iter_mut().zip(b'0'..) {

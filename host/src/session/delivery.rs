@@ -134,8 +134,9 @@ impl Conversation {
         let index = self.sticky.ok_or_else(|| none("no frame has come yet"))?;
         let speaks = &self.door.adapters[index];
         let catalog = &self.services.catalog;
-        let active =
-            catalog.active(&speaks.adapter).ok_or_else(|| none(&format!("adapter {} is not active", speaks.adapter)))?;
+        let active = catalog
+            .active(&speaks.adapter)
+            .ok_or_else(|| none(&format!("adapter {} is not active", speaks.adapter)))?;
         let adapter = match self.state_of {
             Some((digest, _)) if digest != active.digest => catalog.at_hand(&digest).unwrap_or(active),
             _ => active,
