@@ -1,27 +1,19 @@
 //! The life of adapters in a running station: swaps under open sessions, going back, trust, quarantine, restarts.
 
-use fleet::edition;
-use fleet::station::{Listener, Settings, bundled_adapters};
+use fleet::station::{Listener, Settings};
 use polymeter::adapter::{SecretKey, sign};
 use polymeter_tests::guest::Guest;
 use polymeter_tests::hostile;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{Terminal, meter};
+use polymeter_tests::usp::{Terminal, edition, meter};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use usp::device::{Device, Terminal as Kind};
 
-/// The bundled adapter with another manifest.
-fn another_edition(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let files = bundled_adapters().expect("bundled adapters");
-    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
-    edition::with_manifest(&std::fs::read(usp).expect("a file"), edit).expect("an adapter")
-}
-
 fn version(version: &str) -> Vec<u8> {
-    another_edition(|manifest| manifest["version"] = version.into())
+    edition(version, 1)
 }
 
 fn upload(site: &Site, bytes: Vec<u8>) -> Value {
@@ -391,13 +383,7 @@ fn another_layout_of_state_makes_sessions_begin_anew() {
     let mut terminal = always_online(&site, "50001234567850");
     terminal.register();
     assert_eq!(terminal.heartbeat().result, 0);
-    upload(
-        &site,
-        another_edition(|manifest| {
-            manifest["version"] = "2.0.0".into();
-            manifest["state-version"] = 2.into();
-        }),
-    );
+    upload(&site, edition("2.0.0", 2));
     let frame = terminal.device.daily(terminal.now, &[]);
     terminal.peer.send(&frame);
     terminal.peer.until_closed();

@@ -1,11 +1,10 @@
 //! Meters of several makes behind one concentrator: read, closed and asked for their past through it.
 
-use fleet::edition;
-use fleet::station::{Settings, bundled_adapters};
+use fleet::station::Settings;
 use polymeter_tests::behind::{Lines, Meter};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{NOON, Terminal, civil};
+use polymeter_tests::usp::{NOON, Terminal, civil, edition};
 use serde_json::{Value, json};
 use usp::device::{Device, Heard};
 
@@ -239,14 +238,7 @@ fn a_carrier_whose_adapter_changes_while_it_asks_comes_again_before_it_asks_on()
     let (site, _, mut terminal) = town("lines_at_once = 2");
     let first = site.order(CJT188, &read());
     terminal.take_command();
-    let files = bundled_adapters().expect("bundled adapters");
-    let usp = std::fs::read(files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp")).expect("a file");
-    let another = |manifest: &mut Value| {
-        manifest["version"] = "2.0.0".into();
-        manifest["state-version"] = 2.into();
-    };
-    let another = edition::with_manifest(&usp, another).expect("an adapter");
-    site.client().upload("adapters/usp.wasm", another).expect("serves");
+    site.client().upload("adapters/usp.wasm", edition("2.0.0", 2)).expect("serves");
     // Its line is free, and nothing goes out on it.
     let second = site.order(MBUS, &read());
     terminal.peer.until_closed();

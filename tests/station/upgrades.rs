@@ -1,12 +1,11 @@
 //! What one version has kept, in the hands of another: taken over where it can be, never misread, and taken over once.
 
-use fleet::edition;
-use fleet::station::{Listener, Settings, bundled_adapters};
+use fleet::station::{Listener, Settings};
 use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, report, volume};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::Terminal;
-use serde_json::{Value, json};
+use polymeter_tests::usp::{Terminal, edition};
+use serde_json::json;
 use usp::device::Device;
 
 const DEVICE: &str = "test/12345678";
@@ -138,19 +137,10 @@ fn what_is_kept_of_a_meter_behind_a_carrier_is_taken_over_by_its_own_adapter_alo
     serve(&site, version("2.0.0", 2, false, true));
     assert_eq!((read_behind(&site, &mut dtu), read_behind(&site, &mut dtu)), ("806".into(), "806".into()));
     // Another version of the carrier's adapter is none of the meter's.
-    let files = bundled_adapters().expect("bundled adapters");
-    let usp = std::fs::read(files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp")).expect("a file");
-    let newer = |manifest: &mut Value| manifest["version"] = "1.1.0".into();
-    let newer = edition::with_manifest(&usp, newer).expect("an adapter");
-    site.client().upload("adapters/usp.wasm", newer).expect("serves");
+    site.client().upload("adapters/usp.wasm", edition("1.1.0", 1)).expect("serves");
     assert_eq!(read_behind(&site, &mut dtu), "806");
     // Another layout of its own ends the carrier's session, and the meter's state with it; its memory is the meter's.
-    let another = |manifest: &mut Value| {
-        manifest["version"] = "2.0.0".into();
-        manifest["state-version"] = 2.into();
-    };
-    let another = edition::with_manifest(&usp, another).expect("an adapter");
-    site.client().upload("adapters/usp.wasm", another).expect("serves");
+    site.client().upload("adapters/usp.wasm", edition("2.0.0", 2)).expect("serves");
     dtu.peer.send(&dtu.device.transparent(1, 6, &[0x68, 99]));
     dtu.peer.until_closed();
     let mut dtu = on_line();
