@@ -18,7 +18,7 @@ mod store;
 mod wit;
 
 pub use catalog::Catalog;
-pub use conform::{Case, Conformance, Input, Ready, Vectors};
+pub use conform::{Case, Conformance, Input, Ready, Vectors, decoded_json};
 pub use engine::Runtime;
 pub use loaded::Adapter;
 pub use manifest::{

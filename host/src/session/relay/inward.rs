@@ -8,11 +8,12 @@ use crate::config::{Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, FaultKind, FrameOutcome, Part, messages_bytes};
 use crate::lifecycle::Stranger;
 use crate::limits;
-use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed};
+use crate::model::{Civil, DeviceKey, Digest, HexBytes, Message, Outcome, Relayed};
 use crate::review::{Reading, Sample};
 use crate::session::evidence::ValveTold;
 use crate::session::{Door, Services, reference};
 use crate::views::ViewError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,6 +46,8 @@ pub(super) struct Heard {
     /// To be counted once it is kept.
     pub frames: Vec<(Arc<str>, bool)>,
     pub faults: Vec<(String, FaultKind)>,
+    /// Versions that somebody behind has made fail or run long lately, and as whom the carrier has brought him.
+    pub harmed: BTreeSet<(Digest, Option<DeviceKey>)>,
 }
 
 /// What a frame tells about a question under way.
@@ -170,12 +173,7 @@ impl<'a> Ear<'a> {
         level: usize,
         parts: &mut Vec<Part>,
     ) -> Result<Option<Place>, ViewError> {
-        let errand = relayed.correlation.as_ref().and_then(|c| self.errand(level, &c.0));
-        let asked = errand.and_then(|errand| errand.hops.get(level)).map(|hop| &hop.route);
-        let candidates = match asked {
-            Some(route) => vec![Candidate { device: Some(route.device.clone()), speaks: route.speaks.clone() }],
-            None => route::from(self.services, self.door, carrier, relayed)?,
-        };
+        let (errand, candidates) = self.candidates(carrier, relayed, level)?;
         let payload = &relayed.payload.0;
         let mut from = 0;
         while from < payload.len() {
@@ -207,6 +205,37 @@ impl<'a> Ear<'a> {
         Ok(None)
     }
 
+    /// Who may have sent a payload: whoever is being asked, if it is an answer.
+    fn candidates(
+        &self,
+        carrier: &DeviceKey,
+        relayed: &Relayed,
+        level: usize,
+    ) -> Result<(Option<&'a Errand>, Vec<Candidate>), ViewError> {
+        let errand = relayed.correlation.as_ref().and_then(|c| self.errand(level, &c.0));
+        let asked = errand.and_then(|errand| errand.hops.get(level)).map(|hop| &hop.route);
+        let candidates = match asked {
+            Some(route) => vec![Candidate { device: Some(route.device.clone()), speaks: route.speaks.clone() }],
+            None => route::from(self.services, self.door, carrier, relayed)?,
+        };
+        Ok((errand, candidates))
+    }
+
+    /// Whether a version may be asked about somebody here who has made it fail or run long lately. Whom the carrier does not name
+    /// stands for all whom it does not. One look where nobody has.
+    pub fn brings_a_suspects(&self, carrier: &DeviceKey, messages: &[Message]) -> bool {
+        let Services { lifecycle, catalog, .. } = self.services;
+        let is_suspect = |Candidate { device, speaks }: &Candidate| {
+            let active = catalog.active(&speaks.adapter);
+            active.is_some_and(|adapter| lifecycle.is_suspect(&adapter, device.as_ref().unwrap_or(carrier).as_str()))
+        };
+        lifecycle.has_suspects()
+            && messages.iter().any(|message| {
+                let Message::Relayed(relayed) = message else { return false };
+                self.candidates(carrier, relayed, 0).is_ok_and(|(_, candidates)| candidates.iter().any(is_suspect))
+            })
+    }
+
     /// Room for one more part, without its messages.
     fn set_aside(&mut self) {
         self.room_parts -= 1;
@@ -216,7 +245,8 @@ impl<'a> Ear<'a> {
     /// Which adapter takes the front of a payload. A whole frame of a later one beats what an earlier one would wait for.
     fn cut(&mut self, candidates: &[Candidate], relayed: &Relayed, rest: &[u8]) -> Piece {
         let (mut skip, mut incomplete, mut fault) = (None, false, None);
-        for (candidate, Candidate { device, speaks }) in candidates.iter().enumerate() {
+        for (candidate, maybe) in candidates.iter().enumerate() {
+            let Candidate { device, speaks } = maybe;
             let Some(adapter) = self.services.catalog.active(&speaks.adapter) else {
                 fault = Some((FaultKind::Foreign, format!("adapter {} does not serve", speaks.adapter)));
                 continue;
@@ -228,7 +258,7 @@ impl<'a> Ear<'a> {
                 Ok(Framing::Foreign) => {}
                 Err(failed) => {
                     let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: rest });
-                    self.judge(&adapter, device.as_ref(), stranger, Some(&failed));
+                    self.judge(&adapter, maybe, device.as_ref(), stranger, Some(&failed));
                     fault = Some((failed.kind, failed.detail));
                 }
             }
@@ -256,7 +286,7 @@ impl<'a> Ear<'a> {
         let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
         let said = self.decode(candidate, adapter, raw)?;
         let stranger = said.device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
-        self.judge(adapter, said.device.as_ref(), stranger, said.decoded.as_ref().err());
+        self.judge(adapter, candidate, said.device.as_ref(), stranger, said.decoded.as_ref().err());
         if let Some(shadow) = shadow {
             shadow.offer(self.sample(adapter, raw, &said));
         }
@@ -404,13 +434,18 @@ impl<'a> Ear<'a> {
 
     /// Puts down to whoever has sent it what a call has cost, and whether the sandbox had to end it.
     fn judge(
-        &self,
+        &mut self,
         adapter: &Adapter,
+        brought_as: &Candidate,
         device: Option<&DeviceKey>,
         stranger: Option<Stranger<'_>>,
         failed: Option<&Fault>,
     ) {
         judge(self.services, adapter, device, stranger, failed.filter(|_| !self.past));
+        let lifecycle = &self.services.lifecycle;
+        if lifecycle.has_suspects() && lifecycle.is_suspect(adapter, device.map_or("", DeviceKey::as_str)) {
+            self.heard.harmed.insert((adapter.digest, brought_as.device.clone()));
+        }
     }
 
     fn pending(&self, device: &DeviceKey) -> u32 {
