@@ -419,16 +419,15 @@ impl Lifecycle {
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
         must_be_kept(row)?;
         let bytes = self.vouched(row)?;
-        let adapter = match self.catalog.at_hand(&row.digest) {
-            Some(adapter) => adapter,
-            None => {
-                let adapter = self.catalog.load(&bytes)?;
-                // Whom it has understood before the station was started anew counts.
-                if self.views.has_read(&row.digest).is_ok_and(|has_read| has_read) {
-                    adapter.met.fetch_add(limits::STRIKE_STRANGERS_MIN as u64, Ordering::Relaxed);
-                }
-                adapter
+        let adapter = if let Some(adapter) = self.catalog.at_hand(&row.digest) {
+            adapter
+        } else {
+            let adapter = self.catalog.load(&bytes)?;
+            // Whom it has understood before the station was started anew counts.
+            if self.views.has_read(&row.digest).is_ok_and(|has_read| has_read) {
+                adapter.met.fetch_add(limits::STRIKE_STRANGERS_MIN as u64, Ordering::Relaxed);
             }
+            adapter
         };
         self.takes_its_profiles(&adapter)?;
         Ok(adapter)
