@@ -248,7 +248,7 @@ pub const STRIKE_ONE_IN: u64 = 1_000;
 /// Strikes of one source that are counted in a window.
 pub const STRIKES_OF_ONE_MAX: usize = 8;
 /// Within that time so many different frames of different peers that nobody could name condemn a version, even if all come from
-/// one host, unless it has understood one stranger for every so many of them.
+/// one host, unless it has understood one stranger for every so many of them, or nobody stands by to take over.
 pub const STRIKE_STRANGERS_MIN: usize = 20;
 pub const STRIKE_STRANGERS_MET_ONE_IN: u64 = 10;
 /// Strikes of one version that are remembered, and versions that are watched.

@@ -1,8 +1,11 @@
 //! A terminal of the unified protocol on a socket.
 
 use crate::peer::Peer;
+use fleet::edition;
+use fleet::station::bundled_adapters;
 use polymeter::model::Civil;
 use polymeter_sdk::Framing;
+use serde_json::Value;
 use std::net::SocketAddr;
 use usp::device::{Device, EventEntry, Heard, Reply, framing};
 
@@ -26,6 +29,17 @@ pub fn meter(address: &str) -> Device {
     let midnight = civil("2024-03-15T00:00:00");
     device.readings = Box::new(move |at| (Some((123_456 + (at - midnight) / 3600) as u32), None));
     device
+}
+
+/// The bundled adapter under another version, and another layout of its state where that is not 1.
+pub fn edition(version: &str, layout: u32) -> Vec<u8> {
+    let files = bundled_adapters().expect("bundled adapters");
+    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
+    let edit = |manifest: &mut Value| {
+        manifest["version"] = version.into();
+        manifest["state-version"] = layout.into();
+    };
+    edition::with_manifest(&std::fs::read(usp).expect("a file"), edit).expect("an adapter")
 }
 
 impl Terminal {

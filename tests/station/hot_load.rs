@@ -1,21 +1,12 @@
 //! A new version of an adapter serves from the next frame on; no connection notices.
 
 use fleet::api::Api;
-use fleet::edition;
-use fleet::station::bundled_adapters;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{Terminal, meter};
+use polymeter_tests::usp::{Terminal, edition, meter};
 use serde_json::{Value, json};
 use usp::device::{Device, Terminal as Kind};
 
 const DEVICE: &str = "usp/50001234567850";
-
-/// The bundled adapter under another version.
-fn another_edition(version: &str) -> Vec<u8> {
-    let files = bundled_adapters().expect("bundled adapters");
-    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
-    edition::with_version(&std::fs::read(usp).expect("a file"), version).expect("an adapter")
-}
 
 fn await_version(site: &Site, version: &str) {
     wait_until(&format!("usp {version} is active"), || {
@@ -56,12 +47,12 @@ fn a_new_version_takes_over_under_an_open_connection() {
     let mut terminal = always_online(&site);
     terminal.register();
     let before = newest_frame(&site);
-    site.client().upload("adapters/usp.wasm", another_edition("9.0.0")).expect("an installed adapter");
+    site.client().upload("adapters/usp.wasm", edition("9.0.0", 1)).expect("an installed adapter");
     await_version(&site, "9.0.0");
     assert_eq!(terminal.heartbeat().result, 0);
     let between = newest_frame(&site);
     let draft = site.data().join("adapters/.usp.draft");
-    std::fs::write(&draft, another_edition("9.0.1")).expect("a file");
+    std::fs::write(&draft, edition("9.0.1", 1)).expect("a file");
     std::fs::rename(&draft, site.data().join("adapters/usp.wasm")).expect("a file");
     await_version(&site, "9.0.1");
     assert_eq!(terminal.daily().result, 0);
@@ -79,7 +70,7 @@ fn the_journal_names_who_took_an_adapter_away() {
         Api::new(site.http().expect("an address"), made["token"].as_str().expect("a token"))
     };
     let (installer, first, second) = (as_somebody("installer"), as_somebody("first"), as_somebody("second"));
-    installer.upload("adapters/usp-9.wasm", another_edition("9.0.0")).expect("an installed adapter");
+    installer.upload("adapters/usp-9.wasm", edition("9.0.0", 1)).expect("an installed adapter");
     await_version(&site, "9.0.0");
     first.delete("adapters/usp-9.wasm").expect("removed");
     await_version(&site, "1.0.0");

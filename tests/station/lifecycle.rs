@@ -1,27 +1,19 @@
 //! The life of adapters in a running station: swaps under open sessions, going back, trust, quarantine, restarts.
 
-use fleet::edition;
-use fleet::station::{Listener, Settings, bundled_adapters};
+use fleet::station::{Listener, Settings};
 use polymeter::adapter::{SecretKey, sign};
 use polymeter_tests::guest::Guest;
 use polymeter_tests::hostile;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{Terminal, meter};
+use polymeter_tests::usp::{Terminal, edition, meter};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use usp::device::{Device, Terminal as Kind};
 
-/// The bundled adapter with another manifest.
-fn another_edition(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let files = bundled_adapters().expect("bundled adapters");
-    let usp = files.iter().find(|path| path.ends_with("usp.wasm")).expect("usp");
-    edition::with_manifest(&std::fs::read(usp).expect("a file"), edit).expect("an adapter")
-}
-
 fn version(version: &str) -> Vec<u8> {
-    another_edition(|manifest| manifest["version"] = version.into())
+    edition(version, 1)
 }
 
 fn upload(site: &Site, bytes: Vec<u8>) -> Value {
@@ -45,6 +37,16 @@ fn always_online(site: &Site, address: &str) -> Terminal {
     let mut device = Device::new(Kind::Meter, address, 0x0049);
     device.readings = meter(address).readings;
     Terminal::tcp(device, site.meters())
+}
+
+/// A station that meters reach over UDP: this version of adapter `a` serves, and 1.0.0, which behaves, stands by.
+fn newer_serves(newer: &[u8]) -> Site {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    for file in [&Guest::new("a").component(), newer] {
+        site.client().upload("adapters/a.wasm", file.to_vec()).expect("installed: it has no vectors to fail");
+    }
+    site
 }
 
 const METERS: u64 = 20;
@@ -120,6 +122,15 @@ fn an_operator_stages_activates_and_goes_back_on_the_command_line() {
     let digest = rows.iter().find(|row| row["version"] == "2.0.0").and_then(|row| row["digest"].as_str()).expect("it");
     let shown = run(&["show", &format!("usp@{}", &digest[..12])]);
     assert!(shown.contains("2.0.0") && !shown.contains("1.0.0"), "{shown}");
+    // The first digits of a digest are enough everywhere, also without the name.
+    let digits = &digest[..8];
+    assert_eq!(run(&["show", digits]), shown);
+    assert!(run(&["show", &digest[..5]]).contains("there is no adapter"));
+    assert!(run(&["activate", digits]).starts_with("usp 2.0.0 is active"));
+    assert!(run(&["retire", digits]).contains("usp@2.0.0 serves"));
+    let compared = run(&["redecode", "--adapter", digits, "--since", "1d", "--json"]);
+    let compared: Value = serde_json::from_str(&compared).expect("a report");
+    assert_eq!((&compared["name"], &compared["version"]), (&"usp".into(), &"2.0.0".into()));
     for (said, says) in [
         ("usp", "it came as new.wasm, usp.wasm: name that"),
         ("usp@2.0.0", "it came as new.wasm: name that"),
@@ -169,12 +180,8 @@ fn without_dev_only_signed_files_serve() {
 /// The frames of three meters upset the new version; the one before reads them.
 #[test]
 fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
-    client.upload("adapters/a.wasm", bad.component()).expect("installed: it has no vectors to fail");
+    let site = newer_serves(&bad.component());
     let mut frames = 0;
     wait_until("the bad one goes", || {
         for own in ["127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"] {
@@ -196,12 +203,8 @@ fn a_harmful_version_is_quarantined_and_its_frames_are_read_by_the_one_before() 
 /// A whole fleet comes from one address, and the new version understands nobody's first frame.
 #[test]
 fn a_version_that_a_fleet_behind_one_host_cannot_use_is_quarantined() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") };
-    client.upload("adapters/a.wasm", bad.component()).expect("installed");
+    let site = newer_serves(&bad.component());
     // Each with its own port and its own bytes, once.
     for number in 0..40 {
         Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
@@ -213,13 +216,9 @@ fn a_version_that_a_fleet_behind_one_host_cannot_use_is_quarantined() {
 /// One device with a frame that upsets a version, from new ports all the time, its bytes another each time.
 #[test]
 fn a_device_that_comes_again_and_again_does_not_bring_down_what_works_for_others() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let touchy = "(if (i32.eq (i32.load8_u (i32.add (local.get 12) (i32.const 1))) (i32.const 9)) (then unreachable))";
     let picky = Guest { version: "1.1.0", on_decode: touchy, ..Guest::new("a") };
-    client.upload("adapters/a.wasm", picky.component()).expect("installed");
+    let site = newer_serves(&picky.component());
     for number in 0..5 {
         Peer::udp(site.nb_iot()).send(&[0x68, 1, 2, number]);
         let heard = |device: &Value| device["counts"]["frames"] == number + 1;
@@ -237,12 +236,8 @@ fn a_device_that_comes_again_and_again_does_not_bring_down_what_works_for_others
 /// What stands by is not to blame for a trust file that cannot be read just when it is needed.
 #[test]
 fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
     let bad = Guest { version: "1.1.0", on_decode: "unreachable", ..Guest::new("a") }.component();
-    client.upload("adapters/a.wasm", bad.clone()).expect("installed");
+    let site = newer_serves(&bad);
     let trust = site.data().join("trust.toml");
     std::fs::write(&trust, "oops =").expect("written");
     wait_until("the bad one goes, and nobody can take over", || {
@@ -254,7 +249,7 @@ fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended
     std::fs::write(&trust, "").expect("written");
     wait_until("the standby serves", || (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(()));
     // Nor does bringing it again put the bad one back into service.
-    let refused = client.upload("adapters/a.wasm", bad).expect_err("in quarantine").to_string();
+    let refused = site.client().upload("adapters/a.wasm", bad).expect_err("in quarantine").to_string();
     assert!(refused.contains("is in quarantine") && refused.contains("--reason"), "{refused}");
     assert_eq!(states(&site, "a"), ["1.0.0 active", "1.1.0 quarantined"]);
 }
@@ -339,11 +334,7 @@ fn a_cold_compile_blocks_no_session() {
 /// It is correct, and so slow that others wait for it: nothing is lost, and the one before it serves.
 #[test]
 fn a_slow_version_is_quarantined_for_what_it_costs() {
-    let listener = Listener::udp("nb-iot", "\"a\"");
-    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
-    let client = site.client();
-    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
-    client.upload("adapters/a.wasm", hostile::slow("a", "1.1.0", 8)).expect("installed: it is correct");
+    let site = newer_serves(&hostile::slow("a", "1.1.0", 8));
     let mut peers: Vec<Peer> = (0..8).map(|_| Peer::udp(site.nb_iot())).collect();
     wait_until("the slow one goes", || {
         for (peer, digit) in peers.iter_mut().zip(b'0'..) {
@@ -357,6 +348,34 @@ fn a_slow_version_is_quarantined_for_what_it_costs() {
     assert!(site.rows("quarantine").iter().all(|row| row["fault"] == "deadline"));
 }
 
+/// The same of meters that a carrier brings: each of them is a source of its own, and its carrier is none.
+#[test]
+fn a_version_that_is_slow_over_meters_behind_a_carrier_is_quarantined_too() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp""#.into();
+    let site = Site::with(&settings);
+    let client = site.client();
+    client.upload("adapters/a.wasm", Guest::new("a").component()).expect("installed");
+    client.upload("adapters/a.wasm", hostile::slow("a", "1.1.0", 8)).expect("installed: it is correct");
+    let (dtu, kind) = ("usp/50008800000007", json!({"kind": "dtu"}));
+    let record = json!({"kind": "meter", "adapter": "a", "parent": dtu, "protocol": "szrq"});
+    client.put(&format!("registry/{dtu}"), &kind).expect("a record");
+    client.put("registry/test/12345678", &record).expect("a record");
+    site.catch_up();
+    let mut dtu = Terminal::tcp(Device::dtu("50008800000007"), site.meters());
+    assert_eq!(dtu.register().result, 0);
+    wait_until("the slow one goes", || {
+        for digit in b'1'..=b'8' {
+            let frame = dtu.device.transparent(1, 6, &[0x68, digit]);
+            assert_eq!(dtu.ask(&frame).result, 0);
+        }
+        (states(&site, "a") == ["1.0.0 active", "1.1.0 quarantined"]).then_some(())
+    });
+    let steps = site.rows("adapters/a/history");
+    assert!(steps[1]["reason"].as_str().is_some_and(|why| why.contains("over its budget")), "{steps:?}");
+    assert_eq!(states(&site, "usp"), ["1.0.0 active"]);
+}
+
 /// A session's state of another layout is never read: the device is told to come again.
 #[test]
 fn another_layout_of_state_makes_sessions_begin_anew() {
@@ -364,13 +383,7 @@ fn another_layout_of_state_makes_sessions_begin_anew() {
     let mut terminal = always_online(&site, "50001234567850");
     terminal.register();
     assert_eq!(terminal.heartbeat().result, 0);
-    upload(
-        &site,
-        another_edition(|manifest| {
-            manifest["version"] = "2.0.0".into();
-            manifest["state-version"] = 2.into();
-        }),
-    );
+    upload(&site, edition("2.0.0", 2));
     let frame = terminal.device.daily(terminal.now, &[]);
     terminal.peer.send(&frame);
     terminal.peer.until_closed();

@@ -4,7 +4,7 @@ use fleet::station::Settings;
 use polymeter_tests::behind::{Lines, Meter};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{NOON, Terminal, civil};
+use polymeter_tests::usp::{NOON, Terminal, civil, edition};
 use serde_json::{Value, json};
 use usp::device::{Device, Heard};
 
@@ -259,6 +259,25 @@ fn several_lines_are_asked_at_a_time_where_the_listener_allows_it() {
     for id in ids {
         site.await_state(id, "done");
     }
+}
+
+/// Another version of the carrier's adapter never asks with the state that the one before has left.
+#[test]
+fn a_carrier_whose_adapter_changes_while_it_asks_comes_again_before_it_asks_on() {
+    let (site, _, mut terminal) = town("lines_at_once = 2");
+    let first = site.order(CJT188, &read());
+    terminal.take_command();
+    site.client().upload("adapters/usp.wasm", edition("2.0.0", 2)).expect("serves");
+    // Its line is free, and nothing goes out on it.
+    let second = site.order(MBUS, &read());
+    terminal.peer.until_closed();
+    assert_eq!(site.command(second)["attempts"], 0);
+    comes_back(&site, &mut terminal);
+    for _ in 0..3 {
+        assert_eq!(terminal.obey(), (RELAY, OK));
+    }
+    assert_eq!(site.await_state(first, "done")["attempts"], 2);
+    assert_eq!(site.await_state(second, "done")["attempts"], 1);
 }
 
 #[test]

@@ -159,6 +159,26 @@ fn corrections_replace_values_and_keep_where_they_came_from() {
     assert_eq!(values(&site), expected);
 }
 
+/// A stranger's frames count from the day he is let in, and so they are gone through from then on.
+#[test]
+fn what_was_kept_aside_of_a_stranger_is_gone_through_once_he_is_let_in() {
+    let listener = Listener { unknown: "hold", ..Listener::udp("nb-iot", "\"a\"") };
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    site.client().upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    site.client().upload("adapters/a.wasm?stage=true", reads("2.0.0", 12_345, -3)).expect("installed");
+    send(&site, 2);
+    let compared = json!({"version": "2.0.0", "since_s": 86_400});
+    assert_eq!(replayed(&site, &compared)["frames"], 0);
+    site.client().post(&format!("devices/{DEVICE}/adopt"), &json!({})).expect("adopted");
+    assert_eq!(values(&site), [("123.45".into(), "1.0.0".into(), false, false)]);
+    let told = replayed(&site, &compared);
+    assert_eq!((&told["frames"], &told["differing"]), (&2.into(), &2.into()), "{told}");
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a wrong scale"});
+    assert_eq!(replayed(&site, &why)["corrected"], 2);
+    let expected = [("12.345".into(), "2.0.0".into(), true, false), ("123.45".into(), "1.0.0".into(), false, true)];
+    assert_eq!(values(&site), expected);
+}
+
 #[test]
 fn readings_of_a_wrong_address_move_to_the_device_that_sent_them() {
     let mut site = site_of(reads("1.0.0", 12_345, -2), guest("2.0.0", *b"87654321", 12_345, -2).component());

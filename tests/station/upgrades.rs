@@ -4,9 +4,12 @@ use fleet::station::{Listener, Settings};
 use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, report, volume};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{Terminal, edition};
 use serde_json::json;
+use usp::device::Device;
 
 const DEVICE: &str = "test/12345678";
+const DTU: &str = "usp/50008800000007";
 const READING: u32 = 8_192;
 
 /// Its volume is 100 times the first byte of the session's state, and the first byte of the device's memory.
@@ -31,6 +34,10 @@ const UPGRADE: &str = r#"
 
 /// One version; those that write leave state 7 and memory 5.
 fn version(version: &'static str, layout: u32, writes: bool, upgrades: bool) -> Vec<u8> {
+    version_of("a", version, layout, (writes, upgrades))
+}
+
+fn version_of(name: &'static str, version: &'static str, layout: u32, (writes, upgrades): (bool, bool)) -> Vec<u8> {
     let mut result = decoded(Some((512, 8)), MESSAGES, 1);
     if writes {
         for (option, at) in [(40, 9_100_u32), (52, 9_101)] {
@@ -49,7 +56,7 @@ fn version(version: &'static str, layout: u32, writes: bool, upgrades: bool) -> 
         (READING, volume(0, 0)),
         (9_100, vec![7, 5]),
     ];
-    let guest = Guest { version, state_version: layout, memory, on_decode: SHOW, ..Guest::new("a") };
+    let guest = Guest { version, state_version: layout, memory, on_decode: SHOW, ..Guest::new(name) };
     let (imports, extra) = if upgrades { ("export polymeter:adapter/upgrade@1.0.0;", UPGRADE) } else { ("", "") };
     Guest { imports, extra, ..guest }.component()
 }
@@ -92,6 +99,60 @@ fn another_version_takes_over_state_and_memory_once() {
     serve(&site, version("4.0.0", 4, false, false));
     assert_eq!(read(&site, &mut peer), "5");
     assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+}
+
+/// Sends a frame through a DTU; gives what was read.
+fn read_behind(site: &Site, dtu: &mut Terminal) -> String {
+    site.catch_up();
+    let before = site.device(DEVICE).and_then(|device| device["counts"]["frames"].as_u64()).unwrap_or(0);
+    let frame = dtu.device.transparent(1, 6, &[0x68, before as u8]);
+    assert_eq!(dtu.ask(&frame).result, 0);
+    site.catch_up();
+    let frames = site.rows(&format!("devices/{DEVICE}/frames"));
+    frames[0]["behind"][0]["messages"][0]["registers"][0]["value"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A meter behind a DTU: its adapter changes under the open session, then the DTU's, then who reads for the meter.
+#[test]
+fn what_is_kept_of_a_meter_behind_a_carrier_is_taken_over_by_its_own_adapter_alone() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp""#.into();
+    let site = Site::with(&settings);
+    let read_by = |adapter: &str| {
+        let record = json!({"kind": "meter", "adapter": adapter, "parent": DTU, "protocol": "szrq"});
+        site.client().put(&format!("registry/{DEVICE}"), &record).expect("a record");
+        site.catch_up();
+    };
+    site.client().put(&format!("registry/{DTU}"), &json!({"kind": "dtu"})).expect("a record");
+    serve(&site, version("1.0.0", 1, true, false));
+    read_by("a");
+    let on_line = || {
+        let mut dtu = Terminal::tcp(Device::dtu("50008800000007"), site.meters());
+        assert_eq!(dtu.register().result, 0);
+        dtu
+    };
+    let mut dtu = on_line();
+    assert_eq!((read_behind(&site, &mut dtu), read_behind(&site, &mut dtu)), ("0".into(), "705".into()));
+    // In the carrier's open session: both plus the layout they were left in, once.
+    serve(&site, version("2.0.0", 2, false, true));
+    assert_eq!((read_behind(&site, &mut dtu), read_behind(&site, &mut dtu)), ("806".into(), "806".into()));
+    // Another version of the carrier's adapter is none of the meter's.
+    site.client().upload("adapters/usp.wasm", edition("1.1.0", 1)).expect("serves");
+    assert_eq!(read_behind(&site, &mut dtu), "806");
+    // Another layout of its own ends the carrier's session, and the meter's state with it; its memory is the meter's.
+    site.client().upload("adapters/usp.wasm", edition("2.0.0", 2)).expect("serves");
+    dtu.peer.send(&dtu.device.transparent(1, 6, &[0x68, 99]));
+    dtu.peer.until_closed();
+    let mut dtu = on_line();
+    assert_eq!(read_behind(&site, &mut dtu), "6");
+    // What one adapter keeps of a session is not another's to read, whatever it counts its layouts by.
+    serve(&site, version("3.0.0", 3, true, true));
+    let mut dtu = on_line();
+    assert_eq!((read_behind(&site, &mut dtu), read_behind(&site, &mut dtu)), ("8".into(), "705".into()));
+    let other = version_of("b", "1.0.0", 3, (false, false));
+    site.client().upload("adapters/b.wasm", other).expect("serves");
+    read_by("b");
+    assert_eq!(read_behind(&site, &mut dtu), "5");
 }
 
 /// Taking over runs in the sandbox as everything else does, and counts as a strike.

@@ -199,7 +199,7 @@ impl Ready<'_> {
         match &self.input {
             Input::Frame(frame) => match self.adapter.decode(&self.profile, &self.context(), frame) {
                 Ok(decoded) => match self.adapter.frame(&self.profile, frame) {
-                    Ok(Framing::Frame(length)) if length == frame.len() => Ok(decoded_json(&decoded)),
+                    Ok(Framing::Frame(length)) if length == frame.len() => Ok(Value::Object(decoded_json(&decoded))),
                     other => Err(format!("decodes, but framing says {other:?} of {} bytes", frame.len())),
                 },
                 Err(fault) => fault_json(&fault),
@@ -271,7 +271,8 @@ fn unhex(text: &str) -> Result<Vec<u8>, String> {
     hex::decode(&digits).map_err(|error| format!("{error} in `{digits:.40}`"))
 }
 
-fn decoded_json(decoded: &Decoded) -> Value {
+/// `{"messages": […], "sender"?, "reply"?, "duplicate"?}`.
+pub fn decoded_json(decoded: &Decoded) -> Map<String, Value> {
     let mut map = Map::new();
     if let Some(sender) = &decoded.sender {
         map.insert("sender".into(), json!({"address": sender.address, "kind": sender.kind.name()}));
@@ -283,7 +284,7 @@ fn decoded_json(decoded: &Decoded) -> Value {
     if decoded.duplicate {
         map.insert("duplicate".into(), true.into());
     }
-    Value::Object(map)
+    map
 }
 
 /// A fault that the sandbox raised is no answer at all, whatever the vector expects.

@@ -20,7 +20,7 @@ mod wit;
 
 pub use address::{AddressForm, Characters, misfit};
 pub use catalog::Catalog;
-pub use conform::{Case, Conformance, Input, Ready, Vectors};
+pub use conform::{Case, Conformance, Input, Ready, Vectors, decoded_json};
 pub use engine::Runtime;
 pub use loaded::Adapter;
 pub use manifest::{

@@ -37,7 +37,7 @@ pub struct Taken {
 #[serde(deny_unknown_fields, default)]
 pub struct Cutover {
     /// A version, or the first digits of a digest; left out: the newest that is installed, or for `retire` the one that
-    /// serves.
+    /// serves, or where the path names a digest by its first digits, that build.
     pub version: Option<String>,
     /// Kept in the journal.
     pub reason: String,

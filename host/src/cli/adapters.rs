@@ -3,6 +3,7 @@
 use super::client::{Access, escape};
 use super::output::{Columns, Limit};
 use crate::kit::signing::read_component;
+use crate::views::DIGEST_DIGITS_MIN;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ pub enum StationCommand {
     },
     /// All versions of one adapter
     Show {
-        /// Name, NAME@VERSION or NAME@DIGEST
+        /// Name, NAME@VERSION, NAME@DIGEST or DIGEST; of a digest its first digits
         name: String,
         #[command(flatten)]
         access: Access,
@@ -46,7 +47,7 @@ pub enum StationCommand {
     },
     /// Put an installed version into service; no connection is closed
     Activate {
-        /// Name, NAME@VERSION or NAME@DIGEST; a bare name means the newest that is installed
+        /// Name, NAME@VERSION, NAME@DIGEST or DIGEST, of a digest its first digits; a bare name means the newest that is installed
         name: String,
         #[command(flatten)]
         words: Words,
@@ -64,7 +65,7 @@ pub enum StationCommand {
     },
     /// Take a version out of the station
     Retire {
-        /// NAME@VERSION or NAME@DIGEST; a bare name means the version that serves
+        /// NAME@VERSION, NAME@DIGEST or DIGEST, of a digest its first digits; a bare name means the version that serves
         name: String,
         /// Also if it serves: its devices are not understood any more
         #[arg(long)]
@@ -155,19 +156,25 @@ pub fn run(command: StationCommand) -> Result<()> {
 }
 
 fn show(wanted: &str, access: &Access) -> Result<()> {
-    let (name, version) = wanted.split_once('@').unwrap_or((wanted, ""));
     let client = access.remote.connect()?;
     let rows = client.rows("adapters", &[("all", "true".into())], usize::MAX).collect::<Result<Vec<_>>>()?;
-    let is_digest =
-        |row: &Value| version.len() >= 6 && row["digest"].as_str().is_some_and(|digest| digest.starts_with(version));
-    let meant =
-        |row: &&Value| row["name"] == name && (version.is_empty() || row["version"] == version || is_digest(row));
-    let rows: Vec<Value> = rows.iter().filter(meant).cloned().collect();
+    let rows: Vec<Value> = rows.into_iter().filter(|row| is_meant(row, wanted)).collect();
     ensure!(
         !rows.is_empty(),
         "there is no adapter `{wanted}` here; `polymeter adapter list --all` shows all there are"
     );
     access.output.rows(ADAPTERS, rows.into_iter().map(Ok))
+}
+
+/// By the words that the station takes, too; of a digest that can mean several, all of them.
+fn is_meant(row: &Value, wanted: &str) -> bool {
+    let is_digest = |digits: &str| {
+        digits.len() >= DIGEST_DIGITS_MIN && row["digest"].as_str().is_some_and(|digest| digest.starts_with(digits))
+    };
+    match wanted.split_once('@') {
+        Some((name, which)) => row["name"] == name && (which.is_empty() || row["version"] == which || is_digest(which)),
+        None => row["name"] == wanted || is_digest(wanted),
+    }
 }
 
 fn change(what: &str, wanted: &str, mut body: Value, access: &Access) -> Result<()> {

@@ -13,7 +13,7 @@ pub enum ReviewCommand {
     ///
     /// Without --share, --since or --stop it shows what the shadow has found so far.
     Shadow {
-        /// NAME@VERSION or NAME@DIGEST; a bare name for the report and with --stop
+        /// NAME@VERSION or NAME@DIGEST, of a digest its first digits; a bare name for the report and with --stop
         name: String,
         /// Share of the live frames, such as 10%
         #[arg(long, value_name = "PERCENT", value_parser = permille)]
@@ -33,7 +33,7 @@ pub enum ReviewCommand {
     /// out to be another device's takes its readings there. Only readings are corrected: events and states that would be told
     /// otherwise are counted and stay.
     Redecode {
-        /// Name, NAME@VERSION or NAME@DIGEST; a bare name means the version that serves
+        /// Name, NAME@VERSION, NAME@DIGEST or DIGEST, of a digest its first digits; a bare name means the version that serves
         #[arg(long, value_name = "NAME")]
         adapter: String,
         /// Frames of the last 30d, 12h or 15m
@@ -101,8 +101,9 @@ fn named(text: &str) -> (&str, Option<&str>) {
 
 /// Starts it and waits for its end.
 fn follow(client: &Client, access: &Access, name: &str, body: &Value) -> Result<()> {
-    let path = format!("adapters/{}/replay", escape(name));
-    let mut report = client.post(&path, body)?;
+    let mut report = client.post(&format!("adapters/{}/replay", escape(name)), body)?;
+    // It may have been named by a digest.
+    let path = format!("adapters/{}/replay", escape(report["name"].as_str().unwrap_or(name)));
     while report["finished"] != true {
         std::thread::sleep(POLL_EVERY);
         report = client.get(&path)?;

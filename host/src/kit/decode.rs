@@ -2,10 +2,12 @@
 //!
 //! The JSON form is stable, scripts rely on it; it is described in `docs` of the command. This module prints nothing.
 
-use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Framing, KeyStore, Transport};
+use crate::adapter::{
+    Adapter, Admission, Context, Decoded, Direction, Fault, Framing, KeyStore, Transport, decoded_json,
+};
 use crate::journal::FaultKind;
 use crate::limits::{FRAME_BYTES_MAX, HEX_LINE_BYTES_MAX};
-use crate::model::{Civil, DeviceKey, json};
+use crate::model::{Civil, DeviceKey};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
@@ -63,7 +65,7 @@ impl Decoder {
             Err(why) => (Err(Problem::BadHex(why)), Vec::new(), Vec::new()),
         };
         let mut map = match outcome {
-            Ok(decoded) => messages(&decoded),
+            Ok(decoded) => decoded_json(&decoded),
             Err(problem) => problem.into_json(),
         };
         for (key, bytes) in [("before", before), ("after", after)] {
@@ -162,22 +164,6 @@ pub fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
         }
     }
     Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()))
-}
-
-/// `{"messages": […], "sender"?, "reply"?, "duplicate"?}`.
-fn messages(decoded: &Decoded) -> Map<String, Value> {
-    let mut map = Map::new();
-    if let Some(sender) = &decoded.sender {
-        map.insert("sender".into(), json!({"address": sender.address, "kind": sender.kind.name()}));
-    }
-    map.insert("messages".into(), decoded.messages.iter().map(json::message).collect());
-    if let Some(reply) = &decoded.reply {
-        map.insert("reply".into(), hex::encode(reply).into());
-    }
-    if decoded.duplicate {
-        map.insert("duplicate".into(), true.into());
-    }
-    map
 }
 
 impl Problem {

@@ -6,6 +6,7 @@ use crate::journal::AdapterState;
 use crate::limits;
 use crate::model::Digest;
 use crate::views::AdapterRow;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -418,9 +419,15 @@ impl Lifecycle {
     fn prepare(&self, row: &AdapterRow) -> Result<Arc<Adapter>> {
         must_be_kept(row)?;
         let bytes = self.vouched(row)?;
-        let adapter = match self.catalog.at_hand(&row.digest) {
-            Some(adapter) => adapter,
-            None => self.catalog.load(&bytes)?,
+        let adapter = if let Some(adapter) = self.catalog.at_hand(&row.digest) {
+            adapter
+        } else {
+            let adapter = self.catalog.load(&bytes)?;
+            // Whom it has understood before the station was started anew counts.
+            if self.views.has_read(&row.digest).is_ok_and(|has_read| has_read) {
+                adapter.met.fetch_add(limits::STRIKE_STRANGERS_MIN as u64, Ordering::Relaxed);
+            }
+            adapter
         };
         self.takes_its_profiles(&adapter)?;
         Ok(adapter)

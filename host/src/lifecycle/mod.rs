@@ -264,7 +264,7 @@ impl Lifecycle {
         }
     }
 
-    /// The newest version of that name that may be put into service.
+    /// The newest version of that name that may be put into service; where nobody is called so, the one that `find` finds.
     pub fn newest(&self, name: &str) -> Result<AdapterRow> {
         let rows: Vec<AdapterRow> = self.rows().into_iter().filter(|row| row.name == name).collect();
         if let Some(row) = rows.iter().filter(|row| row.state.is_installed()).max_by(|a, b| order(a, b)) {
@@ -276,7 +276,7 @@ impl Lifecycle {
         }
         match rows.iter().max_by_key(|row| row.since_ms) {
             Some(row) => Err(LifecycleError::NotInstalled(label(row), row.state.name())),
-            None => Err(LifecycleError::Unknown(name.escape_debug().to_string())),
+            None => self.find(name),
         }
     }
 

@@ -10,7 +10,9 @@
 //! the window condemn it, if it has understood next to no stranger since it was loaded. A device with a poison frame repeats the
 //! same bytes and counts once; one whose frame differs every time (a clock, a number) harms nobody's adapter that
 //! others have been understood by, which is why good answers count from the beginning and not within the window: others may be
-//! silent while that one goes on.
+//! silent while that one goes on. A restart is no new beginning for a version that has read a device's frame before it. And since
+//! one device alone can be that many strangers while all others are silent, strangers only ever bring back the version before:
+//! where nobody stands by they condemn nobody, for whoever is understood shall go on being served.
 
 use super::Lifecycle;
 use crate::adapter::{Adapter, Fault};
@@ -77,6 +79,7 @@ impl Lifecycle {
         fault: &Fault,
     ) -> Struck {
         self.suspect(adapter.digest, source);
+        let stranger = stranger.filter(|_| self.stands_by(adapter.name()));
         let strike = Strike {
             source,
             stranger: stranger.map(|stranger| (stranger.peer, Digest::of(stranger.frame))),

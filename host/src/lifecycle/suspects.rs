@@ -28,7 +28,7 @@ impl Lifecycle {
     }
 
     /// What this one has sent made a call fail or run long.
-    pub(super) fn suspect(&self, digest: Digest, source: &str) {
+    pub fn suspect(&self, digest: Digest, source: &str) {
         let now_ms = self.clock.now_ms();
         let mut by = self.suspects.by.lock().unwrap_or_else(PoisonError::into_inner);
         if by.len() >= SUSPECTS_MAX {

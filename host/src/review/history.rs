@@ -10,6 +10,7 @@ use crate::journal::{AdapterRef, CommandStep, Entry, Fact, FaultKind, FrameOutco
 use crate::lifecycle::Spoken;
 use crate::limits::{PAGE_BYTES_MAX, REPLAY_ENTRIES};
 use crate::model::{DeviceKey, Message, Seq};
+use crate::views::ViewError;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is done with what is found.
@@ -107,10 +108,11 @@ impl Walk {
             Fact::Frame(frame) => {
                 let (at_ms, listener, session) = (entry.at_ms, &frame.listener[..], Some(frame.session));
                 let from = |number, piece| Kept { of: (seq, number), frame: seq, at_ms, listener, session, piece };
-                let whole = entry.fact.piece(0).map(|piece| from(0, piece));
-                for kept in whole.into_iter().chain(parts(&frame.outcome, from)) {
-                    // What a carrier brings that is held is held with it.
-                    if at_ms >= self.since_ms && counts(&frame.outcome) {
+                let Some(whole) = entry.fact.piece(0) else { return Ok(()) };
+                // What a carrier brings that is held is held with it.
+                let is_told = at_ms >= self.since_ms && review.counts(&whole)?;
+                for kept in std::iter::once(from(0, whole)).chain(parts(&frame.outcome, from)) {
+                    if is_told {
                         corrections.extend(self.piece(review, path, &kept)?);
                     }
                     path.remember(&kept.piece);
@@ -147,7 +149,7 @@ impl Walk {
         let ours = |name: &str| name == self.adapter.name();
         let theirs = piece.adapter.is_some_and(|adapter| ours(&adapter.name))
             || later.is_some_and(|later| review.lifecycle.row(&later.by).is_some_and(|row| ours(&row.name)));
-        if !theirs || !counts(piece.outcome) {
+        if !theirs || !review.counts(piece)? {
             return Ok(None);
         }
         let said = match later {
@@ -254,11 +256,16 @@ impl Walk {
     }
 }
 
-/// Whether what was told of it counts.
-fn counts(outcome: &FrameOutcome) -> bool {
-    match outcome {
-        FrameOutcome::Decoded { duplicate, held, .. } => !duplicate && !held,
-        FrameOutcome::Fault { kind, .. } => !matches!(kind, FaultKind::Refused | FaultKind::Noise),
+impl Review {
+    /// Whether what was told of it counts. What was kept aside of a stranger does once somebody has let him in.
+    fn counts(&self, piece: &Piece<'_>) -> Result<bool, ViewError> {
+        Ok(match (piece.outcome, piece.device) {
+            (FrameOutcome::Decoded { duplicate: false, held: true, .. }, Some(device)) => {
+                self.views.standing(device)?.is_some_and(|standing| !standing.held)
+            }
+            (FrameOutcome::Decoded { duplicate, held, .. }, _) => !duplicate && !held,
+            (FrameOutcome::Fault { kind, .. }, _) => !matches!(kind, FaultKind::Refused | FaultKind::Noise),
+        })
     }
 }
 

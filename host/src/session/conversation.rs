@@ -255,6 +255,11 @@ impl Conversation {
         if !self.speaks("end-session") {
             return Ok(());
         }
+        self.adopt_version_in_force()?;
+        // Memory that was taken over becomes durable with a frame, which says whose words it is in; a goodbye does not.
+        if self.present.as_ref().is_some_and(|present| present.taken_over) {
+            return Ok(());
+        }
         if let Ok(encoded) = self.encode(&Command::EndSession { reason }) {
             self.remember(&encoded).await?;
             self.out.extend(encoded.frames.concat());

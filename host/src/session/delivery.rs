@@ -17,15 +17,7 @@ impl Conversation {
         if self.bell.is_passed_over() {
             return Err(Closing::TakenOver);
         }
-        if let Some(adapter) = self.sticky.and_then(|at| self.services.catalog.active(&self.door.adapters[at].adapter))
-        {
-            self.adopt_version(&adapter);
-            self.attune(&adapter)?;
-        }
-        // What was taken over becomes durable with a frame: the device comes again, and brings one.
-        if self.outdated || self.present.as_ref().is_some_and(|present| present.taken_over) {
-            return Err(Closing::Draining);
-        }
+        self.ready_to_ask()?;
         if self.asks_behind() {
             return self.ask_behind().await;
         }
@@ -94,12 +86,6 @@ impl Conversation {
     }
 
     async fn cannot_send(&mut self, outgoing: &Outgoing, fault: &Fault) -> Result<(), Closing> {
-        if let Some(index) = self.sticky.filter(|_| fault.kind.is_sandbox())
-            && let Some(adapter) = self.services.catalog.active(&self.door.adapters[index].adapter)
-        {
-            self.account(&adapter);
-            self.struck(&adapter, fault.kind, &fault.detail, &[]);
-        }
         let Some(present) = &self.present else { return Ok(()) };
         if let Some(key) = &fault.lacks {
             let waits = self.services.lacks_key(outgoing.id, key).into_iter().collect();
@@ -117,6 +103,7 @@ impl Conversation {
     /// A command waits for the device or for one behind it, which may have a free line.
     pub(super) async fn on_command_waiting(&mut self) -> Result<(), Closing> {
         if self.asks_behind() {
+            self.ready_to_ask()?;
             let input = self.ask_behind().await?;
             return self.feed(input).await;
         }
@@ -144,21 +131,32 @@ impl Conversation {
         active.is_some_and(|adapter| adapter.manifest.commands.iter().any(|c| c == command))
     }
 
-    /// Encodes with the adapter in force.
+    /// Encodes with the adapter in force. Another version that has begun to serve since the last frame has its turn after the
+    /// next one: what this one keeps here is not the other's to read.
     pub(super) fn encode(&self, command: &Command) -> Result<Encoded, Fault> {
         let none = |detail: &str| Fault::new(FaultKind::Unsupported, detail);
         let index = self.sticky.ok_or_else(|| none("no frame has come yet"))?;
         let speaks = &self.door.adapters[index];
-        let adapter = self
-            .services
-            .catalog
+        let catalog = &self.services.catalog;
+        let active = catalog
             .active(&speaks.adapter)
             .ok_or_else(|| none(&format!("adapter {} is not active", speaks.adapter)))?;
+        let adapter = match self.state_of {
+            Some((digest, _)) if digest != active.digest => catalog.at_hand(&digest).unwrap_or(active),
+            _ => active,
+        };
         let waiting =
             self.present.as_ref().map_or(0, |p| self.services.desk.pending(&p.device, self.services.clock.now_ms()));
         // "Besides this one": a waiting command is still counted as waiting while it is encoded.
         let besides = if matches!(command, Command::EndSession { .. }) { waiting } else { waiting.saturating_sub(1) };
-        adapter.encode(self.options(index), &self.context(besides), command)
+        let encoded = adapter.encode(self.options(index), &self.context(besides), command);
+        self.account(&adapter);
+        if let Err(fault) = &encoded
+            && fault.kind.is_sandbox()
+        {
+            self.struck(&adapter, fault.kind, &fault.detail, &[]);
+        }
+        encoded
     }
 
     /// Makes durable what encoding changed in the device's memory.

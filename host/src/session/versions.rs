@@ -2,6 +2,7 @@
 //! never misread.
 
 use super::conversation::Conversation;
+use super::machine::Closing;
 use crate::adapter::{Adapter, RegistrationRule};
 use crate::lifecycle::Stranger;
 use crate::model::Digest;
@@ -30,6 +31,23 @@ impl Conversation {
             self.take_over_memory(adapter, Some(digest));
         }
         self.state_of = Some(now);
+    }
+
+    /// Before anything is asked: the version in force has taken over what another one has kept here. What could not be taken
+    /// over, or is not durable yet, needs a frame first: the device comes again, and brings one.
+    pub(super) fn ready_to_ask(&mut self) -> Result<(), Closing> {
+        self.adopt_version_in_force()?;
+        if self.outdated || self.present.as_ref().is_some_and(|present| present.taken_over) {
+            return Err(Closing::Draining);
+        }
+        Ok(())
+    }
+
+    pub(super) fn adopt_version_in_force(&mut self) -> Result<(), Closing> {
+        let index = self.sticky.map(|index| &self.door.adapters[index].adapter);
+        let Some(adapter) = index.and_then(|name| self.services.catalog.active(name)) else { return Ok(()) };
+        self.adopt_version(&adapter);
+        self.attune(&adapter)
     }
 
     /// The device's memory in this version's layout. It becomes durable with the next frame that this version reads, in one

@@ -440,6 +440,17 @@ fn adapter_of(snapshot: &Snapshot, row: &Row) -> Result<Option<AdapterRef>> {
     bytes.map(|bytes| unpack(VIEW, bytes.value())).transpose()
 }
 
+/// Whether that component has ever read a frame of a device.
+pub(super) fn has_read(snapshot: &Snapshot, digest: &Digest) -> Result<bool> {
+    for row in snapshot.table(ADAPTER_REFS)?.iter().map_err(ViewError::store)? {
+        let adapter: AdapterRef = unpack(VIEW, row.map_err(ViewError::store)?.1.value())?;
+        if adapter.digest == *digest {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
     let row = row_of(snapshot, id)?;
     let facts: Facts = match snapshot.table(FACTS)?.get(id).map_err(ViewError::store)? {

@@ -50,7 +50,7 @@ pub use store::ViewError;
 use crate::clock::Clock;
 use crate::journal::{Fact, Journal};
 use crate::limits;
-use crate::model::{Civil, Day, DeviceKey, Record, Seq};
+use crate::model::{Civil, Day, DeviceKey, Digest, Record, Seq};
 use follower::Folding;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -212,6 +212,11 @@ impl Views {
     /// Whether a device is let in, and what its adapter wants remembered.
     pub fn standing(&self, key: &DeviceKey) -> Result<Option<Standing>, ViewError> {
         devices::standing(&self.read()?, key)
+    }
+
+    /// Whether that component has ever read a frame of a device.
+    pub fn has_read(&self, digest: &Digest) -> Result<bool, ViewError> {
+        devices::has_read(&self.read()?, digest)
     }
 
     /// The entry whose valve state is the newest that the device has told, by its own clock; `None`: it has no clock, or told nothing.

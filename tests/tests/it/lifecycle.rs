@@ -1,9 +1,10 @@
 //! Who serves: cutover, going back, quarantine, restarts, and a store that cannot be fooled.
 
 use polymeter::adapter::Fault;
-use polymeter::journal::FaultKind;
-use polymeter::lifecycle::{Bound, LifecycleError, Struck, Unsigned};
-use polymeter::model::Digest;
+use polymeter::clock::Clock;
+use polymeter::journal::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome};
+use polymeter::lifecycle::{Bound, LifecycleError, Stranger, Struck, Unsigned};
+use polymeter::model::{Digest, HexBytes, Message};
 use polymeter_tests::guest::Guest;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::shop::{Shop, order};
@@ -14,6 +15,15 @@ fn version(version: &'static str) -> Vec<u8> {
 
 fn release(release: u64, version: &'static str) -> Vec<u8> {
     Guest { version, release, ..Guest::new("a") }.component()
+}
+
+/// A shop in which 1.1.0 serves and 1.0.0 stands by.
+fn two_served() -> (Scratch, Shop, [Vec<u8>; 2]) {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let versions = ["1.0.0", "1.1.0"].map(version);
+    versions.iter().for_each(|bytes| drop(shop.serve(bytes).expect("serves")));
+    (scratch, shop, versions)
 }
 
 fn says<T: std::fmt::Debug>(outcome: Result<T, LifecycleError>, words: &str) {
@@ -127,11 +137,7 @@ fn older_ones_need_a_word() {
 
 #[test]
 fn a_harmful_version_goes_and_the_one_before_takes_over_by_itself() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    let (one, two) = (version("1.0.0"), version("1.1.0"));
-    shop.serve(&one).expect("serves");
-    shop.serve(&two).expect("serves");
+    let (scratch, shop, [one, two]) = two_served();
     shop.lifecycle.newly_served();
     assert_eq!(harm(&shop), Struck::Adapter);
     assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
@@ -148,6 +154,65 @@ fn a_harmful_version_goes_and_the_one_before_takes_over_by_itself() {
     assert_eq!((shop.state(&one), shop.state(&two), shop.serves("a")), ("quarantined", "quarantined", None));
     shop.lifecycle.activate("a@1.1.0", &order("the meters were at fault")).expect("serves");
     assert_eq!(shop.serves("a").as_deref(), Some("1.1.0"));
+}
+
+/// One host comes forty times, with another port and other bytes each time.
+fn comes_as_a_stranger(shop: &Shop) -> Struck {
+    let adapter = shop.catalog.active("a").expect("it serves");
+    let fault = Fault { kind: FaultKind::Trap, detail: "unreachable".into(), reply: None };
+    let strike = |n: u8| {
+        let peer = format!("10.0.0.1:{}", 1_000 + u16::from(n));
+        let stranger = Some(Stranger { peer: &peer, frame: &[n] });
+        shop.lifecycle.struck_over(&adapter, "10.0.0.1", stranger, &fault) == Struck::Adapter
+    };
+    let condemned = (0..40).any(strike);
+    drop(adapter);
+    shop.lifecycle.carry_out().expect("carried out");
+    if condemned { Struck::Adapter } else { Struck::Device }
+}
+
+#[test]
+fn strangers_of_one_host_bring_back_the_version_before_and_never_leave_nobody() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    shop.serve(&one).expect("serves");
+    assert_eq!(comes_as_a_stranger(&shop), Struck::Device, "nobody stands by");
+    shop.serve(&two).expect("serves");
+    assert_eq!(comes_as_a_stranger(&shop), Struck::Adapter);
+    assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
+    assert_eq!(comes_as_a_stranger(&shop), Struck::Device, "nobody stands by any more");
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn whom_a_version_has_understood_before_a_restart_counts() {
+    let (scratch, shop, [one, two]) = two_served();
+    let frame = FrameFact {
+        listener: "nb".into(),
+        peer: "10.0.0.2:1000".into(),
+        session: 1,
+        device: Some("test/12345678".parse().expect("a key")),
+        adapter: Some(AdapterRef { name: "a".into(), digest: Digest::of(&two), profile: String::new() }),
+        raw: HexBytes(vec![0x68]),
+        outcome: FrameOutcome::Decoded {
+            messages: vec![Message::EndOfSession],
+            memory: None,
+            duplicate: false,
+            held: false,
+            behind: Vec::new(),
+        },
+    };
+    let at_ms = Clock::new("Asia/Shanghai").expect("a zone").now_ms();
+    let entry = Entry { at_ms, fact: Fact::Frame(frame) };
+    shop.journal.append_all_blocking(vec![entry]).expect("kept");
+    shop.shut();
+    let shop = Shop::open(&scratch);
+    assert_eq!(comes_as_a_stranger(&shop), Struck::Device);
+    assert_eq!((shop.state(&one), shop.state(&two)), ("standby", "active"));
+    // Several devices that are known still are enough.
+    harm(&shop);
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
 }
 
 #[test]
@@ -170,11 +235,7 @@ fn states_outlive_a_restart_and_views_that_are_lost() {
 
 #[test]
 fn what_was_changed_in_the_store_does_not_serve() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    let (one, two) = (version("1.0.0"), version("1.1.0"));
-    shop.serve(&one).expect("serves");
-    shop.serve(&two).expect("serves");
+    let (scratch, shop, [one, two]) = two_served();
     shop.shut();
     let file = format!("data/store/{}.wasm", Digest::of(&two));
     let mut bytes = scratch.read(&file);
@@ -210,11 +271,7 @@ impl Unreadable {
 
 #[test]
 fn what_has_lost_its_file_gets_it_back_and_stays_what_it_is() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    let (one, two) = (version("1.0.0"), version("1.1.0"));
-    shop.serve(&one).expect("serves");
-    shop.serve(&two).expect("serves");
+    let (scratch, shop, [one, two]) = two_served();
     // What serves is older than one that has served.
     harm(&shop);
     for bytes in [&one, &two] {
@@ -233,11 +290,7 @@ fn what_has_lost_its_file_gets_it_back_and_stays_what_it_is() {
 
 #[test]
 fn a_file_that_cannot_be_read_at_the_start_is_no_verdict() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    let (one, two) = (version("1.0.0"), version("1.1.0"));
-    shop.serve(&one).expect("serves");
-    shop.serve(&two).expect("serves");
+    let (scratch, shop, [one, two]) = two_served();
     shop.shut();
     let unreadable = Unreadable::new(&scratch, &two);
     let shop = Shop::open(&scratch);
@@ -252,16 +305,12 @@ fn a_file_that_cannot_be_read_at_the_start_is_no_verdict() {
 
 #[test]
 fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    let (scratch, shop, [one, two]) = two_served();
     let hear = |wanted: &str| {
         let row = shop.lifecycle.find(wanted).expect("known");
         shop.lifecycle.begin_shadow(&row, 100, &order("")).expect("hears");
         row.digest
     };
-    shop.serve(&one).expect("serves");
-    shop.serve(&two).expect("serves");
     hear("a@1.0.0");
     assert_eq!(shop.lifecycle.rollback("a", &order("")).expect("goes back").version, "1.0.0");
     shop.serve(&two).expect("serves");
@@ -303,6 +352,7 @@ fn what_is_in_quarantine_is_put_back_by_the_words_of_the_error() {
     assert_eq!(shop.state(&kept), "active");
     let digits = Digest::of(&kept).to_string();
     assert_eq!(shop.lifecycle.find(&format!("a@{}", &digits[..6])).expect("known").digest, Digest::of(&kept));
+    assert_eq!(shop.lifecycle.newest(&digits[..8]).expect("known").digest, Digest::of(&kept));
     says(shop.lifecycle.find(&format!("a@{}", &digits[..5])), "names no version; of a digest give 6 digits or more");
 }
 

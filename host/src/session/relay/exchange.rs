@@ -5,12 +5,13 @@ use super::inward::{Ear, Heard, Told};
 use super::outward::{Leaving, sent_unanswered};
 use super::{Behind, Remembered, Unkept, UnkeptFrame};
 use crate::adapter::{Admission, Decoded};
-use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome};
+use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, Part};
 use crate::limits;
 use crate::model::{AnswerBody, Message, Outcome, Seq};
 use crate::session::conversation::Conversation;
 use crate::session::cutting::Chosen;
 use crate::session::machine::{Closing, FrameFacts, Input};
+use std::mem::take;
 use std::time::Duration;
 
 impl Conversation {
@@ -31,14 +32,14 @@ impl Conversation {
     ) -> Result<(), Closing> {
         let facts = self.frame_facts(with, &decoded);
         let mut behind = self.behind.take().unwrap_or_default();
-        let heard = self.hear_carried(&mut behind, with, frame, facts, decoded);
+        let heard = self.hear_carried(&mut behind, with, frame, facts, decoded).await;
         let full = behind.unkept.frames.len() >= limits::CARRIED_FRAMES_MAX;
         self.behind = Some(behind);
         heard?;
         if full { self.keep_carried().await } else { Ok(()) }
     }
 
-    fn hear_carried(
+    async fn hear_carried(
         &mut self,
         behind: &mut Behind,
         with: &Chosen,
@@ -60,8 +61,11 @@ impl Conversation {
             present.memory.clone_from(memory);
         }
         // 2. Who behind it says what?
-        let (parts, mut heard) =
-            if duplicate || self.is_refused() { (Vec::new(), Heard::default()) } else { self.hear(behind, &messages)? };
+        let (parts, mut heard) = if duplicate || self.is_refused() {
+            (Vec::new(), Heard::default())
+        } else {
+            self.hear(behind, &messages).await?
+        };
         // 3. What follows.
         steps.append(&mut heard.steps);
         let mut leaving = std::mem::take(&mut behind.unkept.leaving);
@@ -165,22 +169,43 @@ impl Conversation {
         Ok(())
     }
 
-    fn hear(&self, behind: &mut Behind, messages: &[Message]) -> Result<(Vec<crate::journal::Part>, Heard), Closing> {
-        let Some(carrier) = self.present.as_ref().map(|present| present.device.clone()) else {
-            return Ok(Default::default());
-        };
-        let now = self.services.clock.civil(self.services.clock.now_ms());
-        let Behind { subs, errands, .. } = behind;
-        let mut ear = Ear::new(&self.services, &self.door, subs, errands, now, self.id.0);
+    /// Takes apart what the carrier brings. A suspect's frames are read where they keep nobody else waiting.
+    async fn hear(&self, behind: &mut Behind, messages: &[Message]) -> Result<(Vec<Part>, Heard), Closing> {
+        let Some(present) = &self.present else { return Ok(Default::default()) };
+        let (services, carrier, id) = (&self.services, &present.device, self.id.0);
+        let now = services.clock.civil(services.clock.now_ms());
         // What a carrier brings that nobody has let in is kept aside with its own words, and decides nothing.
-        ear.past = self.present.as_ref().is_none_or(|present| present.admission != Admission::Welcome);
-        match ear.hear(&carrier, messages, 0) {
-            Ok(parts) => Ok((parts, ear.heard)),
-            Err(error) => {
-                tracing::warn!(%carrier, %error, "not served: the views cannot be read");
-                Err(Closing::StoreFailing)
-            }
+        let past = present.admission != Admission::Welcome;
+        let Behind { subs, errands, .. } = behind;
+        let mut ear = Ear::new(services, &self.door, subs, errands, now, id);
+        ear.past = past;
+        let heard = if ear.brings_a_suspects(carrier, messages) {
+            let (services, door) = (services.clone(), self.door.clone());
+            let (carrier, messages) = (carrier.clone(), messages.to_vec());
+            let mut away =
+                Behind { subs: take(&mut behind.subs), errands: take(&mut behind.errands), ..Behind::default() };
+            let work = move || {
+                let mut ear = Ear::new(&services, &door, &mut away.subs, &away.errands, now, id);
+                ear.past = past;
+                let parts = ear.hear(&carrier, &messages, 0);
+                let heard = parts.map(|parts| (parts, ear.heard));
+                (heard, away)
+            };
+            // Nobody is left to ask: it comes again, and so do the questions.
+            let (heard, away) = self.services.penalty.run(work).await.ok_or(Closing::StoreFailing)?;
+            (behind.subs, behind.errands) = (away.subs, away.errands);
+            heard
+        } else {
+            ear.hear(carrier, messages, 0).map(|parts| (parts, ear.heard))
+        };
+        let (parts, heard) = heard.map_err(|error| {
+            tracing::warn!(%carrier, %error, "not served: the views cannot be read");
+            Closing::StoreFailing
+        })?;
+        for (digest, device) in &heard.harmed {
+            services.lifecycle.suspect(*digest, device.as_ref().unwrap_or(carrier).as_str());
         }
+        Ok((parts, heard))
     }
 
     fn count(

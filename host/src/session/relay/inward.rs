@@ -8,11 +8,12 @@ use crate::config::{Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, CommandStep, FaultKind, FrameOutcome, Part, messages_bytes};
 use crate::lifecycle::Stranger;
 use crate::limits;
-use crate::model::{Civil, DeviceKey, HexBytes, Message, Outcome, Relayed};
+use crate::model::{Civil, DeviceKey, Digest, HexBytes, Message, Outcome, Relayed};
 use crate::review::{Reading, Sample};
 use crate::session::evidence::ValveTold;
 use crate::session::{Door, Services, reference};
 use crate::views::ViewError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,6 +46,8 @@ pub(super) struct Heard {
     /// To be counted once it is kept.
     pub frames: Vec<(Arc<str>, bool)>,
     pub faults: Vec<(String, FaultKind)>,
+    /// Versions that somebody behind has made fail or run long lately, and as whom the carrier has brought him.
+    pub harmed: BTreeSet<(Digest, Option<DeviceKey>)>,
 }
 
 /// What a frame tells about a question under way.
@@ -170,12 +173,7 @@ impl<'a> Ear<'a> {
         level: usize,
         parts: &mut Vec<Part>,
     ) -> Result<Option<Place>, ViewError> {
-        let errand = relayed.correlation.as_ref().and_then(|c| self.errand(level, &c.0));
-        let asked = errand.and_then(|errand| errand.hops.get(level)).map(|hop| &hop.route);
-        let candidates = match asked {
-            Some(route) => vec![Candidate { device: Some(route.device.clone()), speaks: route.speaks.clone() }],
-            None => route::from(self.services, self.door, carrier, relayed)?,
-        };
+        let (errand, candidates) = self.candidates(carrier, relayed, level)?;
         let payload = &relayed.payload.0;
         let mut from = 0;
         while from < payload.len() {
@@ -207,6 +205,37 @@ impl<'a> Ear<'a> {
         Ok(None)
     }
 
+    /// Who may have sent a payload: whoever is being asked, if it is an answer.
+    fn candidates(
+        &self,
+        carrier: &DeviceKey,
+        relayed: &Relayed,
+        level: usize,
+    ) -> Result<(Option<&'a Errand>, Vec<Candidate>), ViewError> {
+        let errand = relayed.correlation.as_ref().and_then(|c| self.errand(level, &c.0));
+        let asked = errand.and_then(|errand| errand.hops.get(level)).map(|hop| &hop.route);
+        let candidates = match asked {
+            Some(route) => vec![Candidate { device: Some(route.device.clone()), speaks: route.speaks.clone() }],
+            None => route::from(self.services, self.door, carrier, relayed)?,
+        };
+        Ok((errand, candidates))
+    }
+
+    /// Whether a version may be asked about somebody here who has made it fail or run long lately. Whom the carrier does not name
+    /// stands for all whom it does not. One look where nobody has.
+    pub fn brings_a_suspects(&self, carrier: &DeviceKey, messages: &[Message]) -> bool {
+        let Services { lifecycle, catalog, .. } = self.services;
+        let is_suspect = |Candidate { device, speaks }: &Candidate| {
+            let active = catalog.active(&speaks.adapter);
+            active.is_some_and(|adapter| lifecycle.is_suspect(&adapter, device.as_ref().unwrap_or(carrier).as_str()))
+        };
+        lifecycle.has_suspects()
+            && messages.iter().any(|message| {
+                let Message::Relayed(relayed) = message else { return false };
+                self.candidates(carrier, relayed, 0).is_ok_and(|(_, candidates)| candidates.iter().any(is_suspect))
+            })
+    }
+
     /// Room for one more part, without its messages.
     fn set_aside(&mut self) {
         self.room_parts -= 1;
@@ -216,7 +245,8 @@ impl<'a> Ear<'a> {
     /// Which adapter takes the front of a payload. A whole frame of a later one beats what an earlier one would wait for.
     fn cut(&mut self, candidates: &[Candidate], relayed: &Relayed, rest: &[u8]) -> Piece {
         let (mut skip, mut incomplete, mut fault) = (None, false, None);
-        for (candidate, Candidate { speaks, .. }) in candidates.iter().enumerate() {
+        for (candidate, maybe) in candidates.iter().enumerate() {
+            let Candidate { device, speaks } = maybe;
             let Some(adapter) = self.services.catalog.active(&speaks.adapter) else {
                 fault = Some((FaultKind::Foreign, format!("adapter {} does not serve", speaks.adapter)));
                 continue;
@@ -226,7 +256,11 @@ impl<'a> Ear<'a> {
                 Ok(Framing::Incomplete(_)) => incomplete = true,
                 Ok(Framing::Skip(bytes)) => skip = Some(skip.map_or(bytes, |least: usize| least.min(bytes))),
                 Ok(Framing::Foreign) => {}
-                Err(failed) => fault = Some((failed.kind, failed.detail)),
+                Err(failed) => {
+                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: rest });
+                    self.judge(&adapter, maybe, device.as_ref(), stranger, Some(&failed));
+                    fault = Some((failed.kind, failed.detail));
+                }
             }
         }
         match (skip, fault) {
@@ -251,6 +285,8 @@ impl<'a> Ear<'a> {
         let From { candidate, adapter, relayed, level, .. } = *from;
         let shadow = if self.past { None } else { self.services.review.hears(adapter.name()) };
         let said = self.decode(candidate, adapter, raw)?;
+        let stranger = said.device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
+        self.judge(adapter, candidate, said.device.as_ref(), stranger, said.decoded.as_ref().err());
         if let Some(shadow) = shadow {
             shadow.offer(self.sample(adapter, raw, &said));
         }
@@ -267,11 +303,6 @@ impl<'a> Ear<'a> {
         let mut decoded = match decoded {
             Ok(decoded) => decoded,
             Err(failed) => {
-                if failed.kind.is_sandbox() && !self.past {
-                    let source = device.as_ref().map_or("", DeviceKey::as_str);
-                    let stranger = device.is_none().then_some(Stranger { peer: &relayed.target, frame: raw });
-                    self.services.lifecycle.struck_over(adapter, source, stranger, &failed);
-                }
                 self.heard.faults.push((adapter.name().to_owned(), failed.kind));
                 return Ok(fault(place, device, by, (failed.kind, &failed.detail)));
             }
@@ -404,6 +435,22 @@ impl<'a> Ear<'a> {
         }
     }
 
+    /// Puts down to whoever has sent it what a call has cost, and whether the sandbox had to end it.
+    fn judge(
+        &mut self,
+        adapter: &Adapter,
+        brought_as: &Candidate,
+        device: Option<&DeviceKey>,
+        stranger: Option<Stranger<'_>>,
+        failed: Option<&Fault>,
+    ) {
+        judge(self.services, adapter, device, stranger, failed.filter(|_| !self.past));
+        let lifecycle = &self.services.lifecycle;
+        if lifecycle.has_suspects() && lifecycle.is_suspect(adapter, device.map_or("", DeviceKey::as_str)) {
+            self.heard.harmed.insert((adapter.digest, brought_as.device.clone()));
+        }
+    }
+
     fn pending(&self, device: &DeviceKey) -> u32 {
         self.services.desk.pending(device, self.services.clock.now_ms())
     }
@@ -435,6 +482,23 @@ impl<'a> Ear<'a> {
             adapter.met.fetch_add(1, Ordering::Relaxed);
         }
         Ok(decoded)
+    }
+}
+
+/// The same, for what is asked of somebody. Those whom nobody knows are one source.
+pub(super) fn judge(
+    services: &Services,
+    adapter: &Adapter,
+    device: Option<&DeviceKey>,
+    stranger: Option<Stranger<'_>>,
+    failed: Option<&Fault>,
+) {
+    let source = device.map_or("", DeviceKey::as_str);
+    if adapter.has_long_calls() {
+        services.lifecycle.account(adapter, source);
+    }
+    if let Some(fault) = failed.filter(|fault| fault.kind.is_sandbox()) {
+        services.lifecycle.struck_over(adapter, source, stranger, fault);
     }
 }
 
@@ -478,11 +542,14 @@ pub(super) fn load<'s>(
     let now = (adapter.digest, adapter.manifest.state_version);
     if sub.state_of != Some(now) {
         let (lifecycle, source) = (&services.lifecycle, device.as_str());
-        // What another version has kept is taken over or given up, and never misread.
-        if let Some((digest, layout)) = sub.state_of.filter(|(digest, layout)| *digest != now.0 && *layout != now.1) {
-            let taken = lifecycle.state_for(adapter, options, (layout, &sub.state), source);
-            sub.state = taken.unwrap_or_default();
-            left_by = left_by.or(Some(digest));
+        // What another version has kept is taken over or given up, and never misread; another adapter's is nobody else's.
+        if let Some((digest, layout)) = sub.state_of.filter(|(digest, _)| *digest != now.0) {
+            if lifecycle.row(&digest).is_none_or(|row| row.name != adapter.name()) {
+                sub.state.clear();
+            } else if layout != now.1 {
+                let taken = lifecycle.state_for(adapter, options, (layout, &sub.state), source);
+                sub.state = taken.unwrap_or_default();
+            }
         }
         if let Some(memory) = lifecycle.memory_for(adapter, options, (left_by, &sub.memory), source) {
             sub.memory = memory;

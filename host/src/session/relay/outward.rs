@@ -1,7 +1,7 @@
 //! What is asked of those behind a carrier: encoded by their adapter, wrapped by their carriers', written to the journal, then
 //! sent. Each question's further frames go the same way.
 
-use super::inward::load;
+use super::inward::{judge, load};
 use super::route::{Lost, Route, along};
 use super::{Behind, Envelope, Errand, Remembered, Subs};
 use crate::adapter::{Adapter, Admission, Context, Direction, Encoded, Fault, Transport};
@@ -267,7 +267,9 @@ impl Conversation {
             device: Some((route.device.address(), sub.memory.as_slice())),
             state: &sub.state,
         };
-        adapter.encode(&route.speaks.options, &context, command)
+        let encoded = adapter.encode(&route.speaks.options, &context, command);
+        judge(&self.services, &adapter, Some(&route.device), None, encoded.as_ref().err());
+        encoded
     }
 
     /// What encoding changed of the session's own device.
