@@ -159,7 +159,7 @@ fn a_harmful_version_goes_and_the_one_before_takes_over_by_itself() {
 /// One host comes forty times, with another port and other bytes each time.
 fn comes_as_a_stranger(shop: &Shop) -> Struck {
     let adapter = shop.catalog.active("a").expect("it serves");
-    let fault = Fault { kind: FaultKind::Trap, detail: "unreachable".into(), reply: None };
+    let fault = Fault::new(FaultKind::Trap, "unreachable");
     let strike = |n: u8| {
         let peer = format!("10.0.0.1:{}", 1_000 + u16::from(n));
         let stranger = Some(Stranger { peer: &peer, frame: &[n] });
