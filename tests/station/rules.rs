@@ -168,7 +168,6 @@ fn a_device_that_is_replaced_on_its_connection_leaves_its_question_behind() {
     // Wherever the former one speaks next, it is asked again.
     let mut before = Terminal::tcp(device, site.meters());
     assert_eq!(before.register().result, OK);
-    assert_eq!(before.daily().result, OK);
     assert_eq!(before.obey().1, OK);
     assert_eq!(site.await_state(question, "done")["attempts"], 2);
 }
