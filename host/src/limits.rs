@@ -183,6 +183,9 @@ pub const REASON_BYTES_MAX: usize = 64;
 pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
 /// Steps of a tariff.
 pub const TARIFF_PRICES_MAX: usize = 6;
+/// Times in what people order: the years 2000 to 2099, as seconds since 1970. Most protocols have two digits for the year.
+pub const ORDER_CIVIL_MIN: i64 = 946_684_800;
+pub const ORDER_CIVIL_MAX: i64 = 4_102_444_799;
 /// How often expired commands are looked for.
 pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.
@@ -486,6 +489,7 @@ const _: () = {
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
+    assert!(CIVIL_MIN < ORDER_CIVIL_MIN && ORDER_CIVIL_MAX < CIVIL_MAX);
     assert!(HTTP_CONNECTIONS_OF_PEER_MAX < HTTP_CONNECTIONS_MAX);
     assert!(HTTP_HEAD_TIMEOUT.as_millis() < HTTP_IDLE_TIMEOUT.as_millis());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
