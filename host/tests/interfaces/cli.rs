@@ -142,6 +142,8 @@ fn failures_say_what_to_do() {
         (Role::Viewer, &["meter", "show", "101"], "realm/address"),
         (Role::Viewer, &["registry", "export", "--json"], "registry list --limit 0 --json"),
         (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot read /nowhere/a.wasm"),
+        (Role::Viewer, &["profile", "history", "ro"], "[profile.ro] stands in the station's configuration"),
+        (Role::Viewer, &["profile", "history", "zz"], "there is no profile `zz` here"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz"], "there are nb"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz", "--from", "1", "--seconds", "0"], "there are nb"),
         (Role::Viewer, &["adapter", "record", "--device", "bogus"], "realm/address"),
