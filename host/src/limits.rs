@@ -23,6 +23,13 @@ pub const DATAGRAM_QUEUE_MAX: usize = 8;
 /// Longest wait for a peer to take our bytes.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Open files that the station itself may need: journal, views, adapters, runtime. Connections never take them.
+pub const FILES_OWN_MAX: usize = 64;
+/// The same for each address that it listens on or calls: its socket, and what is accepted there only to be closed.
+pub const FILES_OF_ADDRESS_MAX: usize = 4;
+/// Files beside those without which there is no station.
+pub const FILES_LEFT_MIN: usize = 16;
+
 /// Connections that the kernel may hold for us at midnight.
 pub const ACCEPT_BACKLOG: i32 = 4_096;
 /// How long a peer may take to close after we have said that nothing more comes.
@@ -30,7 +37,7 @@ pub const LINGER: Duration = Duration::from_secs(2);
 
 /// From a TLS connection to the end of its handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Handshakes of one listener that are under way; further connections wait in the kernel.
+/// Handshakes of one listener that are under way, where there are files for so many; further connections wait in the kernel.
 pub const TLS_HANDSHAKES_MAX: usize = 512;
 /// A file with certificates or a key.
 pub const TLS_FILE_BYTES_MAX: u64 = 256 * 1024;

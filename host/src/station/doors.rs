@@ -1,5 +1,6 @@
 //! Listeners: accept peers, start their sessions, and end them when the station stops.
 
+use super::files::Share;
 use crate::config::{Carrier, Listener};
 use crate::limits;
 use crate::link::mqtt::{Broker, Options, Watch};
@@ -13,13 +14,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// All listeners of a station.
-#[derive(Default)]
 pub(super) struct Doors {
     tasks: JoinSet<()>,
+    share: Share,
+    /// Open files for connections of devices.
+    files: Arc<Semaphore>,
     guests: Arc<Guests>,
     /// Connections to brokers: sessions speak through them to their end.
     calls: JoinSet<()>,
@@ -34,6 +37,17 @@ struct Guests {
 }
 
 impl Doors {
+    pub fn new(share: Share) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            share,
+            files: Arc::new(Semaphore::new(share.devices)),
+            guests: Arc::default(),
+            calls: JoinSet::new(),
+            brokers: Vec::new(),
+        }
+    }
+
     /// Opens one listener and starts accepting. `None`: it calls somebody, and has no address.
     pub async fn open(
         &mut self,
@@ -47,6 +61,7 @@ impl Doors {
             door: door.clone(),
             guests: self.guests.clone(),
             room: Arc::new(Semaphore::new(listener.connections_max)),
+            files: self.files.clone(),
         };
         let cannot_listen = |at: SocketAddr| {
             let name = &listener.name;
@@ -64,7 +79,8 @@ impl Doors {
                     Identity::open(files.clone()).with_context(|| format!("listener `{}`", listener.name))?;
                 let socket = link::bind_stream(*bind).with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
-                self.tasks.spawn(entrance.secured(SecureListener::new(&listener.name, socket, identity), stopped));
+                let socket = SecureListener::new(&listener.name, socket, identity, self.share.handshakes);
+                self.tasks.spawn(entrance.secured(socket, stopped));
                 address
             }
             Carrier::Mqtt(options) => {
@@ -144,6 +160,7 @@ pub(super) struct Entrance {
     pub door: Arc<Door>,
     guests: Arc<Guests>,
     room: Arc<Semaphore>,
+    files: Arc<Semaphore>,
 }
 
 impl Entrance {
@@ -207,9 +224,18 @@ impl Entrance {
         }
     }
 
+    /// A place among the listener's sessions, and an open file where the peer takes one.
+    fn room_for(&self, link: &Link) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+        let place = self.room.clone().try_acquire_owned().ok()?;
+        if link.is_datagram() {
+            return Some((place, None));
+        }
+        Some((place, Some(self.files.clone().try_acquire_owned().ok()?)))
+    }
+
     /// No room: the connection is closed at once, and the device comes back later by its own rules.
     pub fn start(&self, link: Link, peer: impl Display + Send + 'static) {
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
+        let Some(room) = self.room_for(&link) else {
             self.services.metrics.connection_refused(&self.door.name);
             return;
         };
