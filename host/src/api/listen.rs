@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::link::tls::Secured;
-use crate::link::{NotAccepted, SecureListener};
+use crate::link::{NotAccepted, SecureListener, canonical};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::connect_info::Connected;
@@ -129,7 +129,7 @@ impl Listener for Door {
             // The semaphore is never closed; without room, later clients wait in the kernel's queue.
             let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             let (wire, peer) = self.front.accept().await;
-            if let Some(place) = Place::take(&self.peers, peer.ip().to_canonical(), self.of_peer_max, permit) {
+            if let Some(place) = Place::take(&self.peers, canonical(peer).ip(), self.of_peer_max, permit) {
                 return (Guarded::new(wire, place), peer);
             }
             tracing::debug!(%peer, "closed at once: its address has as many connections as it may");
@@ -189,7 +189,7 @@ macro_rules! on_wire {
 
 impl Connected<IncomingStream<'_, Door>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self { peer: Peer(*stream.remote_addr()), turns: stream.io().turns.clone() }
+        Self { peer: Peer(canonical(*stream.remote_addr())), turns: stream.io().turns.clone() }
     }
 }
 

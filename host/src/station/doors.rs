@@ -4,7 +4,7 @@ use super::files::Share;
 use crate::config::{Carrier, Listener};
 use crate::limits;
 use crate::link::mqtt::{Broker, Options, Watch};
-use crate::link::{self, Coap, Datagrams, Identity, Link, NotAccepted, SecureListener};
+use crate::link::{self, Coap, Datagrams, Identity, Link, NotAccepted, SecureListener, canonical};
 use crate::session::registry::Doorbell;
 use crate::session::{self, Door, Services};
 use anyhow::Context as _;
@@ -174,7 +174,7 @@ impl Entrance {
                 Ok((stream, peer)) => {
                     // Replies are whole frames; waiting to fill a packet only delays a device that sleeps soon.
                     let _ = stream.set_nodelay(true);
-                    self.start(Link::Stream(stream), peer);
+                    self.start(Link::Stream(stream), canonical(peer));
                 }
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
@@ -188,9 +188,10 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((secured, peer)) => self.start(Link::Tls(secured), peer),
+                Ok((secured, peer)) => self.start(Link::Tls(secured), canonical(peer)),
                 Err(NotAccepted::Socket(error)) => pause_after(&self.door.name, &error).await,
                 Err(NotAccepted::Handshake(peer, error)) => {
+                    let peer = canonical(peer);
                     tracing::debug!(listener = %self.door.name, %peer, %error, "TLS handshake failed");
                     self.services.metrics.handshake_failed(&self.door.name);
                 }
@@ -205,7 +206,7 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((inbound, peer)) => self.start(Link::Datagram(inbound), peer),
+                Ok((inbound, peer)) => self.start(Link::Datagram(inbound), canonical(peer)),
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
         }
@@ -218,7 +219,7 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((requests, peer)) => self.start(Link::Coap(Box::new(requests)), peer),
+                Ok((requests, peer)) => self.start(Link::Coap(Box::new(requests)), canonical(peer)),
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
         }
