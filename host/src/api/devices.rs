@@ -120,7 +120,7 @@ pub struct Filter {
     /// Beginning of the address, or of `realm/address`.
     #[serde(default)]
     pub prefix: String,
-    /// With this alarm active; `any`: with an alarm at all.
+    /// With this alarm active, a code of wit/codes.md or a vendor's own; `any`: with an alarm at all.
     pub alarm: Option<String>,
     /// With the valve in this state.
     #[param(value_type = Option<String>)]

@@ -139,12 +139,14 @@ fn run_send(client: &Client, output: Output, send: &Send) -> Result<()> {
         "expires_s": send.expires_s,
         "note": send.note,
     });
-    let answer = client.post("commands", &body).map_err(|error| match error.is::<Unheard>() {
-        true => error.context(format!(
+    let answer = client.post("commands", &body).map_err(|error| {
+        if !error.is::<Unheard>() {
+            return error;
+        }
+        error.context(format!(
             "it is not known whether the order was accepted; before you send it again, look at `polymeter command list --device {}`",
             send.device
-        )),
-        false => error,
+        ))
     })?;
     let id = answer.get("id").and_then(Value::as_u64).unwrap_or_default();
     match send.wait {

@@ -13,7 +13,7 @@ pub(super) struct Share {
     pub devices: usize,
     /// Of clients, at each address of the API.
     pub clients: usize,
-    /// Those of them and of devices that have not ended their handshake, at each address with TLS.
+    /// Whose handshake is under way, at each address with TLS.
     pub handshakes: usize,
 }
 
