@@ -212,7 +212,7 @@ pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     if let Some(at) = digits.iter().position(|c| !c.is_ascii_hexdigit()) {
         return Err(format!("`{}` at digit {} is no hex digit", digits[at].escape_debug(), at + 1));
     }
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("{} hex digits; two make a byte", digits.len()));
     }
     let bytes = hex::decode(String::from_iter(digits)).map_err(|error| error.to_string())?;
