@@ -23,6 +23,13 @@ pub const DATAGRAM_QUEUE_MAX: usize = 8;
 /// Longest wait for a peer to take our bytes.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Open files that the station itself may need: journal, views, adapters, runtime. Connections never take them.
+pub const FILES_OWN_MAX: usize = 64;
+/// The same for each address that it listens on or calls: its socket, and what is accepted there only to be closed.
+pub const FILES_OF_ADDRESS_MAX: usize = 4;
+/// Files beside those without which there is no station.
+pub const FILES_LEFT_MIN: usize = 16;
+
 /// Connections that the kernel may hold for us at midnight.
 pub const ACCEPT_BACKLOG: i32 = 4_096;
 /// How long a peer may take to close after we have said that nothing more comes.
@@ -30,7 +37,7 @@ pub const LINGER: Duration = Duration::from_secs(2);
 
 /// From a TLS connection to the end of its handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Handshakes of one listener that are under way; further connections wait in the kernel.
+/// Handshakes of one listener that are under way, where there are files for so many; further connections wait in the kernel.
 pub const TLS_HANDSHAKES_MAX: usize = 512;
 /// A file with certificates or a key.
 pub const TLS_FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -185,6 +192,9 @@ pub const REASON_BYTES_MAX: usize = 64;
 pub const COMMAND_BYTES_MAX: usize = 8 * 1024;
 /// Steps of a tariff.
 pub const TARIFF_PRICES_MAX: usize = 6;
+/// Times in what people order: the years 2000 to 2099, as seconds since 1970. Most protocols have two digits for the year.
+pub const ORDER_CIVIL_MIN: i64 = 946_684_800;
+pub const ORDER_CIVIL_MAX: i64 = 4_102_444_799;
 /// How often expired commands are looked for.
 pub const EXPIRY_SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Longest time a device may be given to answer one command.
@@ -488,6 +498,7 @@ const _: () = {
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
+    assert!(CIVIL_MIN < ORDER_CIVIL_MIN && ORDER_CIVIL_MAX < CIVIL_MAX);
     assert!(HTTP_CONNECTIONS_OF_PEER_MAX < HTTP_CONNECTIONS_MAX);
     assert!(HTTP_HEAD_TIMEOUT.as_millis() < HTTP_IDLE_TIMEOUT.as_millis());
     assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);

@@ -3,11 +3,14 @@
 //! What the fields mean is in `wit/commands.wit`. A form is an example, from which the schema's types are read off.
 
 use super::errors::{ApiError, ApiResult};
-use crate::limits::TARIFF_PRICES_MAX;
-use crate::model::{Command, ScheduleChange};
+use crate::limits::{ORDER_CIVIL_MAX, ORDER_CIVIL_MIN, TARIFF_PRICES_MAX};
+use crate::model::{Civil, Command, ScheduleChange};
 use serde_json::Value;
+use std::collections::HashSet;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
+
+const DAY_MINUTES: u16 = 24 * 60;
 
 /// How one command is written.
 struct Form {
@@ -37,7 +40,7 @@ const FORMS: [Form; Command::NAMES.len() - 1] = [
     form(
         r#"{"set-schedule": {"period": "daily", "minute_of_day": 20, "stagger_minutes": 120, "awake_minutes": 2, "heartbeat_minutes": 10}}"#,
         &["period", "minute_of_day", "stagger_minutes", "awake_minutes", "heartbeat_minutes"],
-        "Change when the device reports; what is left out stays. `period`: daily, dekad, monthly, hourly or other.",
+        "Change when the device reports; what is left out stays. `period`: daily, dekad, monthly, hourly or other. `minute_of_day`: 0 to 1439.",
     ),
     form(
         r#"{"set-endpoint": {"index": 0, "transport": "tcp", "host": "station.example", "port": 5030, "apn": ""}}"#, &[],
@@ -108,7 +111,7 @@ impl Form {
 /// Of a command, as it is asked for.
 pub(super) fn schema() -> RefOr<Schema> {
     let one_of = FORMS.iter().fold(OneOfBuilder::new(), |all, form| all.item(form.schema()));
-    let words = "One command, under its name in the contract (wit/commands.wit). Times are local ones of the device.";
+    let words = "One command, under its name in the contract (wit/commands.wit). Times are local ones of the device, of the years 2000 to 2099.";
     RefOr::T(Schema::from(one_of.description(Some(words)).build()))
 }
 
@@ -160,12 +163,21 @@ pub(super) fn parse(asked: Value) -> ApiResult<Command> {
     command(asked).map_err(|why| ApiError::bad_request(format!("{why}; see NewCommand in /api/v1/openapi.json")))
 }
 
-/// What is of the right form and says nothing.
+/// What is of the right form, and says nothing or what cannot be.
 fn check(command: &Command) -> Result<(), &'static str> {
+    if !times(command).into_iter().flatten().all(|at| (ORDER_CIVIL_MIN..=ORDER_CIVIL_MAX).contains(&at.0)) {
+        return Err("times are of the years 2000 to 2099");
+    }
     match command {
         Command::SetParameters(list) if list.is_empty() => Err("there is no parameter to set"),
+        Command::SetParameters(list) if has_twice(list.iter().map(|p| p.name.as_str())) => {
+            Err("a parameter stands there twice; remove one")
+        }
         Command::ArchiveAdd(list) if list.is_empty() => Err("there is no meter to add"),
         Command::SetSchedule(change) if *change == ScheduleChange::default() => Err("there is nothing to change"),
+        Command::SetSchedule(change) if change.minute_of_day.is_some_and(|minute| minute >= DAY_MINUTES) => {
+            Err("a day has the minutes 0 to 1439")
+        }
         Command::SetTariff(tariff)
             if !(1..=TARIFF_PRICES_MAX).contains(&tariff.prices.len())
                 || tariff.limits.len() + 1 != tariff.prices.len() =>
@@ -176,6 +188,22 @@ fn check(command: &Command) -> Result<(), &'static str> {
         Command::Relay { payload, .. } if payload.is_empty() => Err("there is nothing to relay"),
         _ => Ok(()),
     }
+}
+
+/// The times that a command names.
+fn times(command: &Command) -> [Option<Civil>; 2] {
+    match command {
+        Command::ReadHistory { first, last, .. } => [Some(*first), Some(*last)],
+        Command::SetTariff(tariff) => [Some(tariff.effective), Some(tariff.cycle_start)],
+        Command::SyncBalance { settled_at, .. } => [Some(*settled_at), None],
+        Command::SetClock { to: at } | Command::FirmwareActivate { at, .. } => [*at, None],
+        _ => [None; 2],
+    }
+}
+
+fn has_twice<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = HashSet::new();
+    !names.all(|name| seen.insert(name))
 }
 
 #[cfg(test)]
@@ -245,16 +273,28 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_no_order() {
+    fn what_says_nothing_or_what_cannot_be_is_no_order() {
         let tariff = |limits: &[u32], prices: &[u32]| {
             let time = "2024-04-01T00:00:00";
             json!({"set-tariff": {"plan": 1, "effective": time, "on_meter": true, "cycle": "year", "cycle_start": time,
                 "limits": limits, "prices": prices}})
         };
+        let history =
+            |first: &str, last: &str| json!({"read-history": {"interval": "day", "first": first, "last": last}});
+        let parameter = |name: &str| json!({"name": name, "value": {"integer": 1}});
         for (asked, is_good) in [
             (json!({"set-parameters": []}), false),
+            (json!({"set-parameters": [parameter("a"), parameter("b")]}), true),
+            (json!({"set-parameters": [parameter("a"), parameter("b"), parameter("a")]}), false),
+            (json!({"set-schedule": {"minute_of_day": 1439}}), true),
+            (json!({"set-schedule": {"minute_of_day": 1440}}), false),
             (json!({"archive-add": []}), false),
             (json!({"set-schedule": {}}), false),
+            (history("2000-01-01T00:00:00", "2099-12-31T23:59:59"), true),
+            (history("1999-12-31T23:59:59", "2024-03-01T00:00:00"), false),
+            (history("2024-03-01T00:00:00", "2100-01-01T00:00:00"), false),
+            (json!({"set-clock": {"to": "1970-01-01T00:00:00"}}), false),
+            (json!({"set-clock": {}}), true),
             (json!({"firmware-block": {"image": 1, "index": 0, "data": ""}}), false),
             (tariff(&[], &[]), false),
             (tariff(&[5], &[1]), false),

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::link::tls::Secured;
-use crate::link::{NotAccepted, SecureListener};
+use crate::link::{NotAccepted, SecureListener, canonical};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::connect_info::Connected;
@@ -34,10 +34,12 @@ struct Caller {
     turns: Arc<AtomicU32>,
 }
 
-/// Serves until `stopped` says so; requests that are under way then are answered first, within a bound.
-pub async fn serve(front: Front, router: Router, stopped: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX));
-    let door = Door { front, room, peers: Arc::default() };
+/// Serves so many connections at a time until `stopped` says so; requests that are under way then are answered first, within
+/// a bound.
+pub async fn serve(front: Front, connections_max: usize, router: Router, stopped: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(connections_max));
+    let of_peer_max = limits::HTTP_CONNECTIONS_OF_PEER_MAX.min(connections_max.div_ceil(2));
+    let door = Door { front, room, peers: Arc::default(), of_peer_max };
     let router = router.layer(axum::middleware::from_fn(take_turn));
     let service = router.into_make_service_with_connect_info::<Caller>();
     let serving = axum::serve(door, service).with_graceful_shutdown(wait(stopped.clone()));
@@ -80,6 +82,7 @@ struct Door {
     front: Front,
     room: Arc<Semaphore>,
     peers: Peers,
+    of_peer_max: usize,
 }
 
 /// Connections by address; as many at most as there are connections.
@@ -94,10 +97,10 @@ struct Place {
 
 impl Place {
     /// `None`: the address has as many as it may.
-    fn take(peers: &Peers, address: IpAddr, room: OwnedSemaphorePermit) -> Option<Self> {
+    fn take(peers: &Peers, address: IpAddr, of_peer_max: usize, room: OwnedSemaphorePermit) -> Option<Self> {
         let mut counts = peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= limits::HTTP_CONNECTIONS_OF_PEER_MAX {
+        if *count >= of_peer_max {
             return None;
         }
         *count += 1;
@@ -126,7 +129,7 @@ impl Listener for Door {
             // The semaphore is never closed; without room, later clients wait in the kernel's queue.
             let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             let (wire, peer) = self.front.accept().await;
-            if let Some(place) = Place::take(&self.peers, peer.ip().to_canonical(), permit) {
+            if let Some(place) = Place::take(&self.peers, canonical(peer).ip(), self.of_peer_max, permit) {
                 return (Guarded::new(wire, place), peer);
             }
             tracing::debug!(%peer, "closed at once: its address has as many connections as it may");
@@ -186,7 +189,7 @@ macro_rules! on_wire {
 
 impl Connected<IncomingStream<'_, Door>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self { peer: Peer(*stream.remote_addr()), turns: stream.io().turns.clone() }
+        Self { peer: Peer(canonical(*stream.remote_addr())), turns: stream.io().turns.clone() }
     }
 }
 
@@ -291,7 +294,8 @@ mod tests {
             "late"
         });
         let hello = axum::routing::get(|ConnectInfo(peer): ConnectInfo<Peer>| async move { peer.0.ip().to_string() });
-        runtime.spawn(serve(Front::Plain(listener), Router::new().route("/", hello).route("/slow", slow), stopped));
+        let router = Router::new().route("/", hello).route("/slow", slow);
+        runtime.spawn(serve(Front::Plain(listener), limits::HTTP_CONNECTIONS_MAX, router, stopped));
         (address, runtime, stop)
     }
 

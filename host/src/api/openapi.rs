@@ -38,7 +38,7 @@ impl Modify for Words {
              **Tokens.** Send `Authorization: Bearer <token>`. A viewer may look, an operator may also send commands, \
              adopt devices and write records of the registry, an admin may also import records and change adapters, profiles, keys and tokens. The role that a route needs stands beside it.\n\n\
              **Queries.** A parameter that a route does not take is refused, so that a slip of the pen neither shows everything nor \
-             writes what was to be tried.\n\n\
+             writes what was to be tried. So is a body in which an object has a name twice.\n\n\
              **Pages.** Listings give `items` and, while more may follow, `next`: pass it as `after`, with `limit` rows at most. A \
              page may be short, even empty, and still go on.\n\n\
              **Values** are exact decimals in strings. Times of devices are local and without zone \

@@ -282,6 +282,11 @@ pub async fn history(
     let events = look(&services, move |s| s.views.profile_history(&wanted, before, limit)).await?;
     // One that was removed has a history as well.
     if events.is_empty() && before.is_none() {
+        if services.lifecycle.profiles().configured().any(|spoken| spoken.name == name) {
+            let why =
+                format!("[profile.{name}] stands in the station's configuration; its history is that of the file");
+            return Err(ApiError::new(Code::NotFound, why));
+        }
         return Err(LifecycleError::UnknownProfile(name).into());
     }
     let next = events.last().filter(|_| events.len() == limit).map(|event| event.seq.0.to_string());

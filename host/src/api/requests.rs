@@ -2,9 +2,9 @@
 
 use super::errors::{ApiError, ApiResult};
 use crate::limits::EARLY_BODY_BYTES_MAX;
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, check_distinct};
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -13,13 +13,18 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// A JSON body.
+/// A JSON body, in which no object has a name twice.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        Ok(Self(axum::Json::from_request(request, state).await?.0))
+        let (parts, body) = request.into_parts();
+        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        let bytes = bytes.map_err(JsonRejection::from)?;
+        let read = axum::Json::from_request(Request::from_parts(parts, bytes.clone().into()), state).await?.0;
+        check_distinct(&bytes).map_err(|twice| ApiError::bad_request(format!("in the JSON body {twice}")))?;
+        Ok(Self(read))
     }
 }
 

@@ -42,6 +42,11 @@ pub struct Refused {
     message: String,
 }
 
+/// The request has left, and nobody heard an answer: what was asked for may be done all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unheard(String);
+
 /// A connection to one station.
 pub struct Client {
     agent: Agent,
@@ -132,7 +137,8 @@ impl Client {
         kind: &str,
     ) -> Result<(StatusCode, serde_json::Result<Value>)> {
         let mut response = self.send(method, path, body, kind, Some(TIMEOUT))?;
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.map_err(|error| self.lost(&error))?;
         let answer = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
         Ok((response.status(), answer))
     }
@@ -154,9 +160,17 @@ impl Client {
         }
         let request = request.body(body).context("this request cannot be formed; check --url and --token")?;
         let request = self.agent.configure_request(request).timeout_global(limit).build();
-        self.agent.run(request).map_err(|error| {
-            anyhow!("{}: {error}; is the station running (`polymeter serve`), and is --url right?", self.base)
-        })
+        self.agent.run(request).map_err(|error| self.lost(&error))
+    }
+
+    fn lost(&self, error: &ureq::Error) -> anyhow::Error {
+        let words = format!("{}: {error}; is the station running (`polymeter serve`), and is --url right?", self.base);
+        let nobody = match error {
+            ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+            _ => false,
+        };
+        if nobody { anyhow!(words) } else { Unheard(words).into() }
     }
 
     fn refused(&self, status: StatusCode, answer: Option<&Value>) -> anyhow::Error {

@@ -1,12 +1,12 @@
 //! `polymeter command`: asking devices to do something, and following what becomes of it.
 
-use super::client::{Access, Client};
+use super::client::{Access, Client, Unheard};
 use super::order::{self, Order};
 use super::output::{Columns, Limit, Output, line, note};
 use crate::journal::Settlement;
 use crate::model::Command;
 use crate::views::CommandState;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -139,11 +139,23 @@ fn run_send(client: &Client, output: Output, send: &Send) -> Result<()> {
         "expires_s": send.expires_s,
         "note": send.note,
     });
-    let answer = client.post("commands", &body)?;
+    let answer = client.post("commands", &body).map_err(|error| {
+        if !error.is::<Unheard>() {
+            return error;
+        }
+        error.context(format!(
+            "it is not known whether the order was accepted; before you send it again, look at `polymeter command list --device {}`",
+            send.device
+        ))
+    })?;
     let id = answer.get("id").and_then(Value::as_u64).unwrap_or_default();
     match send.wait {
         None => output.done(&format!("command {id} waits for {}", send.device), &answer),
-        Some(seconds) => follow(client, output, id, Duration::from_secs(seconds)),
+        Some(seconds) => {
+            // Said at once: whoever stops waiting, or loses the station, must not order it a second time.
+            note(&format!("command {id} is accepted"));
+            follow(client, output, id, Duration::from_secs(seconds))
+        }
     }
 }
 
@@ -172,7 +184,9 @@ fn follow(client: &Client, output: Output, id: u64, patience: Duration) -> Resul
     let start = Instant::now();
     let mut told = 0;
     loop {
-        let command = client.get(&format!("commands/{id}"))?;
+        let command = client.get(&format!("commands/{id}")).with_context(|| {
+            format!("command {id} was accepted, and what becomes of it is not known; ask `polymeter command show {id}`")
+        })?;
         let steps = command.get("steps").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for step in steps.iter().skip(told).filter(|_| !output.json) {
             let word = |key: &str| step.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -311,6 +325,7 @@ mod tests {
             (&["usp/1", "{}"], "one of read, read-history"),
             (&["usp/1", r#"{"read":{}}"#], r#"write {"read": {"scope": "current"}}"#),
             (&["usp/1", "{"], "no command"),
+            (&["usp/1", r#"{"valve":{"order":"close-forced","order":"permit-open"}}"#], "`order` stands there twice"),
             (&["usp/1"], "--help"),
             (&["usp/1", "{}", "read"], "one command"),
         ] {

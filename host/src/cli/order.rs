@@ -1,7 +1,7 @@
 //! Commands in words: what people type after `command send DEVICE`, as the JSON that the API takes.
 
 use crate::model::{Civil, Command, Day, Interval, ParameterValue, ReadScope, ReportPeriod, ScheduleChange};
-use crate::model::{HexBytes, Parameter, Valve, ValveOrder};
+use crate::model::{HexBytes, Parameter, Valve, ValveOrder, check_distinct};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
@@ -48,7 +48,7 @@ pub struct Schedule {
     /// daily, dekad, monthly or hourly
     #[arg(long)]
     period: Option<ReportPeriod>,
-    /// Minute of the day at which the fleet begins to report
+    /// Minute of the day at which the fleet begins to report, 0 to 1439
     #[arg(long)]
     minute_of_day: Option<u16>,
     #[arg(long)]
@@ -97,6 +97,7 @@ pub fn from_json(text: &str) -> Result<Command> {
         bail!("`{text}` is no command; see `polymeter command send --help`, or give one as JSON");
     }
     let asked = serde_json::from_str(text).context("this is no command: it is not even JSON")?;
+    check_distinct(text.as_bytes()).context("this is no command")?;
     crate::api::forms::command(asked).map_err(anyhow::Error::msg)
 }
 

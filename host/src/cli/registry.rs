@@ -143,9 +143,12 @@ fn set(client: &Client, device: &str, fields: &[String]) -> Result<Value> {
     for known in ["device", "set", "by"] {
         record.remove(known);
     }
-    for field in fields {
+    for (at, field) in fields.iter().enumerate() {
         let (column, text) =
             field.split_once('=').with_context(|| format!("`{field}`: write COLUMN=TEXT, such as district=West"))?;
+        if fields[..at].iter().any(|before| before.split_once('=').is_some_and(|(name, _)| name == column)) {
+            bail!("`{column}` is named twice; remove one");
+        }
         let value = match column {
             "channel" | "baud" if text.is_empty() => Value::Null,
             "baud" => json!(text.parse::<u32>().with_context(|| format!("`{field}`: a line speed such as 2400"))?),

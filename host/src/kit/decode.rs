@@ -160,10 +160,16 @@ pub fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
         line.extend_from_slice(&chunk[..taken.min(room)]);
         input.consume(taken);
         if ended {
-            return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            return Ok(Some(text_of(&line)));
         }
     }
-    Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()))
+    Ok((!line.is_empty()).then(|| text_of(&line)))
+}
+
+/// Without the mark that some editors write at the beginning of a file.
+fn text_of(line: &[u8]) -> String {
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    String::from_utf8_lossy(line).into_owned()
 }
 
 impl Problem {
@@ -188,14 +194,14 @@ pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     if text.len() > HEX_LINE_BYTES_MAX {
         return Err(format!("a line has at most {HEX_LINE_BYTES_MAX} characters"));
     }
-    let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let bytes = hex::decode(&digits).map_err(|error| match error {
-        hex::FromHexError::OddLength => format!("{} hex digits; two make a byte", digits.len()),
-        hex::FromHexError::InvalidHexCharacter { c, index } => {
-            format!("`{}` at digit {} is no hex digit", c.escape_debug(), index + 1)
-        }
-        other @ hex::FromHexError::InvalidStringLength => other.to_string(),
-    })?;
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    if let Some(at) = digits.iter().position(|c| !c.is_ascii_hexdigit()) {
+        return Err(format!("`{}` at digit {} is no hex digit", digits[at].escape_debug(), at + 1));
+    }
+    if !digits.len().is_multiple_of(2) {
+        return Err(format!("{} hex digits; two make a byte", digits.len()));
+    }
+    let bytes = hex::decode(String::from_iter(digits)).map_err(|error| error.to_string())?;
     if bytes.len() > FRAME_BYTES_MAX {
         return Err(format!("{} bytes; a frame has at most {FRAME_BYTES_MAX}", bytes.len()));
     }

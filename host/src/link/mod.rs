@@ -19,7 +19,7 @@ use crate::limits;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -167,6 +167,14 @@ fn poll_read<S: AsyncRead + Unpin>(
     })
 }
 
+/// A peer as everybody writes it: a listener on `[::]` sees `[::ffff:192.0.2.7]` for 192.0.2.7.
+pub fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        v4 @ IpAddr::V4(_) => SocketAddr::new(v4, peer.port()),
+        IpAddr::V6(_) => peer,
+    }
+}
+
 /// Binds a stream listener with the backlog that a fleet at midnight needs.
 pub fn bind_stream(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
@@ -176,4 +184,21 @@ pub fn bind_stream(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(limits::ACCEPT_BACKLOG)?;
     tokio::net::TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_one_name_on_whatever_listener() {
+        for (seen, written) in [
+            ("[::ffff:192.0.2.7]:5030", "192.0.2.7:5030"),
+            ("192.0.2.7:5030", "192.0.2.7:5030"),
+            ("[2001:db8::7]:5030", "[2001:db8::7]:5030"),
+            ("[fe80::1%3]:5030", "[fe80::1%3]:5030"),
+        ] {
+            assert_eq!(canonical(seen.parse().expect("an address")).to_string(), written);
+        }
+    }
 }

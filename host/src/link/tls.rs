@@ -111,6 +111,7 @@ pub struct SecureListener {
     identity: Arc<Identity>,
     /// Ends with the listener, and with it every handshake that is still open.
     handshakes: JoinSet<(SocketAddr, io::Result<Box<Secured>>)>,
+    handshakes_max: usize,
     look: Interval,
 }
 
@@ -125,10 +126,17 @@ pub enum NotAccepted {
 
 impl SecureListener {
     /// `name` is what the listener is called in the log.
-    pub fn new(name: &str, socket: TcpListener, identity: Identity) -> Self {
+    pub fn new(name: &str, socket: TcpListener, identity: Identity, handshakes_max: usize) -> Self {
         let mut look = tokio::time::interval(limits::TLS_FILES_LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { name: name.into(), socket, identity: Arc::new(identity), handshakes: JoinSet::new(), look }
+        Self {
+            name: name.into(),
+            socket,
+            identity: Arc::new(identity),
+            handshakes: JoinSet::new(),
+            handshakes_max,
+            look,
+        }
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -140,7 +148,7 @@ impl SecureListener {
         loop {
             tokio::select! {
                 // Beyond the bound, clients wait in the kernel's queue.
-                accepted = self.socket.accept(), if self.handshakes.len() < limits::TLS_HANDSHAKES_MAX => {
+                accepted = self.socket.accept(), if self.handshakes.len() < self.handshakes_max => {
                     let (stream, peer) = accepted.map_err(NotAccepted::Socket)?;
                     // Answers are whole; waiting to fill a packet only delays them.
                     let _ = stream.set_nodelay(true);

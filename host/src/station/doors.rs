@@ -1,9 +1,10 @@
 //! Listeners: accept peers, start their sessions, and end them when the station stops.
 
+use super::files::Share;
 use crate::config::{Carrier, Listener};
 use crate::limits;
 use crate::link::mqtt::{Broker, Options, Watch};
-use crate::link::{self, Coap, Datagrams, Identity, Link, NotAccepted, SecureListener};
+use crate::link::{self, Coap, Datagrams, Identity, Link, NotAccepted, SecureListener, canonical};
 use crate::session::registry::Doorbell;
 use crate::session::{self, Door, Services};
 use anyhow::Context as _;
@@ -13,13 +14,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// All listeners of a station.
-#[derive(Default)]
 pub(super) struct Doors {
     tasks: JoinSet<()>,
+    share: Share,
+    /// Open files for connections of devices.
+    files: Arc<Semaphore>,
     guests: Arc<Guests>,
     /// Connections to brokers: sessions speak through them to their end.
     calls: JoinSet<()>,
@@ -34,6 +37,17 @@ struct Guests {
 }
 
 impl Doors {
+    pub fn new(share: Share) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            share,
+            files: Arc::new(Semaphore::new(share.devices)),
+            guests: Arc::default(),
+            calls: JoinSet::new(),
+            brokers: Vec::new(),
+        }
+    }
+
     /// Opens one listener and starts accepting. `None`: it calls somebody, and has no address.
     pub async fn open(
         &mut self,
@@ -47,6 +61,7 @@ impl Doors {
             door: door.clone(),
             guests: self.guests.clone(),
             room: Arc::new(Semaphore::new(listener.connections_max)),
+            files: self.files.clone(),
         };
         let cannot_listen = |at: SocketAddr| {
             let name = &listener.name;
@@ -64,7 +79,8 @@ impl Doors {
                     Identity::open(files.clone()).with_context(|| format!("listener `{}`", listener.name))?;
                 let socket = link::bind_stream(*bind).with_context(cannot_listen(*bind))?;
                 let address = socket.local_addr()?;
-                self.tasks.spawn(entrance.secured(SecureListener::new(&listener.name, socket, identity), stopped));
+                let socket = SecureListener::new(&listener.name, socket, identity, self.share.handshakes);
+                self.tasks.spawn(entrance.secured(socket, stopped));
                 address
             }
             Carrier::Mqtt(options) => {
@@ -144,6 +160,7 @@ pub(super) struct Entrance {
     pub door: Arc<Door>,
     guests: Arc<Guests>,
     room: Arc<Semaphore>,
+    files: Arc<Semaphore>,
 }
 
 impl Entrance {
@@ -157,7 +174,7 @@ impl Entrance {
                 Ok((stream, peer)) => {
                     // Replies are whole frames; waiting to fill a packet only delays a device that sleeps soon.
                     let _ = stream.set_nodelay(true);
-                    self.start(Link::Stream(stream), peer);
+                    self.start(Link::Stream(stream), canonical(peer));
                 }
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
@@ -171,9 +188,10 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((secured, peer)) => self.start(Link::Tls(secured), peer),
+                Ok((secured, peer)) => self.start(Link::Tls(secured), canonical(peer)),
                 Err(NotAccepted::Socket(error)) => pause_after(&self.door.name, &error).await,
                 Err(NotAccepted::Handshake(peer, error)) => {
+                    let peer = canonical(peer);
                     tracing::debug!(listener = %self.door.name, %peer, %error, "TLS handshake failed");
                     self.services.metrics.handshake_failed(&self.door.name);
                 }
@@ -188,7 +206,7 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((inbound, peer)) => self.start(Link::Datagram(inbound), peer),
+                Ok((inbound, peer)) => self.start(Link::Datagram(inbound), canonical(peer)),
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
         }
@@ -201,15 +219,24 @@ impl Entrance {
                 _ = stopped.changed() => return,
             };
             match accepted {
-                Ok((requests, peer)) => self.start(Link::Coap(Box::new(requests)), peer),
+                Ok((requests, peer)) => self.start(Link::Coap(Box::new(requests)), canonical(peer)),
                 Err(error) => pause_after(&self.door.name, &error).await,
             }
         }
     }
 
+    /// A place among the listener's sessions, and an open file where the peer takes one.
+    fn room_for(&self, link: &Link) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+        let place = self.room.clone().try_acquire_owned().ok()?;
+        if link.is_datagram() {
+            return Some((place, None));
+        }
+        Some((place, Some(self.files.clone().try_acquire_owned().ok()?)))
+    }
+
     /// No room: the connection is closed at once, and the device comes back later by its own rules.
     pub fn start(&self, link: Link, peer: impl Display + Send + 'static) {
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
+        let Some(room) = self.room_for(&link) else {
             self.services.metrics.connection_refused(&self.door.name);
             return;
         };

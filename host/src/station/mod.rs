@@ -2,11 +2,13 @@
 //!
 //! Start: keys, journal, views (caught up), adapters, commands in flight given back, then the doors. End: doors shut,
 //! sessions asked to finish, journal drained. `doors` accepts devices, `brokers` those behind MQTT,
+//! `files` divides the open files between peers and the station,
 //! `chores` does what comes round by the clock, `redecode` reads quarantined frames again, `polling` holds the rounds of polls.
 
 mod brokers;
 mod chores;
 mod doors;
+mod files;
 mod polling;
 mod redecode;
 
@@ -31,6 +33,7 @@ use crate::views::{CommandRow, CommandState, Views};
 use crate::web;
 use anyhow::Context as _;
 use doors::Doors;
+use files::Share;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -94,6 +97,7 @@ fn write_whereabouts(station: &Station, data: &Path) -> anyhow::Result<()> {
 impl Station {
     /// Returns once devices can connect.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let share = Share::take(&config)?;
         let opened = config.clone();
         // Opening may repair files and compile adapters: not on a thread that serves sockets.
         let services =
@@ -102,7 +106,7 @@ impl Station {
         give_back(&services).await?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let mut doors = Doors::default();
+        let mut doors = Doors::new(share);
         let mut addresses = Vec::new();
         for (listener, door) in config.listeners.iter().zip(&services.doors) {
             let address = doors.open(&services, listener, door, stopped.clone()).await?;
@@ -113,13 +117,13 @@ impl Station {
             .with_context(|| format!("the API cannot listen on {}: choose a free [http] bind", config.http.bind))?;
         let http_address = http.local_addr()?;
         let router = api::router(services.clone()).merge(web::router(services.clone(), &config));
-        let https = config.http.tls.clone().map(secure_http).transpose()?;
+        let https = config.http.tls.clone().map(|tls| secure_http(tls, share)).transpose()?;
         let https_address = https.as_ref().map(SecureListener::local_addr).transpose()?;
         if let Some(https) = https {
             let door = api::Front::Secured(Box::new(https), services.metrics.clone());
-            tasks.spawn(api::serve(door, router.clone(), stopped.clone()));
+            tasks.spawn(api::serve(door, share.clients, router.clone(), stopped.clone()));
         }
-        tasks.spawn(api::serve(api::Front::Plain(http), router, stopped.clone()));
+        tasks.spawn(api::serve(api::Front::Plain(http), share.clients, router, stopped.clone()));
         chores::spawn(&mut tasks, &services, &config, &stopped);
         Ok(Self { services, doors, addresses, http: http_address, https: https_address, tasks, stop })
     }
@@ -219,11 +223,11 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     Ok(services)
 }
 
-fn secure_http((bind, files): (SocketAddr, tls::Files)) -> anyhow::Result<SecureListener> {
+fn secure_http((bind, files): (SocketAddr, tls::Files), share: Share) -> anyhow::Result<SecureListener> {
     let identity = Identity::open(files).context("[http.tls]")?;
     let socket = link::bind_stream(bind)
         .with_context(|| format!("the API cannot listen on {bind}: choose a free [http.tls] bind"))?;
-    Ok(SecureListener::new("http", socket, identity))
+    Ok(SecureListener::new("http", socket, identity, share.handshakes))
 }
 
 /// How a listener speaks with its adapters.

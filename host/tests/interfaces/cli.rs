@@ -5,8 +5,10 @@ use polymeter::config::Config;
 use polymeter::journal::Role;
 use polymeter::station::Station;
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn polymeter(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
@@ -90,11 +92,44 @@ fn commands_are_sent_in_words_followed_and_taken_back() {
     assert!(run(&served, Role::Operator, &["command", "cancel", &id]).status.success());
     let waited = run(&served, Role::Operator, &["command", "send", "usp/101", "read", "--wait", "0"]);
     assert_eq!(waited.status.code(), Some(1));
+    assert!(text(&waited.stderr).contains("is accepted\n"), "{}", text(&waited.stderr));
     assert!(text(&waited.stderr).contains("still waits"), "{}", text(&waited.stderr));
     let json = run(&served, Role::Operator, &["command", "send", "usp/102", r#"{"set-clock":{}}"#]);
     assert!(json.status.success(), "{}", text(&json.stderr));
     let listed = lines(&run(&served, Role::Viewer, &["command", "list", "--open", "--json"]));
     assert_eq!(listed.iter().map(|c| &c["name"]).collect::<Vec<_>>(), [&json!("set-clock"), &json!("read")]);
+}
+
+/// What `command send` says of a station that gives this answer to its first request, and is gone.
+fn sent_to_one_that_goes(answer: &str) -> String {
+    let door = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", door.local_addr().expect("an address"));
+    let words = ["command", "send", "usp/1", "read", "--wait", "5", "--token", "x", "--url", &url];
+    let sending = polymeter(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("runs");
+    let (mut stream, _) = door.accept().expect("a request");
+    drop(door);
+    let (mut heard, mut chunk) = (Vec::new(), [0; 4096]);
+    // Whatever is left unread would turn the end of the connection into a reset.
+    while !heard.ends_with(b"}") {
+        let count = stream.read(&mut chunk).expect("read");
+        assert!(count > 0, "a whole request comes");
+        heard.extend_from_slice(&chunk[..count]);
+    }
+    stream.write_all(answer.as_bytes()).expect("written");
+    drop(stream);
+    let output = sending.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(1));
+    text(&output.stderr)
+}
+
+#[test]
+fn an_order_whose_station_is_lost_is_not_called_refused() {
+    let accepted = "HTTP/1.1 201 Created\r\ncontent-length: 8\r\nconnection: close\r\n\r\n{\"id\":7}";
+    let said = sent_to_one_that_goes(accepted);
+    assert!(said.contains("command 7 is accepted\n"), "{said}");
+    assert!(said.contains("command 7 was accepted") && said.contains("command show 7"), "{said}");
+    let said = sent_to_one_that_goes("");
+    assert!(said.contains("not known whether") && said.contains("command list --device usp/1"), "{said}");
 }
 
 #[test]
@@ -107,6 +142,8 @@ fn failures_say_what_to_do() {
         (Role::Viewer, &["meter", "show", "101"], "realm/address"),
         (Role::Viewer, &["registry", "export", "--json"], "registry list --limit 0 --json"),
         (Role::Admin, &["adapter", "install", "/nowhere/a.wasm"], "cannot read /nowhere/a.wasm"),
+        (Role::Viewer, &["profile", "history", "ro"], "[profile.ro] stands in the station's configuration"),
+        (Role::Viewer, &["profile", "history", "zz"], "there is no profile `zz` here"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz"], "there are nb"),
         (Role::Viewer, &["adapter", "record", "--listener", "zzz", "--from", "1", "--seconds", "0"], "there are nb"),
         (Role::Viewer, &["adapter", "record", "--device", "bogus"], "realm/address"),

@@ -48,6 +48,7 @@ fn what_cannot_be_done_is_said_at_once() {
         ("usp/1", json!({"fly": {}}), (400, "bad-request")),
         ("usp/1", json!("read"), (400, "bad-request")),
         ("usp/1", json!({"set-parameters": []}), (400, "bad-request")),
+        ("usp/1", json!({"set-schedule": {"minute_of_day": 1440}}), (400, "bad-request")),
         ("usp", json!({"read": {"scope": "current"}}), (400, "bad-request")),
         ("usp/1", json!({"end-session": {"reason": "done"}}), (422, "not-possible")),
         ("usp/1", json!({"valve": {"order": "close-forced", "order_id": 7}}), (422, "not-possible")),
@@ -60,6 +61,10 @@ fn what_cannot_be_done_is_said_at_once() {
         let answer = ask(&served, device, &command);
         assert_eq!(code(&answer), expected, "{command}: {answer:?}");
     }
+    let twice = br#"{"device": "usp/1", "command": {"valve": {"order": "close-forced", "order": "permit-open"}}}"#;
+    let token = Some(format!("Bearer {}", crate::served::token(Role::Operator)));
+    let (status, told) = served.raw("POST", "commands", &[("authorization", token)], twice.to_vec());
+    assert!(status == 400 && told.contains("`order` stands there twice"), "{status} {told}");
     let (_, told) = ask(&served, "usp/1", &json!("read"));
     assert!(
         told["error"]["message"].as_str().is_some_and(|m| m.contains(r#"{"read": {"scope": "current"}}"#)),

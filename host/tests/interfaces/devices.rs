@@ -33,6 +33,8 @@ fn devices_are_listed_page_by_page_and_filtered() {
         ("alarm=any", vec!["usp/104"]),
         ("held=true", vec!["usp/200"]),
         ("prefix=2", vec!["usp/200"]),
+        ("alarm=gas-leak", vec![]),
+        ("alarm=vendor-x", vec![]),
         ("valve=closed", vec![]),
         ("online=true", vec![]),
     ] {
@@ -45,6 +47,19 @@ fn devices_are_listed_page_by_page_and_filtered() {
         "{status}"
     );
     assert_eq!(status["fleet"]["reported_today"], json!(5));
+}
+
+#[test]
+fn an_alarm_that_nobody_can_have_is_a_slip_of_the_pen() {
+    let served = Served::start();
+    let path = "devices?alarm=newer-than-this-station";
+    for path in ["devices?alarm=gas-leek", path] {
+        let slip = served.get(path);
+        assert_eq!(code(&slip), (400, "bad-request"), "{slip:?}");
+    }
+    let messages = vec![registration(), daily("2024-03-01T00:10:00", 1, &["newer-than-this-station"])];
+    served.tell(frame("1", messages, false));
+    assert_eq!(keys(&served.get(path).1), ["usp/1"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod commands;
 mod credentials;
 mod description;
 mod devices;
+mod files;
 mod http;
 mod outside;
 mod registry;

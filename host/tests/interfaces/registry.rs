@@ -49,6 +49,9 @@ fn one_record_is_set_shown_changed_and_withdrawn() {
     let (status, set) = served.by(Role::Operator, "PUT", path, Some(record));
     assert_eq!((status, &set["district"], &set["by"]), (200, &json!("西城区"), &json!("operator")), "{set}");
     assert_eq!(served.get(path).1, set);
+    let twice = run(&served, &["set", "usp/50001234567810", "district=A", "kind=meter", "district=B"]);
+    assert!(!twice.status.success() && stderr(&twice).contains("`district` is named twice"), "{}", stderr(&twice));
+    assert_eq!(served.get(path).1, set);
     for (record, says) in [
         (json!({"kind": "pump"}), "kind"),
         (json!({"kind": "meter", "adapter": "nothing"}), "adapter: no adapter `nothing` serves here"),

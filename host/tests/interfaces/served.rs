@@ -116,7 +116,7 @@ pub fn fresh_dir() -> PathBuf {
 pub fn configuration(page: &str) -> String {
     format!(
         "[station]\nname = \"north\"\ndata = \"data\"\nzone = \"Asia/Shanghai\"\n\n[[listener]]\nname = \"nb\"\n\
-         transport = \"tcp\"\nbind = \"127.0.0.1:0\"\nadapters = [\"usp\"]\n\n[http]\nbind = \"127.0.0.1:0\"\npage = \"{page}\"\n"
+         transport = \"tcp\"\nbind = \"127.0.0.1:0\"\nadapters = [\"usp\"]\n\n[http]\nbind = \"127.0.0.1:0\"\npage = \"{page}\"\n\n[profile.ro]\n"
     )
 }
 

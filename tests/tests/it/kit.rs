@@ -58,6 +58,7 @@ fn every_line_is_a_result_or_a_fault() {
         ("68 01", fault("incomplete", "at least 2 more bytes are wanted")),
         ("680102030", fault("bad-hex", "9 hex digits; two make a byte")),
         ("68 01 0g 03", fault("bad-hex", "`g` at digit 6 is no hex digit")),
+        ("68 01 0é 3", fault("bad-hex", "`é` at digit 6 is no hex digit")),
         ("aabbccdd", fault("foreign", "these bytes are another protocol's")),
         ("68010203", good.clone()),
     ] {
@@ -110,6 +111,8 @@ fn lines_are_bounded() {
     assert_eq!(lines.len(), 4);
     assert_eq!((lines[0].as_str(), lines[2].as_str(), lines[3].as_str()), ("ab\n", "cd\n", "last"));
     assert_eq!(lines[1].len(), HEX_LINE_BYTES_MAX + 1);
+    let marked = read_line(&mut "\u{feff}# a comment\n".as_bytes()).expect("memory can be read");
+    assert_eq!(marked.as_deref(), Some("# a comment\n"), "without the mark before it");
     let mut decoder = decoder(&framed());
     assert_eq!(decoder.line(&lines[1], NOW).expect("a fault")["fault"]["kind"], "bad-hex");
 }
