@@ -59,10 +59,10 @@ fn publish(from: &Path, to: &Path) -> io::Result<()> {
 fn code(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".code") {
-            found.push((name, entry.path()));
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "code") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((name, path));
         }
     }
     Ok(found)
