@@ -14,9 +14,10 @@
 //! The dense id keeps other views' keys short and their rows of one day together.
 
 use super::store::{Result, Snapshot, ViewError, unpack};
+use super::words::ToldAt;
 use crate::journal::AdapterRef;
 use crate::model::{
-    Civil, Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
+    Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
 };
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -122,8 +123,8 @@ pub(super) struct Row {
     pub carrier: u32,
     pub status_seq: u64,
     pub status_ms: Option<i64>,
-    /// The newest time, by its own clock, at which it told how it stands.
-    pub told_at: Option<Civil>,
+    /// When it told how it stands, by its own clock.
+    pub told_at: ToldAt,
     /// How its valve stood then; an order's own answer has no time.
     pub told_valve: Option<ValveStatus>,
     /// The entry whose valve state was newer than everything before it.
@@ -155,7 +156,7 @@ impl Default for Row {
             carrier: 0,
             status_seq: 0,
             status_ms: None,
-            told_at: None,
+            told_at: ToldAt::default(),
             told_valve: None,
             valve_seq: 0,
             valve: None,

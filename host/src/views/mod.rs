@@ -26,6 +26,7 @@ mod quarantine;
 mod readings;
 mod registry;
 mod store;
+mod words;
 
 #[cfg(test)]
 mod rebuild_tests;
