@@ -17,7 +17,7 @@ pub use rules::{Known, Refusal};
 use crate::clock::Clock;
 use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
-use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, Day, DeviceKey, Interval, KeySlot, Outcome, ValveStatus};
 use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
@@ -247,9 +247,12 @@ impl Desk {
         self.lock().of(device).iter().any(|c| c.round.as_ref().is_some_and(|round| round.poll == poll))
     }
 
-    /// Whether stored values of that device are being asked for.
-    pub fn reads_history(&self, device: &DeviceKey) -> bool {
-        self.lock().of(device).iter().any(|c| matches!(c.command, Command::ReadHistory { .. }))
+    /// Whether that device is being asked for its values of that day.
+    pub fn asks_for_day(&self, device: &DeviceKey, day: Day) -> bool {
+        let at = day.start();
+        self.lock().of(device).iter().any(|c| {
+            matches!(c.command, Command::ReadHistory { interval: Interval::Day, first, last } if first <= at && at <= last)
+        })
     }
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
@@ -513,6 +516,21 @@ mod tests {
             through: None,
         };
         desk.apply(&CommandFact { id, device: "usp/1".parse().expect("key"), step });
+    }
+
+    #[test]
+    fn a_question_for_some_days_does_not_stand_for_others() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let of = |interval, first: i32, last: i32| Command::ReadHistory {
+            interval,
+            first: Day(first).start(),
+            last: Day(last).start(),
+        };
+        ask(&desk, of(Interval::Day, 6, 7));
+        ask(&desk, of(Interval::Hour, 9, 9));
+        let asked: Vec<i32> = (4..11).filter(|day| desk.asks_for_day(&device, Day(*day))).collect();
+        assert_eq!(asked, [6, 7]);
     }
 
     #[test]

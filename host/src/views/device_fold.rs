@@ -9,7 +9,7 @@ use super::devices::{
 };
 use super::families::{self, Counted};
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use super::words::{Words, is_credible};
+use super::words::{Words, is_credible, is_credible_day};
 use crate::journal::AdapterRef;
 use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, DeviceKind, HexBytes, Registration, Schedule, Seq, ValveStatus};
@@ -422,13 +422,17 @@ impl Fold {
     }
 
     /// A reading of that day comes; tells whether it is the first of a new day, so that there is no row yet.
-    pub fn reading(&mut self, slot: Slot, day: Day) -> bool {
+    pub fn reading(&mut self, slot: Slot, day: Day, received: Civil) -> bool {
         let row = &self.cache[slot.0].row;
         let fresh = row.newest_day.is_none_or(|newest| day > newest);
-        if fresh || row.oldest_day.is_none_or(|oldest| day < oldest) {
+        let latest = row.latest_day.is_none_or(|latest| day > latest) && is_credible_day(day, received);
+        if fresh || latest || row.oldest_day.is_none_or(|oldest| day < oldest) {
             let row = self.change(slot);
             row.newest_day = row.newest_day.max(Some(day));
             row.oldest_day = Some(row.oldest_day.map_or(day, |oldest| oldest.min(day)));
+            if latest {
+                row.latest_day = Some(day);
+            }
         }
         fresh
     }

@@ -74,6 +74,8 @@ pub struct Device {
     /// Days of its oldest and newest reading.
     pub oldest_day: Option<Day>,
     pub newest_day: Option<Day>,
+    /// Its last day with readings, of those that were not in the future when it told them, if there are any.
+    pub latest_day: Option<Day>,
 }
 
 /// Whether a device is let in, and what its adapter wants remembered.
@@ -138,6 +140,8 @@ pub(super) struct Row {
     pub counts: DeviceCounts,
     pub oldest_day: Option<Day>,
     pub newest_day: Option<Day>,
+    /// The newest one that was not in the future when it was told.
+    pub latest_day: Option<Day>,
     /// Tells whether a registration says anything new without reading the facts; 0: no facts.
     pub facts_hash: u64,
 }
@@ -168,6 +172,7 @@ impl Default for Row {
             counts: DeviceCounts::default(),
             oldest_day: None,
             newest_day: None,
+            latest_day: None,
             facts_hash: 0,
         }
     }
@@ -472,5 +477,6 @@ fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
         counts: row.counts,
         oldest_day: row.oldest_day,
         newest_day: row.newest_day,
+        latest_day: row.latest_day.or(row.newest_day),
     })
 }

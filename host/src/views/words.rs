@@ -5,7 +5,7 @@
 //! the end of summer time: then the newest words bear an earlier time than those before them.
 
 use crate::limits::CLOCK_DIFFERENCE_MAX;
-use crate::model::Civil;
+use crate::model::{Civil, Day};
 use serde::{Deserialize, Serialize};
 
 /// How far a device's clock may be ahead, and how far back it is only if it was lost; seconds.
@@ -35,6 +35,11 @@ pub(super) struct ToldAt {
 /// Nobody tells of tomorrow: such a time says nothing, and must not keep every later word away.
 pub(super) fn is_credible(at: Civil, received: Civil) -> bool {
     at.0 <= received.0.saturating_add(CLOCK_AHEAD_S)
+}
+
+/// The same of readings, which are told by the day.
+pub fn is_credible_day(day: Day, received: Civil) -> bool {
+    day <= Civil(received.0.saturating_add(CLOCK_AHEAD_S)).day()
 }
 
 impl ToldAt {
