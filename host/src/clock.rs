@@ -2,7 +2,10 @@
 
 use crate::model::Civil;
 use jiff::tz::TimeZone;
+use std::ops::Range;
 use std::time::Instant;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// The station's clock and the zone its fleet lives in.
 #[derive(Clone, Debug)]
@@ -46,5 +49,53 @@ impl Clock {
             Ok(at) => Civil(at_ms.div_euclid(1000) + i64::from(self.zone.to_offset(at).seconds())),
             Err(_) => Civil(at_ms.div_euclid(1000)),
         }
+    }
+
+    /// Where clocks go back after `from_ms`, the wall clock shows some times twice. The moments, UTC milliseconds, at which it shows
+    /// one of those, if `end_ms` is one of them.
+    pub fn shown_twice(&self, from_ms: i64, end_ms: i64) -> Option<Range<i64>> {
+        let from = jiff::Timestamp::from_millisecond(from_ms).ok()?;
+        let changes = self.zone.following(from);
+        changes.take_while(|change| change.timestamp().as_millisecond() <= end_ms.saturating_add(DAY_MS)).find_map(
+            |change| {
+                let at_ms = change.timestamp().as_millisecond();
+                let before = jiff::Timestamp::from_millisecond(at_ms - 1).ok()?;
+                let back_s = self.zone.to_offset(before).seconds() - change.offset().seconds();
+                let back_ms = 1_000 * i64::from(back_s);
+                Some(at_ms - back_ms..at_ms + back_ms).filter(|twice| twice.contains(&end_ms))
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(utc: &str) -> i64 {
+        utc.parse::<jiff::Timestamp>().expect("a time").as_millisecond()
+    }
+
+    #[test]
+    fn times_are_shown_twice_where_clocks_go_back() {
+        let berlin = Clock::new("Europe/Berlin").expect("zone");
+        let twice = ms("2026-10-25T00:00:00Z")..ms("2026-10-25T02:00:00Z");
+        let from = ms("2026-10-24T20:00:00Z");
+        for (end, expected) in [
+            ("2026-10-24T23:59:59Z", None),
+            ("2026-10-25T00:00:00Z", Some(&twice)),
+            ("2026-10-25T00:59:59Z", Some(&twice)),
+            ("2026-10-25T01:00:00Z", Some(&twice)),
+            ("2026-10-25T01:59:59Z", Some(&twice)),
+            ("2026-10-25T02:00:00Z", None),
+        ] {
+            assert_eq!(berlin.shown_twice(from, ms(end)).as_ref(), expected, "{end}");
+        }
+        let after = ms("2026-10-25T01:00:00Z");
+        assert_eq!(berlin.shown_twice(after, after + 600_000), None, "they have gone back");
+        let spring = ms("2026-03-29T01:00:00Z");
+        assert_eq!(berlin.shown_twice(spring - 600_000, spring + 600_000), None, "they go forward");
+        let shanghai = Clock::new("Asia/Shanghai").expect("zone");
+        assert_eq!(shanghai.shown_twice(from, after), None);
     }
 }

@@ -4,7 +4,8 @@
 //! without that file has no device key.
 
 use crate::adapter::KeyStore;
-use crate::model::{DeviceKey, HexBytes, KeySlot};
+use crate::limits::DEFAULT_KEYS_SEEN_MAX;
+use crate::model::{DeviceKey, HexBytes, KeySlot, Seq};
 use crate::views::{KeyRow, ViewError, Views};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -24,6 +25,9 @@ pub struct Seal(Aes256Gcm);
 pub struct Vault {
     seal: Seal,
     views: Views,
+    /// The last entry of the time before this run.
+    since: Seq,
+    /// Devices of this run that were spoken to under a key derived from their number.
     defaults_seen: Mutex<FxHashSet<DeviceKey>>,
 }
 
@@ -124,7 +128,8 @@ impl Vault {
             // Some were set anew since the master key was lost: those must go on to work.
             tracing::error!(device, slot, "a key is sealed under another {FILE}: restore it, or set such keys anew");
         }
-        Ok(Self { seal, views, defaults_seen: Mutex::default() })
+        let since = views.health().cursor;
+        Ok(Self { seal, views, since, defaults_seen: Mutex::default() })
     }
 
     /// As `Seal::seal`.
@@ -142,14 +147,15 @@ impl Vault {
         Ok(if before.is_some() { Change::Other(sealed) } else { Change::New(sealed) })
     }
 
-    /// Devices of this run that were spoken to under a key derived from their number.
-    pub fn default_keys(&self) -> usize {
-        self.defaults_seen.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether the device was spoken to under a key derived from its number.
-    pub fn uses_default_key(&self, device: &DeviceKey) -> bool {
-        self.defaults_seen.lock().unwrap_or_else(PoisonError::into_inner).contains(device)
+    /// Whether the device, whose last frame is that entry, was spoken to under a key derived from its number. The journal does not
+    /// keep that: `None` of one that was not heard since the station has started.
+    pub fn uses_default_key(&self, device: &DeviceKey, last: Option<Seq>) -> Option<bool> {
+        let seen = self.defaults_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(device) {
+            return Some(true);
+        }
+        let is_known = last.is_some_and(|last| last > self.since) && seen.len() < DEFAULT_KEYS_SEEN_MAX;
+        is_known.then_some(false)
     }
 
     fn unseal(&self, device: &str, slot: &str) -> Option<[u8; 16]> {
@@ -176,7 +182,7 @@ impl KeyStore for Vault {
 
     fn default_key_in_use(&self, device: &DeviceKey) {
         let mut seen = self.defaults_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < crate::limits::DEFAULT_KEYS_SEEN_MAX && seen.insert(device.clone()) {
+        if seen.len() < DEFAULT_KEYS_SEEN_MAX && seen.insert(device.clone()) {
             tracing::warn!(%device, "default key in use: set a key of its own with set-key");
         }
     }
@@ -304,5 +310,18 @@ mod tests {
         station.set_key("usp/2", [2; 16]);
         let vault = station.vault().expect("one of them opens");
         assert_eq!((vault.key(&device("1"), "main"), vault.key(&device("2"), "main")), (None, Some([2; 16])));
+    }
+    #[test]
+    fn whether_a_silent_device_uses_its_default_key_is_not_known() {
+        let station = Station::new("defaults");
+        station.set_key("usp/9", [9; 16]);
+        let vault = station.vault().expect("opens");
+        let before = Some(station.journal.health().last_seq);
+        let heard = before.map(|seq| Seq(seq.0 + 1));
+        vault.default_key_in_use(&device("1"));
+        let told = [("1", heard), ("2", heard), ("2", before), ("3", None)]
+            .map(|(address, last)| vault.uses_default_key(&device(address), last));
+        assert_eq!(told, [Some(true), Some(false), None, None]);
+        assert_eq!(station.vault().expect("opens").uses_default_key(&device("1"), before), None, "another run");
     }
 }

@@ -109,6 +109,8 @@ pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open sessions may take to end when the station stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How far a device's clock and the station's may be apart while both count as right, ways through carriers included.
+pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(300);
 /// Days that a station asks for by itself, and looks back to see which are missing: as many as a meter keeps.
 pub const MISSING_DAYS_MAX: i32 = 31;
 

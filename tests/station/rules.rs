@@ -69,6 +69,43 @@ fn days_that_no_report_has_brought_are_asked_for_in_the_same_communication() {
     drop(terminal.reconnect(site.meters()));
     terminal.now = civil("2024-03-20T00:20:06");
     terminal.whole_communication();
+    // A day of the future is kept; it is neither the latest one, nor is anything asked for up to it.
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2098-03-20T00:20:06");
+    terminal.whole_communication();
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2024-03-21T00:20:06");
+    terminal.whole_communication();
+    wait_until("what it reported last is its latest", || {
+        let latest = &site.device(&format!("usp/{address}")).expect("a device")["latest"];
+        latest[0]["at"].as_str().is_some_and(|at| at.starts_with("2024-03-21")).then_some(())
+    });
+}
+
+#[test]
+fn days_are_asked_for_although_others_still_are() {
+    let site = Site::usual();
+    let address = "50001234567818";
+    let mut terminal = Terminal::tcp(meter(address), site.meters());
+    terminal.whole_communication();
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2024-03-18T00:20:06");
+    assert_eq!(terminal.register().pending, 0);
+    assert_eq!(terminal.daily().pending, 1);
+    // It leaves without having answered, and misses two more days.
+    drop(terminal.reconnect(site.meters()));
+    terminal.now = civil("2024-03-21T00:20:06");
+    terminal.register();
+    assert_eq!(terminal.daily().pending, 2);
+    for _ in 0..2 {
+        assert_eq!(terminal.obey(), (0x4022, OK));
+    }
+    assert_eq!(terminal.farewell(), OK);
+    wait_until("all days are there", || {
+        let readings = site.readings(&format!("usp/{address}"), "working-volume");
+        let days: Vec<_> = readings.iter().filter(|row| row.contains("T00:00:00 ")).map(|row| &row[8..10]).collect();
+        (days == ["15", "16", "17", "18", "19", "20", "21"]).then_some(())
+    });
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub struct NewCommand {
     pub device: DeviceKey,
     #[schema(schema_with = forms::schema)]
     pub command: Value,
-    /// How long it may wait for the device, seconds; the default depends on the command.
+    /// How long it may wait for the device, seconds; the default depends on the command. A valve order that would end in an hour
+    /// that the clocks show twice ends before it, and says so in its note.
     #[serde(default)]
     pub expires_s: Option<u64>,
     /// Kept with the command, for those who ask later.

@@ -106,8 +106,10 @@ pub struct DeviceDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_drift_s: Option<i64>,
     pub raw_status: u64,
-    /// It was spoken to under a key that its maker derives from its number.
-    pub default_key_in_use: bool,
+    /// Since the station has started, it was spoken to under a key that its maker derives from its number; left out of a device that
+    /// was not heard since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_key_in_use: Option<bool>,
     /// Commands that wait for it, and for no key.
     pub commands_waiting: u32,
     /// The newest value of each kind.
@@ -184,7 +186,7 @@ pub async fn show(
         schedule: device.schedule.as_ref().map(json::schedule),
         clock_drift_s: device.clock_drift_s,
         raw_status: device.raw_status,
-        default_key_in_use: services.vault.uses_default_key(&key),
+        default_key_in_use: services.vault.uses_default_key(&key, device.last_seq),
         commands_waiting: services.desk.pending(&key, services.clock.now_ms()),
         latest,
         row: DeviceRow::of(device, &services),

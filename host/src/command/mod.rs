@@ -17,7 +17,7 @@ pub use rules::{Known, Refusal};
 use crate::clock::Clock;
 use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
-use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, ValveStatus};
+use crate::model::{Answer, AnswerBody, Command, Day, DeviceKey, Interval, KeySlot, Outcome, ValveStatus};
 use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
@@ -143,7 +143,13 @@ impl Desk {
     ) -> Result<CommandFact, Refusal> {
         rules::admit(order.device.as_str(), &order.command, known)?;
         let expires = rules::expiry(&order.command, order.expires)?;
-        let expires_ms = now_ms + expires.as_millis() as i64;
+        let mut expires_ms = now_ms + expires.as_millis() as i64;
+        let mut note = order.note.clone();
+        if matches!(order.command, Command::Valve(_))
+            && let Some(why) = rules::end_before_repetition(now_ms, &mut expires_ms, clock)?
+        {
+            note = if note.is_empty() { why } else { format!("{note} ({why})") };
+        }
         let mut inner = self.lock();
         inner.check_room(&order, now_ms)?;
         let id = inner.next_id;
@@ -156,7 +162,7 @@ impl Desk {
         }
         let live = Live::new(id, order.device.clone(), command.clone(), expires_ms);
         inner.insert(live.behind(order.way).asked(order.round.clone(), order.manner));
-        let step = CommandStep::Requested { command, by: order.by, note: order.note, expires_ms, round: order.round };
+        let step = CommandStep::Requested { command, by: order.by, note, expires_ms, round: order.round };
         Ok(CommandFact { id, device: order.device, step })
     }
 
@@ -268,9 +274,12 @@ impl Desk {
         self.lock().of(device).iter().any(|c| c.round.as_ref().is_some_and(|round| round.poll == poll))
     }
 
-    /// Whether stored values of that device are being asked for.
-    pub fn reads_history(&self, device: &DeviceKey) -> bool {
-        self.lock().of(device).iter().any(|c| matches!(c.command, Command::ReadHistory { .. }))
+    /// Whether that device is being asked for its values of that day.
+    pub fn asks_for_day(&self, device: &DeviceKey, day: Day) -> bool {
+        let at = day.start();
+        self.lock().of(device).iter().any(|c| {
+            matches!(c.command, Command::ReadHistory { interval: Interval::Day, first, last } if first <= at && at <= last)
+        })
     }
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
@@ -547,6 +556,21 @@ mod tests {
     }
 
     #[test]
+    fn a_question_for_some_days_does_not_stand_for_others() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let of = |interval, first: i32, last: i32| Command::ReadHistory {
+            interval,
+            first: Day(first).start(),
+            last: Day(last).start(),
+        };
+        ask(&desk, of(Interval::Day, 6, 7));
+        ask(&desk, of(Interval::Hour, 9, 9));
+        let asked: Vec<i32> = (4..11).filter(|day| desk.asks_for_day(&device, Day(*day))).collect();
+        assert_eq!(asked, [6, 7]);
+    }
+
+    #[test]
     fn an_order_that_has_left_is_neither_cancelled_nor_expired() {
         for ends_by_time in [false, true] {
             let desk = Desk::new(vec![], 1);
@@ -732,6 +756,35 @@ mod tests {
         assert!(desk.next(&device, 0, &clock()).is_none(), "it does not leave while its cancellation is written");
         desk.apply(&cancelled);
         assert_eq!(desk.unfinished(), 0);
+    }
+
+    #[test]
+    fn no_valve_order_outlives_its_time_where_clocks_go_back() {
+        let clock = Clock::new("Europe/Berlin").expect("zone");
+        let ms = |utc: &str| utc.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        let ordered = |now: &str, expires_s: u64, note: &str| -> Result<(i64, String), Refusal> {
+            let (expires, note) = (Some(Duration::from_secs(expires_s)), note.to_owned());
+            let order = Order { expires, note, ..order(valve()) };
+            let fact = Desk::new(vec![], 1).propose(order, Some(Known::default()), ms(now), &clock)?;
+            match fact.step {
+                CommandStep::Requested { command: Command::Valve(valve), note, expires_ms, .. } => {
+                    assert_eq!(valve.valid_until, Some(clock.civil(expires_ms)));
+                    Ok(((expires_ms - ms(now)) / 1_000, note))
+                }
+                step => panic!("{step:?}"),
+            }
+        };
+        // Clocks go back from 03:00 to 02:00 at 01:00 UTC. 01:50 to 02:05 would also be 02:05 an hour later.
+        let (lives_s, note) = ordered("2026-10-24T23:50:00Z", 900, "leak").expect("admitted");
+        assert_eq!(lives_s, 599);
+        assert!(note.starts_with("leak (it ends at 2026-10-25T01:59:59, before"), "{note}");
+        assert_eq!(ordered("2026-10-24T23:50:00Z", 540, "leak"), Ok((540, "leak".into())));
+        assert_eq!(ordered("2026-10-24T23:50:00Z", 3 * 3_600, ""), Ok((3 * 3_600, String::new())));
+        // At 02:50 nothing is left of the time before, and 02:05 has passed.
+        let refused = ordered("2026-10-25T00:50:00Z", 900, "leak").expect_err("refused").to_string();
+        assert!(refused.contains("an hour that the clocks show twice") && refused.contains("4200 s"), "{refused}");
+        assert_eq!(ordered("2026-10-25T00:50:00Z", 4_200, ""), Ok((4_200, String::new())));
+        assert_eq!(ordered("2026-10-25T01:50:00Z", 300, ""), Ok((300, String::new())), "they have gone back");
     }
 
     #[test]

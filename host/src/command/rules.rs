@@ -1,5 +1,6 @@
 //! What may be ordered at all: checked before a command becomes an entry, so that a refusal reaches the person who asked.
 
+use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Capabilities, Command, Valve, ValveState};
 use std::time::Duration;
@@ -58,6 +59,21 @@ pub fn expiry(command: &Command, asked: Option<Duration>) -> Result<Duration, Re
         )));
     }
     Ok(wanted)
+}
+
+/// A valve order's end as the device's clock will show it must not come twice, or the order could live as much longer as the clocks
+/// go back: it ends before that. Gives the reason where that changes anything.
+pub fn end_before_repetition(now_ms: i64, expires_ms: &mut i64, clock: &Clock) -> Result<Option<String>, Refusal> {
+    let Some(twice) = clock.shown_twice(now_ms, *expires_ms) else { return Ok(None) };
+    let before_ms = twice.start - 1_000;
+    if before_ms <= now_ms {
+        let least_s = (twice.end - now_ms + 999) / 1_000;
+        return Err(Refusal::Invalid(format!(
+            "the order would end in an hour that the clocks show twice, and the device could not tell which one is meant: let              it wait for at least {least_s} s (`expires_s`), or order once the clocks have gone back"
+        )));
+    }
+    *expires_ms = before_ms;
+    Ok(Some(format!("it ends at {}, before an hour that the clocks show twice", clock.civil(before_ms))))
 }
 
 /// Whether this device can be asked this.

@@ -1,8 +1,8 @@
 //! What a device says of its valve, and whether that decides an order that nobody has confirmed.
 //!
 //! Words may be old: repeated, held back by a carrier, or late answers to questions of before. An old "open" says nothing about an
-//! order to close, and would call one failed that was carried out. So only two kinds of words decide: the newest ones by the
-//! device's own clock, and the answer to a question that was asked once, and since.
+//! order to close, and would call one failed that was carried out. So only two kinds of words decide: the newest ones, as
+//! `views/words` has it, and the answer to a question that was asked once, and since.
 
 use super::Services;
 use crate::adapter::Decoded;

@@ -8,6 +8,7 @@ use crate::adapter::{Admission, Decoded, Fault};
 use crate::command::Order;
 use crate::limits::MISSING_DAYS_MAX;
 use crate::model::{Civil, Command, Day, Interval, Message, ReportCause, Role};
+use crate::views::is_credible_day;
 
 /// Who asks.
 const STATION: &str = "station";
@@ -16,6 +17,11 @@ impl Conversation {
     /// The order for the days between this report and the newest one before it, if there are any.
     pub(super) fn missing_days(&mut self, decoded: &Decoded) -> Result<Option<Order>, Closing> {
         let Some(day) = frozen_day(decoded).filter(|_| self.door.missing_days) else { return Ok(None) };
+        // A clock that is ahead says nothing about the days until then.
+        let now = self.services.clock.civil(self.services.clock.now_ms());
+        if !is_credible_day(day, now) {
+            return Ok(None);
+        }
         let Some(present) = self.present.as_mut().filter(|p| p.admission == Admission::Welcome) else {
             return Ok(None);
         };
@@ -34,11 +40,16 @@ impl Conversation {
         };
         let Some(known) = shown.max(before).filter(|known| known.0 < day.0 - 1) else { return Ok(None) };
         let device = present.device.clone();
-        if !self.speaks("read-history") || self.services.desk.reads_history(&device) {
+        if !self.speaks("read-history") {
             return Ok(None);
         }
-        let first = Day((known.0 + 1).max(day.0 - MISSING_DAYS_MAX));
-        let (first, last) = (first.start(), Day(day.0 - 1).start());
+        // Whoever has left without answering is still asked for the days of then, and has to be asked for these.
+        let desk = &self.services.desk;
+        let mut days = ((known.0 + 1).max(day.0 - MISSING_DAYS_MAX)..day.0)
+            .map(Day)
+            .filter(|day| !desk.asks_for_day(&device, *day));
+        let Some(first) = days.next() else { return Ok(None) };
+        let (first, last) = (first.start(), days.next_back().unwrap_or(first).start());
         let command = Command::ReadHistory { interval: Interval::Day, first, last };
         let note = "days that no report has brought".to_owned();
         Ok(Some(Order { note, ..Order::of(device, command, STATION) }))

@@ -244,11 +244,20 @@ impl Services {
 
     /// An order's way in: checked, durable, then known to the desk and to the device's session.
     pub async fn place(&self, mut order: Order) -> Result<u64, Refusal> {
-        if let Some(why) = self.misfit(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))? {
+        let unknowable = |error: ViewError| Refusal::Unknowable(error.to_string());
+        let mut known = self.known(&order.device).map_err(unknowable)?;
+        if known.is_none() {
+            // Its first report may have been acknowledged a moment ago.
+            let last = self.journal.health().last_seq;
+            if tokio::time::timeout(limits::SHOWN_WITHIN, self.views.caught_up(last)).await != Ok(true) {
+                return Err(Refusal::Unknowable("the views are behind the journal; order again in a moment".into()));
+            }
+            known = self.known(&order.device).map_err(unknowable)?;
+        }
+        if let Some(why) = self.misfit(&order.device).map_err(unknowable)? {
             return Err(Refusal::Invalid(why));
         }
-        let known = self.known(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
-        let way = self.way_to(&order.device).map_err(|e| Refusal::Unknowable(e.to_string()))?;
+        let way = self.way_to(&order.device).map_err(unknowable)?;
         order.way.clone_from(&way);
         let fact = self.desk.propose(order, known, self.clock.now_ms(), &self.clock)?;
         if let Err(why) = self.commit(vec![Fact::Command(fact.clone())]).await {

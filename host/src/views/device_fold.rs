@@ -9,6 +9,7 @@ use super::devices::{
 };
 use super::families::{self, Counted};
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
+use super::words::{Words, is_credible, is_credible_day};
 use crate::journal::AdapterRef;
 use crate::limits;
 use crate::model::{Civil, Day, DeviceKey, DeviceKind, HexBytes, Registration, Schedule, Seq, ValveStatus};
@@ -64,10 +65,6 @@ pub(super) struct Fold {
     batch: u64,
     tables: Option<Tables>,
 }
-
-/// How far a device's clock may be ahead, and how far back it is only if it was lost; seconds.
-const CLOCK_AHEAD_S: i64 = 86_400;
-const CLOCK_LOST_S: i64 = 40 * 86_400;
 
 /// What a report or a heartbeat says about the device's standing.
 pub(super) struct Status<'a> {
@@ -321,8 +318,8 @@ impl Fold {
         self.adopted.push((slot, seq, by.to_owned()));
     }
 
-    /// How it stands; an older frame that is folded late does not count, and what the device told at an earlier time by its own
-    /// clock, but later, ends no alarm and leaves the valve as it is.
+    /// How it stands; an older frame that is folded late does not count, and words of a time before (see `words`) end no alarm and
+    /// leave the valve as it is.
     pub fn set_status(&mut self, slot: Slot, seq: Seq, received: (i64, Civil), status: &Status) {
         let said = status.valve.is_some() || status.alarms.is_some();
         if !said || seq.0 < self.row(slot).status_seq {
@@ -331,27 +328,25 @@ impl Fold {
         let mut marks = Vec::new();
         let (at_ms, now) = received;
         let row = self.change(slot);
-        // Nobody tells of tomorrow: a clock that is ahead must not keep every later word away.
-        let at = status.at.filter(|at| at.0 <= now.0 + CLOCK_AHEAD_S);
-        // A clock that was lost begins anew, long before.
-        let is_lost = at.zip(row.told_at).is_some_and(|(at, told)| at.0 < told.0 - CLOCK_LOST_S);
-        let is_late = !is_lost && at.zip(row.told_at).is_some_and(|(at, told)| at < told);
-        let is_same =
-            at.is_some() && at == row.told_at && status.valve.is_some_and(|v| row.told_valve.as_ref() == Some(v));
-        if is_late || is_same {
+        let is_same = status.at.is_some()
+            && status.at == row.told_at.newest
+            && status.valve.is_some_and(|valve| row.told_valve.as_ref() == Some(valve));
+        let words = if is_same { Words::Late } else { row.told_at.hear(status.at, now) };
+        if words == Words::Late {
             let raised = status.alarms.map_or(&[][..], |(alarms, _)| alarms);
             let all = row.alarms.iter().chain(raised).cloned().collect();
             set_alarms(row, slot, all, &mut marks);
             self.marks.append(&mut marks);
             return;
         }
-        if let (Some(_), Some(valve)) = (at, status.valve) {
-            if !is_lost {
+        if let (Some(at), Some(valve)) = (status.at, status.valve)
+            && is_credible(at, now)
+        {
+            if words == Words::News {
                 row.valve_seq = seq.0;
             }
             row.told_valve = Some(valve.clone());
         }
-        row.told_at = at.or(row.told_at);
         (row.status_seq, row.status_ms) = (seq.0, Some(at_ms));
         if let Some(valve) = status.valve {
             let before = row.valve.as_ref().map(|v| v.state);
@@ -432,13 +427,17 @@ impl Fold {
     }
 
     /// A reading of that day comes; tells whether it is the first of a new day, so that there is no row yet.
-    pub fn reading(&mut self, slot: Slot, day: Day) -> bool {
+    pub fn reading(&mut self, slot: Slot, day: Day, received: Civil) -> bool {
         let row = &self.cache[slot.0].row;
         let fresh = row.newest_day.is_none_or(|newest| day > newest);
-        if fresh || row.oldest_day.is_none_or(|oldest| day < oldest) {
+        let latest = row.latest_day.is_none_or(|latest| day > latest) && is_credible_day(day, received);
+        if fresh || latest || row.oldest_day.is_none_or(|oldest| day < oldest) {
             let row = self.change(slot);
             row.newest_day = row.newest_day.max(Some(day));
             row.oldest_day = Some(row.oldest_day.map_or(day, |oldest| oldest.min(day)));
+            if latest {
+                row.latest_day = Some(day);
+            }
         }
         fresh
     }
@@ -590,7 +589,9 @@ fn hash(registration: &Registration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::journal::Entry;
     use crate::model::{Civil, Initiator, Message, Report, ValveState, ValveStatus};
+    use crate::views::Views;
     use crate::views::tests::{NOON_MS, Station, decoded, device, frame, report};
     use std::time::Duration;
 
@@ -626,5 +627,40 @@ mod tests {
         assert_eq!(tell(said(now + 120, open, &[])), (open, vec![], true));
         assert_eq!(tell(said(0, shut, &[])), (shut, vec![], false));
         assert_eq!(tell(said(60, open, &[])), (open, vec![], true));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_hides_nothing() {
+        const HOUR_S: i64 = 3_600;
+        let station = Station::new("clock-ahead");
+        let (open, shut) = (ValveState::Open, ValveState::ClosedForced);
+        // Received so many seconds after noon, and dated by the device's clock.
+        let tell = |received_s: i64, at_s: i64, state, alarms: &[&str]| {
+            let at_ms = NOON_MS + received_s * 1_000;
+            let valve = Some(ValveStatus { state, by: Initiator::Meter, reason: None });
+            let alarms = alarms.iter().map(|&alarm| alarm.to_owned()).collect();
+            let at = Some(Civil(station.clock.civil(NOON_MS).0 + at_s));
+            let fact = frame("1", decoded(vec![Message::Report(Report { at, valve, alarms, ..report(None, vec![]) })]));
+            station.journal.append_blocking(Entry { at_ms, fact }).expect("appends")
+        };
+        let shown = |seq| {
+            let views = station.views();
+            let shown = views.device(&device("1")).expect("reads").expect("known");
+            let is_newest = views.newest_valve(&device("1")).expect("reads") == Some(seq);
+            (shown.valve.expect("told").state, shown.alarms, is_newest)
+        };
+        let leak = || vec!["gas-leak".to_owned()];
+        // Three hours ahead, then right.
+        assert_eq!(shown(tell(0, 3 * HOUR_S, open, &[])), (open, vec![], true));
+        assert_eq!(shown(tell(60, 61, shut, &["gas-leak"])), (shut, leak(), true));
+        // Held back since before, and repeated of when it was ahead.
+        assert_eq!(shown(tell(70, -HOUR_S, open, &[])), (shut, leak(), false));
+        assert_eq!(shown(tell(80, 3 * HOUR_S, open, &[])), (shut, leak(), false));
+        assert_eq!(shown(tell(90, 61, shut, &["gas-leak"])), (shut, leak(), false));
+        assert_eq!(shown(tell(120, 121, open, &[])), (open, vec![], true));
+        // Made anew, the views show the same: what counts is when each entry was received.
+        let before = station.views().device(&device("1"));
+        Views::rebuild(&station.dir, &station.journal, &station.clock, &mut |_| {}).expect("rebuilds");
+        assert_eq!(station.views().device(&device("1")), before);
     }
 }

@@ -14,9 +14,10 @@
 //! The dense id keeps other views' keys short and their rows of one day together.
 
 use super::store::{Result, Snapshot, ViewError, unpack};
+use super::words::ToldAt;
 use crate::journal::AdapterRef;
 use crate::model::{
-    Civil, Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
+    Day, DeviceKey, DeviceKind, Digest, HexBytes, Registration, Schedule, Seq, ValveState, ValveStatus,
 };
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,8 @@ pub struct Device {
     /// Days of its oldest and newest reading.
     pub oldest_day: Option<Day>,
     pub newest_day: Option<Day>,
+    /// Its last day with readings, of those that were not in the future when it told them, if there are any.
+    pub latest_day: Option<Day>,
 }
 
 /// Whether a device is let in, and what its adapter wants remembered.
@@ -122,8 +125,8 @@ pub(super) struct Row {
     pub carrier: u32,
     pub status_seq: u64,
     pub status_ms: Option<i64>,
-    /// The newest time, by its own clock, at which it told how it stands.
-    pub told_at: Option<Civil>,
+    /// When it told how it stands, by its own clock.
+    pub told_at: ToldAt,
     /// How its valve stood then; an order's own answer has no time.
     pub told_valve: Option<ValveStatus>,
     /// The entry whose valve state was newer than everything before it.
@@ -137,6 +140,8 @@ pub(super) struct Row {
     pub counts: DeviceCounts,
     pub oldest_day: Option<Day>,
     pub newest_day: Option<Day>,
+    /// The newest one that was not in the future when it was told.
+    pub latest_day: Option<Day>,
     /// Tells whether a registration says anything new without reading the facts; 0: no facts.
     pub facts_hash: u64,
 }
@@ -155,7 +160,7 @@ impl Default for Row {
             carrier: 0,
             status_seq: 0,
             status_ms: None,
-            told_at: None,
+            told_at: ToldAt::default(),
             told_valve: None,
             valve_seq: 0,
             valve: None,
@@ -167,6 +172,7 @@ impl Default for Row {
             counts: DeviceCounts::default(),
             oldest_day: None,
             newest_day: None,
+            latest_day: None,
             facts_hash: 0,
         }
     }
@@ -482,5 +488,6 @@ fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
         counts: row.counts,
         oldest_day: row.oldest_day,
         newest_day: row.newest_day,
+        latest_day: row.latest_day.or(row.newest_day),
     })
 }

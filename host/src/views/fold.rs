@@ -492,7 +492,7 @@ impl Fold {
     fn value(&mut self, slot: Slot, arrival: Arrival, at: Civil, value: Value) {
         // A time that no calendar has (the gate to the adapters lets none in) would wrap; take the reception's.
         let at = if (limits::CIVIL_MIN..=limits::CIVIL_MAX).contains(&at.0) { at } else { arrival.civil };
-        let fresh = self.devices.reading(slot, at.day());
+        let fresh = self.devices.reading(slot, at.day(), arrival.civil);
         let value = Value { second: at.second_of_day(), ..value };
         self.readings.add(self.devices.id(slot), at.day(), value, fresh);
     }

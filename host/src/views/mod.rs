@@ -26,6 +26,7 @@ mod quarantine;
 mod readings;
 mod registry;
 mod store;
+mod words;
 
 #[cfg(test)]
 mod rebuild_tests;
@@ -46,6 +47,7 @@ pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
 pub use readings::{Reading, ReadingFilter};
 pub use registry::{RegistryFilter, RegistryNow, RegistryRow};
 pub use store::ViewError;
+pub use words::is_credible_day;
 
 use crate::clock::Clock;
 use crate::journal::{Fact, Journal};

@@ -107,7 +107,7 @@ pub(super) fn last_frozen_before(snapshot: &Snapshot, told: Told, before: Day, d
 
 /// The newest current value of each kind that the device told on its last day with readings.
 pub(super) fn newest(snapshot: &Snapshot, device: &DeviceKey) -> Result<Vec<Reading>> {
-    let Some(day) = devices::device(snapshot, device)?.and_then(|d| d.newest_day) else { return Ok(Vec::new()) };
+    let Some(day) = devices::device(snapshot, device)?.and_then(|d| d.latest_day) else { return Ok(Vec::new()) };
     let (from, to) = (day.start(), Civil(day.start().0 + DAY_S - 1));
     let filter = ReadingFilter { from, to, quantity: None, with_superseded: false };
     let mut rows = list(snapshot, device, &filter, None, usize::MAX)?.rows;

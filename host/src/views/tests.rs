@@ -181,6 +181,28 @@ fn the_same_reading_twice_is_one_and_another_value_keeps_both() {
 }
 
 #[test]
+fn a_reading_of_the_future_is_kept_and_is_not_the_latest() {
+    let station = Station::new("future");
+    let today = station.clock.civil(NOON_MS).0;
+    let future = today + 20_000 * 86_400;
+    let latest = || {
+        let views = station.views();
+        let rows = views.newest_readings(&device("1")).expect("reads");
+        rows.iter().map(|row| (row.at.0, row.register.mantissa)).collect::<Vec<_>>()
+    };
+    // As long as there is nothing else, it is better than nothing.
+    station.tell(volume("1", future, 99));
+    assert_eq!(latest(), [(future, 99)]);
+    // A day ahead is a matter of clocks and zones; two are not.
+    for (at, mantissa, shown) in [(today, 1, 1), (today + 86_400, 2, 2), (today + 2 * 86_400, 98, 2), (today, 3, 2)] {
+        station.tell(volume("1", at, mantissa));
+        assert_eq!(latest()[0].1, shown, "{at}");
+    }
+    let listed = readings(&station.views(), "1");
+    assert!(listed.iter().any(|row| row.0 == future) && listed.len() == 5, "{listed:?}");
+}
+
+#[test]
 fn values_go_to_their_own_time_or_the_report_s_or_the_reception_s() {
     let station = Station::new("times");
     let own = Register { at: Some(Civil(5)), ..register(1) };

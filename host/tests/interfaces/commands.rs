@@ -40,6 +40,15 @@ fn a_command_is_durable_listed_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_device_may_be_asked_as_soon_as_it_was_acknowledged() {
+    let served = Served::start();
+    // Enough that the views take a moment.
+    served.write((1..=3_000).map(|n: u32| frame(&n.to_string(), vec![registration()], false)).collect());
+    let accepted = ask(&served, "usp/3000", &json!({"read": {"scope": "current"}}));
+    assert_eq!(accepted.0, 201, "{}", accepted.1);
+}
+
+#[test]
 fn what_cannot_be_done_is_said_at_once() {
     let served = Served::start();
     served.tell(frame("1", vec![registration()], false));

@@ -130,7 +130,7 @@ impl Fold {
             told(arrival, report, |at, value| all.extend(calendar.contains(&at.0).then_some((at, value))));
             for (at, value) in all {
                 // The device's row knows from then on that this day has readings.
-                self.devices.reading(slot, at.day());
+                self.devices.reading(slot, at.day(), arrival.civil);
                 let value = Value { second: at.second_of_day(), ..value };
                 values.insert((self.devices.id(slot), at.day(), value.place()), value);
             }
