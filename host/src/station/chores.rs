@@ -133,9 +133,7 @@ fn retell_before(services: &Services, oldest_kept: Seq, now_ms: i64) -> anyhow::
 
 async fn drop_old_days(services: Arc<Services>, retention_days: u32) {
     let now_ms = services.clock.now_ms();
-    // So many days with entries are kept whatever the machine's clock says: a clock that is years ahead must not cost the journal.
-    let Some(newest) = services.journal.newest_days(retention_days as usize) else { return };
-    let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32).min(newest);
+    let Some(first_kept) = services.journal.first_kept_day(now_ms, retention_days) else { return };
     let dropped = tokio::task::spawn_blocking(move || drop_blocking(&services, first_kept, now_ms)).await;
     match dropped {
         Ok(Ok(dropped)) if dropped.segments == 0 => {}
