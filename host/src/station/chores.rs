@@ -2,7 +2,7 @@
 
 use super::{polling, redecode};
 use crate::config::Config;
-use crate::journal::{Dropped, Entry, Journal};
+use crate::journal::{Dropped, Entry};
 use crate::limits;
 use crate::model::{Day, Seq};
 use crate::session::Services;

@@ -176,8 +176,10 @@ fn the_same_reading_twice_is_one_and_another_value_keeps_both() {
     let shown = views.device(&device("1")).expect("reads").expect("known");
     assert_eq!((shown.counts.frames, shown.counts.reports), (5, 5));
     assert_eq!((shown.oldest_day, shown.newest_day), (Some(Day(0)), Some(Day(1))));
-    assert_eq!(views.frames(&device("1"), None, 3).expect("reads"), [Seq(5), Seq(4), Seq(3)]);
-    assert_eq!(views.frames(&device("1"), Some(Seq(3)), 3).expect("reads"), [Seq(2), Seq(1)]);
+    let first = views.frames(&device("1"), None, Seq(1), 3).expect("reads");
+    assert_eq!(first.rows, [Seq(5), Seq(4), Seq(3)]);
+    let second = views.frames(&device("1"), first.next.as_deref(), Seq(1), 3).expect("reads");
+    assert_eq!(second, Page { rows: vec![Seq(2), Seq(1)], next: None });
 }
 
 #[test]
@@ -488,9 +490,38 @@ fn registrations_and_heartbeats_tell_who_and_when() {
     assert_eq!(shown.registration.map(|r| r.firmware), Some("2".into()));
     assert_eq!((shown.clock_drift_s, shown.last_seq), (Some(-30), Some(last)));
     assert_eq!(shown.adapter.map(|a| a.name), Some("usp".into()));
-    assert_eq!(views.frames(&device("1"), None, 10).expect("reads").len(), 3, "heartbeats are not listed");
+    let listed = views.frames(&device("1"), None, Seq(1), 10).expect("reads").rows;
+    assert_eq!(listed.len(), 3, "heartbeats are not listed");
     let arrivals = views.arrivals(0).expect("reads");
     assert_eq!(arrivals, [(NOON_MS / 60_000 * 60_000, Arrivals { frames: 4, reports: 0, faults: 0 })]);
+}
+
+#[test]
+fn pages_of_frames_lose_none_when_the_clock_was_set_and_tell_of_none_that_is_gone() {
+    let station = Station::new("frame-pages");
+    // Years ahead for a while, then right again, then lost.
+    for (days, address) in [(0, "1"), (0, "2"), (1, "1"), (1_400, "1"), (1_400, "2"), (1, "1"), (2, "1"), (-1_500, "1")] {
+        let fact = volume(address, 1_000, 7);
+        station.journal.append_blocking(Entry { at_ms: NOON_MS + days * 86_400_000, fact }).expect("appends");
+    }
+    let views = station.views();
+    let pages = |oldest, rows_max| {
+        let (mut all, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let page = views.frames(&device("1"), next.as_deref(), Seq(oldest), rows_max).expect("reads");
+            assert!(!page.rows.is_empty() && page.rows.len() <= rows_max, "{page:?}");
+            all.extend(page.rows.iter().map(|seq| seq.0));
+            next = page.next;
+            if next.is_none() {
+                return all;
+            }
+        }
+    };
+    for rows_max in [1, 2, 3, 10] {
+        assert_eq!(pages(1, rows_max), [4, 7, 6, 3, 1, 8]);
+        assert_eq!(pages(6, rows_max), [7, 6, 8], "what the journal has dropped is not listed");
+    }
+    assert!(matches!(views.frames(&device("1"), Some("7"), Seq(1), 1), Err(ViewError::Place(_))));
 }
 
 #[test]
