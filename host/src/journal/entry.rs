@@ -241,6 +241,12 @@ pub enum CommandStep {
     },
     /// It cannot be encoded for want of a key, and waits until there is one.
     KeyMissing(KeySlot),
+    /// Told again before the day that told it is dropped: steps, with their times, that lead to where it stood after the entry
+    /// `upto`. It says nothing new where its request is still known.
+    Retold {
+        steps: Vec<(i64, CommandStep)>,
+        upto: u64,
+    },
 }
 
 /// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
@@ -357,6 +363,7 @@ impl CommandStep {
             Self::Cancelled { .. } => "cancelled",
             Self::Settled { .. } => "settled",
             Self::KeyMissing(_) => "key-missing",
+            Self::Retold { .. } => "retold",
         }
     }
 }
