@@ -124,7 +124,11 @@ mod tests {
     fn days_go_by_the_clock_and_the_last_file_stays() {
         let [a, b, c, d] = [TODAY - 3, TODAY - 2, TODAY - 1, TODAY];
         assert_eq!(kept(&[a, b, c, d], d), [b, c, d]);
-        assert_eq!(kept(&[a, b, b, c, d], d + 1), [b, b, c, d], "three days with entries stay, whatever the clock says");
+        assert_eq!(
+            kept(&[a, b, b, c, d], d + 1),
+            [b, b, c, d],
+            "three days with entries stay, whatever the clock says"
+        );
         assert_eq!(kept(&[a - 9, a], d), [a - 9, a]);
         assert_eq!(over(&[Day(a), Day(b)], Day(AHEAD)), 1, "the last one is being written");
     }

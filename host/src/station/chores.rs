@@ -8,6 +8,7 @@ use crate::model::{Day, Seq};
 use crate::session::Services;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,6 +27,10 @@ pub(super) fn spawn(
         tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
     }
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
+    let told = Arc::new(AtomicBool::new(false));
+    tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), move |services| {
+        look_at_clock(services, told.clone())
+    }));
     tasks.spawn(every(limits::JOURNAL_LOOK_EVERY, services.clone(), stopped.clone(), |services| async move {
         services.journal.look(services.clock.now_ms());
     }));
@@ -92,18 +97,29 @@ async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<boo
 }
 
 async fn sweep(services: Arc<Services>) {
-    let expired = services.desk.expired(services.clock.now_ms());
+    let expired = services.desk.expired(services.clock.moment());
     if let Err(error) = services.commit_steps(expired).await {
         tracing::warn!(%error, "expired commands could not be written down; they do not leave either way");
     }
     if let Err(error) = services.give_up_orphans().await {
         tracing::warn!(%error, "commands of sessions that have ended could not be given back yet");
     }
-    for (device, way) in services.desk.due_again(services.clock.now_ms()) {
+    for (device, way) in services.desk.due_again(services.clock.moment()) {
         services.ring(&device, &way);
     }
     services.registry.forget_until(services.views.cursor());
     services.lifecycle.forget_suspects();
+}
+
+/// Says once that the machine's clock is behind.
+async fn look_at_clock(services: Arc<Services>, told: Arc<AtomicBool>) {
+    let behind = services.clock_behind();
+    if told.swap(behind.is_some(), Ordering::Relaxed) {
+        return;
+    }
+    if let Some(clock) = behind {
+        tracing::warn!("the machine's clock {clock}");
+    }
 }
 
 /// Facts that must outlive their day are told again first, or a later rebuild would not know them.
