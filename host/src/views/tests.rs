@@ -660,6 +660,18 @@ fn a_clock_that_was_ahead_hides_nothing_of_today() {
 }
 
 #[test]
+fn rounds_are_listed_as_they_were_told_whenever_they_were_due() {
+    use crate::journal::{PollFact, PollStep, Round};
+    let station = Station::new("rounds");
+    for due in [100, 9_000_000, 200] {
+        let round = Round { poll: "daily".into(), due: Civil(due) };
+        station.tell(Fact::Poll(PollFact { round, step: PollStep::Begun { by: String::new() } }));
+    }
+    let rounds = station.views().poll_rounds("daily", 2).expect("reads");
+    assert_eq!(rounds.iter().map(|round| round.due).collect::<Vec<_>>(), [Civil(200), Civil(9_000_000)]);
+}
+
+#[test]
 fn damage_that_a_reader_meets_is_told_until_the_end() {
     let station = Station::new("met");
     let views = station.views();
