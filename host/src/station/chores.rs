@@ -29,7 +29,8 @@ pub(super) fn spawn(
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
     let told = Arc::new(AtomicBool::new(false));
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), move |services| {
-        look_at_clock(services, told.clone())
+        let told = told.clone();
+        async move { look_at_clock(&services, &told) }
     }));
     tasks.spawn(every(limits::JOURNAL_LOOK_EVERY, services.clone(), stopped.clone(), |services| async move {
         services.journal.look(services.clock.now_ms());
@@ -112,7 +113,7 @@ async fn sweep(services: Arc<Services>) {
 }
 
 /// Says once that the machine's clock is behind.
-async fn look_at_clock(services: Arc<Services>, told: Arc<AtomicBool>) {
+fn look_at_clock(services: &Services, told: &AtomicBool) {
     let behind = services.clock_behind();
     if told.swap(behind.is_some(), Ordering::Relaxed) {
         return;
