@@ -15,6 +15,15 @@ pub struct Clock {
     origin: (Instant, i64),
 }
 
+/// A moment by both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// What the machine's clock shows, which somebody may set: UTC, milliseconds since 1970.
+    pub wall_ms: i64,
+    /// As `Clock::steady_ms`: how much time has passed.
+    pub steady_ms: i64,
+}
+
 impl Clock {
     /// `zone` is an IANA name such as `Asia/Shanghai`.
     pub fn new(zone: &str) -> Result<Self, String> {
@@ -35,6 +44,11 @@ impl Clock {
     /// UTC, milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         jiff::Timestamp::now().as_millisecond()
+    }
+
+    /// Now, by both clocks.
+    pub fn moment(&self) -> Moment {
+        Moment { wall_ms: self.now_ms(), steady_ms: self.steady_ms() }
     }
 
     /// Milliseconds that neither jump nor go back when somebody sets the machine's clock; for waiting, not for writing down.

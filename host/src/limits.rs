@@ -154,6 +154,8 @@ pub const POLL_WAITING_MAX: usize = 10_000;
 pub const POLL_BATCH: usize = 128;
 /// How often polls are looked at.
 pub const POLL_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A round that was due so much later than now is void: the machine's clock was ahead. More than the hour that comes twice in autumn.
+pub const POLL_ROUND_AHEAD_MAX: Duration = Duration::from_secs(3 * 3600);
 /// Rounds of one poll that are remembered.
 pub const POLL_ROUNDS_KEPT_MAX: usize = 100;
 /// Longest pause between two attempts, and between two questions on one line.
@@ -188,6 +190,8 @@ pub const COMMAND_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Life of a valve order that does not say, and the longest it may have: nobody expects a valve to move next week.
 pub const VALVE_EXPIRY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const VALVE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far the machine's clock may go back, as it does when it is set by a hair, before orders wait for it.
+pub const CLOCK_BACK_MAX: Duration = Duration::from_secs(120);
 /// A code of wit/codes.md, as the reason of a valve order.
 pub const REASON_BYTES_MAX: usize = 64;
 /// Texts and lists inside a command.

@@ -333,8 +333,15 @@ impl Step {
             && let Ok(entry) = stored.entry
             && let Fact::Command(fact) = entry.fact
         {
-            step.detail = in_words(&fact.step);
-            if let CommandStep::Sent { frames, .. } = fact.step
+            let told = match fact.step {
+                // The entry that told it first was dropped.
+                CommandStep::Retold { steps, .. } => {
+                    steps.into_iter().map(|(_, step)| step).rfind(|s| s.name() == row.step)
+                }
+                told => Some(told),
+            };
+            step.detail = told.as_ref().map(in_words).unwrap_or_default();
+            if let Some(CommandStep::Sent { frames, .. }) = told
                 && with_frames
             {
                 step.frames = frames.iter().map(|frame| hex::encode(&frame.0)).collect();
@@ -365,5 +372,6 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Expired => String::new(),
         CommandStep::Cancelled { by } => format!("by {by}"),
         CommandStep::Settled { outcome, by, note } => format!("{outcome}, by {by}: {note}"),
+        CommandStep::Retold { .. } => "before the journal drops the day that told it".into(),
     }
 }

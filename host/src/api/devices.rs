@@ -187,7 +187,7 @@ pub async fn show(
         clock_drift_s: device.clock_drift_s,
         raw_status: device.raw_status,
         default_key_in_use: services.vault.uses_default_key(&key, device.last_seq),
-        commands_waiting: services.desk.pending(&key, services.clock.now_ms()),
+        commands_waiting: services.desk.pending(&key, services.clock.moment()),
         latest,
         row: DeviceRow::of(device, &services),
     }))

@@ -10,8 +10,9 @@ use super::paging::{Page, Paged};
 use super::readings::of_known;
 use super::requests::{Device, Query};
 use crate::journal::{Fact, Found, FrameFact, FrameOutcome, PollStep, ProfileScope, ProfileStep, Stored};
-use crate::model::{Message, Seq, json};
+use crate::model::{Message, json};
 use crate::session::Services;
+use crate::views;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -111,14 +112,13 @@ pub async fn of_device(
     Device(key): Device,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<FrameRow>>> {
-    let (limit, before) = (page.limit()?, page.entry()?.map(Seq));
+    let limit = page.limit()?;
     let device = key.clone();
     let found = look(&services, move |s| {
-        let seqs = s.views.frames(&device, before, limit)?;
-        let next = seqs.last().filter(|_| seqs.len() == limit).map(|seq| seq.0.to_string());
         let reader = s.journal.reader();
-        let mut items = Vec::with_capacity(seqs.len());
-        for seq in seqs {
+        let views::Page { rows, next } = s.views.frames(&device, page.after(), reader.first_seq(), limit)?;
+        let mut items = Vec::with_capacity(rows.len());
+        for seq in rows {
             if let Some(Stored { entry: Ok(entry), .. }) = reader.get(seq)?
                 && let Fact::Frame(frame) = &entry.fact
             {

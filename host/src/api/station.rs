@@ -49,6 +49,10 @@ pub struct Health {
     /// Why the views cannot follow the journal, or what is damaged; left out while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<String>,
+    /// What the machine's clock shows, where that is behind the journal's newest entries, which orders wait for it, and what to do; left
+    /// out while it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     /// MQTT brokers by listener; left out where there are none. The rest of the station works without them, so `status` is failing
     /// only when one has been away for a quarter of an hour.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -163,15 +167,16 @@ fn health_of(services: &Services) -> Health {
     let failing = services.journal.health().failing;
     let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
     let views = services.views.health().failing;
+    let clock = services.clock_behind();
     let brokers = services.metrics.brokers();
     let lost = brokers.iter().any(|(_, broker)| broker.is_lost());
-    let status = if journal.is_none() && views.is_none() && !lost { "ok" } else { "failing" };
+    let status = if journal.is_none() && views.is_none() && clock.is_none() && !lost { "ok" } else { "failing" };
     let brokers = brokers.into_iter().map(|(listener, b)| {
         let away_s = (!b.subscribed).then_some(b.away.as_secs());
         BrokerHealth { listener, subscribed: b.subscribed, why: b.why, away_s }
     });
     let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
-    Health { status, journal, views, brokers: brokers.collect(), idle_listeners: idle.collect() }
+    Health { status, journal, views, clock, brokers: brokers.collect(), idle_listeners: idle.collect() }
 }
 
 /// Counters and gauges for Prometheus

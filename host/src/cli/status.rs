@@ -10,6 +10,7 @@ const STATUS: Columns<'_> = &[
     ("health", "/health/status"),
     ("journal", "/health/journal"),
     ("views", "/health/views"),
+    ("clock", "/health/clock"),
     ("listeners", "/listeners"),
     ("devices", "/fleet/devices"),
     ("online", "/fleet/online"),

@@ -5,6 +5,7 @@
 //! which step comes, never take it.
 
 use super::line::{Manner, Way};
+use crate::clock::Moment;
 use crate::journal::{CommandStep, Round, Settlement};
 use crate::model::{Answer, AnswerBody, Command, DeviceKey, KeySlot, Outcome, ValveOrder, ValveState, ValveStatus};
 
@@ -15,6 +16,10 @@ pub struct Live {
     pub device: DeviceKey,
     pub command: Command,
     pub expires_ms: i64,
+    /// What does something to the device does not leave while the machine's clock shows less: nobody knows how old it is then.
+    pub from_ms: i64,
+    /// Expires at that moment of the steady clock, too, whatever the machine's clock is set to.
+    pub until_ms: i64,
     pub attempts: u8,
     pub state: State,
     /// Its next step is decided and being written: until that is done or given up, nobody decides another.
@@ -58,6 +63,8 @@ impl Live {
             device,
             command,
             expires_ms,
+            from_ms: i64::MIN,
+            until_ms: i64::MAX,
             attempts: 0,
             state: State::Proposed,
             taken: false,
@@ -69,6 +76,12 @@ impl Live {
             lacks: None,
             waits_for_key: false,
         }
+    }
+
+    /// Leaves only from a moment of the machine's clock on, and until one of the steady clock.
+    #[must_use]
+    pub fn within(self, from_ms: i64, until_ms: i64) -> Self {
+        Self { from_ms, until_ms, ..self }
     }
 
     /// Behind these carriers.
@@ -142,6 +155,7 @@ impl Live {
             | CommandStep::Failed { .. }
             | CommandStep::Expired
             | CommandStep::Cancelled { .. } => State::Over,
+            CommandStep::Retold { .. } => return,
         };
     }
 
@@ -224,17 +238,19 @@ impl Live {
     }
 
     /// Waits for nothing but its device.
-    pub fn is_waiting(&self, now_ms: i64) -> bool {
-        self.state == State::Queued && !self.waits_for_key && !self.is_expired(now_ms)
+    pub fn is_waiting(&self, now: Moment) -> bool {
+        let is_early = self.command.is_consequential() && now.wall_ms < self.from_ms;
+        self.state == State::Queued && !self.waits_for_key && !is_early && !self.is_expired(now)
     }
 
     /// Waits, and may be sent now.
-    pub fn is_due(&self, now_ms: i64) -> bool {
-        !self.taken && self.is_waiting(now_ms) && (self.manner.retry_after.is_zero() || now_ms >= self.retry_from_ms)
+    pub fn is_due(&self, now: Moment) -> bool {
+        let is_rested = self.manner.retry_after.is_zero() || now.wall_ms >= self.retry_from_ms;
+        !self.taken && self.is_waiting(now) && is_rested
     }
 
-    pub fn is_expired(&self, now_ms: i64) -> bool {
-        self.state == State::Queued && now_ms >= self.expires_ms
+    pub fn is_expired(&self, now: Moment) -> bool {
+        self.state == State::Queued && (now.wall_ms >= self.expires_ms || now.steady_ms >= self.until_ms)
     }
 }
 
@@ -326,7 +342,8 @@ mod tests {
         assert!(matches!(step, CommandStep::Unconfirmed { .. }));
         order.apply(&step);
         assert_eq!(order.state, State::Unconfirmed);
-        assert!(!order.is_expired(i64::MAX), "an order that may have been executed cannot expire");
+        let late = Moment { wall_ms: i64::MAX, steady_ms: i64::MAX };
+        assert!(!order.is_expired(late), "an order that may have been executed cannot expire");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use line::{Hop, Manner, Way};
 pub use rounds::Wishes;
 pub use rules::{Known, Refusal};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
 use crate::model::{Answer, AnswerBody, Command, Day, DeviceKey, Interval, KeySlot, Outcome, ValveStatus};
@@ -112,12 +112,17 @@ impl Order {
     }
 }
 
+/// What the machine's clock must show for an order of that moment to leave.
+pub fn from_ms(ordered_ms: i64) -> i64 {
+    ordered_ms.saturating_sub(limits::CLOCK_BACK_MAX.as_millis() as i64)
+}
+
 impl Live {
-    fn take(&mut self, now_ms: i64, clock: &Clock) -> Outgoing {
+    fn take(&mut self, now: Moment, clock: &Clock) -> Outgoing {
         self.taken = true;
         let mut command = self.command.clone();
         if let Command::SetClock { to: to @ None } = &mut command {
-            *to = Some(clock.civil(now_ms));
+            *to = Some(clock.civil(now.wall_ms));
         }
         Outgoing { id: self.id, command, attempt: self.attempts.saturating_add(1) }
     }
@@ -138,20 +143,21 @@ impl Desk {
         &self,
         order: Order,
         known: Option<Known>,
-        now_ms: i64,
+        now: Moment,
         clock: &Clock,
     ) -> Result<CommandFact, Refusal> {
         rules::admit(order.device.as_str(), &order.command, known)?;
         let expires = rules::expiry(&order.command, order.expires)?;
-        let mut expires_ms = now_ms + expires.as_millis() as i64;
+        let mut expires_ms = now.wall_ms + expires.as_millis() as i64;
         let mut note = order.note.clone();
         if matches!(order.command, Command::Valve(_))
-            && let Some(why) = rules::end_before_repetition(now_ms, &mut expires_ms, clock)?
+            && let Some(why) = rules::end_before_repetition(now.wall_ms, &mut expires_ms, clock)?
         {
             note = if note.is_empty() { why } else { format!("{note} ({why})") };
         }
+        let life_ms = expires_ms - now.wall_ms;
         let mut inner = self.lock();
-        inner.check_room(&order, now_ms)?;
+        inner.check_room(&order, now)?;
         let id = inner.next_id;
         inner.next_id += 1;
         let mut command = order.command;
@@ -160,7 +166,8 @@ impl Desk {
             valve.order_id = Some(id as u32);
             valve.valid_until = Some(clock.civil(expires_ms));
         }
-        let live = Live::new(id, order.device.clone(), command.clone(), expires_ms);
+        let live = Live::new(id, order.device.clone(), command.clone(), expires_ms)
+            .within(from_ms(now.wall_ms), now.steady_ms + life_ms);
         inner.insert(live.behind(order.way).asked(order.round.clone(), order.manner));
         let step = CommandStep::Requested { command, by: order.by, note, expires_ms, round: order.round };
         Ok(CommandFact { id, device: order.device, step })
@@ -200,23 +207,23 @@ impl Desk {
     }
 
     /// Commands that could be sent to the device now.
-    pub fn pending(&self, device: &DeviceKey, now_ms: i64) -> u32 {
+    pub fn pending(&self, device: &DeviceKey, now: Moment) -> u32 {
         let inner = self.lock();
-        inner.of(device).iter().filter(|c| c.is_waiting(now_ms)).count() as u32
+        inner.of(device).iter().filter(|c| c.is_waiting(now)).count() as u32
     }
 
     /// Devices behind a carrier for which a command waits.
-    pub fn pending_behind(&self, carrier: &DeviceKey, now_ms: i64) -> u32 {
+    pub fn pending_behind(&self, carrier: &DeviceKey, now: Moment) -> u32 {
         let inner = self.lock();
-        let waits = |c: &Live| c.is_waiting(now_ms);
+        let waits = |c: &Live| c.is_waiting(now);
         inner.lines.waiting(carrier, |device| inner.of(device).iter().any(waits)) as u32
     }
 
     /// Takes the oldest command that may be sent now: it is the caller's until its next step is applied, or `put_back`.
-    pub fn next(&self, device: &DeviceKey, now_ms: i64, clock: &Clock) -> Option<Outgoing> {
+    pub fn next(&self, device: &DeviceKey, now: Moment, clock: &Clock) -> Option<Outgoing> {
         let mut inner = self.lock();
-        let live = inner.by_device.get_mut(device)?.iter_mut().find(|c| c.is_due(now_ms))?;
-        Some(live.take(now_ms, clock))
+        let live = inner.by_device.get_mut(device)?.iter_mut().find(|c| c.is_due(now))?;
+        Some(live.take(now, clock))
     }
 
     /// The same for whoever's turn it is behind a carrier, on a line that is `free`.
@@ -224,22 +231,22 @@ impl Desk {
         &self,
         carrier: &DeviceKey,
         free: impl Fn(Option<u8>) -> bool,
-        now_ms: i64,
+        now: Moment,
         clock: &Clock,
     ) -> Option<Carried> {
         let Inner { lines, by_device, .. } = &mut *self.lock();
-        let is_due = |device: &DeviceKey| by_device.get(device).is_some_and(|l| l.iter().any(|c| c.is_due(now_ms)));
+        let is_due = |device: &DeviceKey| by_device.get(device).is_some_and(|l| l.iter().any(|c| c.is_due(now)));
         let (device, channel) = lines.next(carrier, free, is_due)?;
-        let live = by_device.get_mut(&device)?.iter_mut().find(|c| c.is_due(now_ms))?;
+        let live = by_device.get_mut(&device)?.iter_mut().find(|c| c.is_due(now))?;
         let (way, gap) = (live.way.clone(), live.manner.gap);
-        Some(Carried { outgoing: live.take(now_ms, clock), device, channel, way, gap })
+        Some(Carried { outgoing: live.take(now, clock), device, channel, way, gap })
     }
 
     /// Devices that did not answer and may be asked again by now, with the carriers in front of them.
-    pub fn due_again(&self, now_ms: i64) -> Vec<(DeviceKey, Way)> {
+    pub fn due_again(&self, now: Moment) -> Vec<(DeviceKey, Way)> {
         let mut inner = self.lock();
         let mut due = Vec::new();
-        while inner.retries.peek().is_some_and(|Reverse((at, _))| *at <= now_ms) {
+        while inner.retries.peek().is_some_and(|Reverse((at, _))| *at <= now.wall_ms) {
             let Some(Reverse((_, device))) = inner.retries.pop() else { break };
             let way = inner.of(&device).first().map(|c| c.way.clone());
             due.extend(way.map(|way| (device, way)));
@@ -369,9 +376,9 @@ impl Desk {
     }
 
     /// Takes the commands whose time is over.
-    pub fn expired(&self, now_ms: i64) -> Vec<CommandFact> {
+    pub fn expired(&self, now: Moment) -> Vec<CommandFact> {
         let mut inner = self.lock();
-        let all = inner.by_device.values_mut().flatten().filter(|c| c.is_free() && c.is_expired(now_ms));
+        let all = inner.by_device.values_mut().flatten().filter(|c| c.is_free() && c.is_expired(now));
         let expire = |c: &mut Live| {
             c.taken = true;
             let step = c.no_more(CommandStep::Expired, "its time is over, after it was sent without an answer");
@@ -500,7 +507,7 @@ impl Inner {
         }
     }
 
-    fn check_room(&self, order: &Order, now_ms: i64) -> Result<(), Refusal> {
+    fn check_room(&self, order: &Order, now: Moment) -> Result<(), Refusal> {
         let waiting = self.of(&order.device);
         // Unconfirmed orders wait for nothing but a report, and a new one is a way to bring that about.
         let pending = waiting.iter().filter(|c| c.state != State::Unconfirmed).count();
@@ -508,7 +515,7 @@ impl Inner {
             return Err(Refusal::QueueFull { pending: waiting.len() });
         }
         // An unconfirmed order does not stand in the way: an emergency must not wait for the next report. Nor does one whose time is over.
-        let waits = |c: &Live| c.state != State::Unconfirmed && !c.is_expired(now_ms);
+        let waits = |c: &Live| c.state != State::Unconfirmed && !c.is_expired(now);
         let valve = |c: &&Live| matches!(c.command, Command::Valve(_)) && waits(c);
         match waiting.iter().find(valve) {
             Some(other) if matches!(order.command, Command::Valve(_)) => Err(Refusal::ValveBusy { other: other.id }),
@@ -522,6 +529,10 @@ mod tests {
     use super::*;
     use crate::model::{HexBytes, ReadScope, Valve, ValveOrder};
 
+    /// A moment at which both clocks show the same.
+    fn at(ms: i64) -> Moment {
+        Moment { wall_ms: ms, steady_ms: ms }
+    }
     fn clock() -> Clock {
         Clock::new("Asia/Shanghai").expect("zone")
     }
@@ -537,7 +548,7 @@ mod tests {
         })
     }
     fn ask(desk: &Desk, command: Command) -> u64 {
-        let fact = desk.propose(order(command), Some(Known::default()), 0, &clock()).expect("admitted");
+        let fact = desk.propose(order(command), Some(Known::default()), at(0), &clock()).expect("admitted");
         desk.apply(&fact);
         fact.id
     }
@@ -580,7 +591,7 @@ mod tests {
             let again = CommandFact { id, device, step: CommandStep::TimedOut { attempt: 1 } };
             desk.apply(&again);
             let ended = if ends_by_time {
-                desk.expired(i64::MAX).pop().expect("its time is over")
+                desk.expired(at(i64::MAX)).pop().expect("its time is over")
             } else {
                 desk.cancel(id, "ops").expect("it waits")
             };
@@ -600,7 +611,7 @@ mod tests {
         assert!(matches!(&orphans[..], [fact] if fact.step == CommandStep::TimedOut { attempt: 1 }), "{orphans:?}");
         orphans.iter().for_each(|fact| desk.apply(fact));
         assert!(desk.orphaned(|_| false).is_empty());
-        assert_eq!(desk.pending(&"usp/1".parse().expect("key"), 0), 1);
+        assert_eq!(desk.pending(&"usp/1".parse().expect("key"), at(0)), 1);
     }
 
     #[test]
@@ -630,22 +641,22 @@ mod tests {
         let came = |key: KeySlot| desk.keys_came(&FxHashSet::from_iter([key])).len();
         let id = ask(&desk, Command::Read { scope: ReadScope::Current });
         for round in 0..3 {
-            assert_eq!(desk.pending(&device, 1), 1);
-            assert_eq!(desk.next(&device, 1, &clock()).map(|outgoing| outgoing.id), Some(id), "round {round}");
+            assert_eq!(desk.pending(&device, at(1)), 1);
+            assert_eq!(desk.next(&device, at(1), &clock()).map(|outgoing| outgoing.id), Some(id), "round {round}");
             let news = desk.lacks_key(id, &slot("usp/1", "3"));
             assert_eq!(news.is_some(), round == 0, "its steps tell of the key once");
             news.iter().for_each(|fact| desk.apply(fact));
-            assert!(desk.next(&device, 1, &clock()).is_none(), "not tried at each contact");
-            assert_eq!(desk.pending(&device, 1), 0, "nothing to stay awake for");
+            assert!(desk.next(&device, at(1), &clock()).is_none(), "not tried at each contact");
+            assert_eq!(desk.pending(&device, at(1)), 0, "nothing to stay awake for");
             assert_eq!((came(slot("usp/1", "4")), came(slot("usp/2", "3")), came(slot("m/*", "3"))), (0, 0, 0));
             assert_eq!(came(slot(if round == 1 { "usp/*" } else { "usp/1" }, "3")), 1);
         }
-        desk.next(&device, 1, &clock()).expect("free");
+        desk.next(&device, at(1), &clock()).expect("free");
         let news = desk.lacks_key(id, &slot("usp/1", "5")).expect("another key");
         assert!(matches!(&news.step, CommandStep::KeyMissing(key) if key.slot == "5"), "{news:?}");
         desk.apply(&news);
         assert!(
-            matches!(&desk.expired(i64::MAX)[..], [fact] if fact.step == CommandStep::Expired),
+            matches!(&desk.expired(at(i64::MAX))[..], [fact] if fact.step == CommandStep::Expired),
             "it ends like others"
         );
         desk.put_back(id);
@@ -657,16 +668,16 @@ mod tests {
     #[test]
     fn an_order_is_numbered_limited_and_alone() {
         let desk = Desk::new(vec![], 41);
-        let fact = desk.propose(order(valve()), Some(Known::default()), 0, &clock()).expect("admitted");
+        let fact = desk.propose(order(valve()), Some(Known::default()), at(0), &clock()).expect("admitted");
         let CommandStep::Requested { command: Command::Valve(v), .. } = &fact.step else { panic!("{fact:?}") };
         assert_eq!((fact.id, v.order_id), (41, Some(41)));
         assert_eq!(v.valid_until.map(|t| t.to_string()).as_deref(), Some("1970-01-02T08:00:00"));
         let device = &fact.device;
-        assert!(desk.next(device, 1, &clock()).is_none(), "not before it is durable");
-        let second = desk.propose(order(valve()), Some(Known::default()), 0, &clock());
+        assert!(desk.next(device, at(1), &clock()).is_none(), "not before it is durable");
+        let second = desk.propose(order(valve()), Some(Known::default()), at(0), &clock());
         assert_eq!(second, Err(Refusal::ValveBusy { other: 41 }), "not even while the first is only proposed");
         desk.withdraw(41);
-        assert!(desk.propose(order(valve()), Some(Known::default()), 0, &clock()).is_ok());
+        assert!(desk.propose(order(valve()), Some(Known::default()), at(0), &clock()).is_ok());
     }
 
     #[test]
@@ -706,9 +717,9 @@ mod tests {
         let desk = Desk::new(vec![], 1);
         let device: DeviceKey = "usp/1".parse().expect("key");
         let id = ask(&desk, Command::Read { scope: ReadScope::Current });
-        assert_eq!(desk.pending(&device, 0), 1);
+        assert_eq!(desk.pending(&device, at(0)), 1);
         send(&desk, id, &[1, 2]);
-        assert_eq!(desk.pending(&device, 0), 0);
+        assert_eq!(desk.pending(&device, at(0)), 0);
         let mut answer = Answer {
             correlation: HexBytes(vec![9]),
             outcome: Outcome::Done,
@@ -738,7 +749,7 @@ mod tests {
         for fact in &facts {
             desk.apply(fact);
         }
-        assert_eq!(desk.next(&device, 0, &clock()).map(|o| (o.id, o.attempt)), Some((read, 2)));
+        assert_eq!(desk.next(&device, at(0), &clock()).map(|o| (o.id, o.attempt)), Some((read, 2)));
     }
 
     #[test]
@@ -746,14 +757,14 @@ mod tests {
         let desk = Desk::new(vec![], 1);
         let device: DeviceKey = "usp/1".parse().expect("key");
         let id = ask(&desk, Command::Read { scope: ReadScope::Current });
-        assert_eq!(desk.next(&device, 0, &clock()).map(|o| o.id), Some(id));
+        assert_eq!(desk.next(&device, at(0), &clock()).map(|o| o.id), Some(id));
         assert_eq!(desk.cancel(id, "ops"), Err(Refusal::NotWaiting(id)));
-        assert!(desk.expired(i64::MAX).is_empty());
-        assert!(desk.next(&device, 0, &clock()).is_none());
+        assert!(desk.expired(at(i64::MAX)).is_empty());
+        assert!(desk.next(&device, at(0), &clock()).is_none());
         // The journal refused the sending.
         desk.put_back(id);
         let cancelled = desk.cancel(id, "ops").expect("free again");
-        assert!(desk.next(&device, 0, &clock()).is_none(), "it does not leave while its cancellation is written");
+        assert!(desk.next(&device, at(0), &clock()).is_none(), "it does not leave while its cancellation is written");
         desk.apply(&cancelled);
         assert_eq!(desk.unfinished(), 0);
     }
@@ -765,7 +776,7 @@ mod tests {
         let ordered = |now: &str, expires_s: u64, note: &str| -> Result<(i64, String), Refusal> {
             let (expires, note) = (Some(Duration::from_secs(expires_s)), note.to_owned());
             let order = Order { expires, note, ..order(valve()) };
-            let fact = Desk::new(vec![], 1).propose(order, Some(Known::default()), ms(now), &clock)?;
+            let fact = Desk::new(vec![], 1).propose(order, Some(Known::default()), at(ms(now)), &clock)?;
             match fact.step {
                 CommandStep::Requested { command: Command::Valve(valve), note, expires_ms, .. } => {
                     assert_eq!(valve.valid_until, Some(clock.civil(expires_ms)));
@@ -793,7 +804,30 @@ mod tests {
         let device: DeviceKey = "usp/1".parse().expect("key");
         let id = ask(&desk, valve());
         let later = limits::VALVE_EXPIRY_DEFAULT.as_millis() as i64;
-        assert!(desk.next(&device, later, &clock()).is_none());
-        assert_eq!(desk.expired(later).iter().map(|f| f.id).collect::<Vec<_>>(), [id]);
+        assert!(desk.next(&device, at(later), &clock()).is_none());
+        assert_eq!(desk.expired(at(later)).iter().map(|f| f.id).collect::<Vec<_>>(), [id]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_lets_no_order_live_longer_nor_leave_before_its_time() {
+        let hour = 3_600_000;
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let asked = |command| Order { expires: Some(Duration::from_secs(3_600)), ..order(command) };
+        let ordered = Moment { wall_ms: 50 * hour, steady_ms: hour };
+        for command in [Command::Read { scope: ReadScope::Current }, valve()] {
+            let fact = desk.propose(asked(command), Some(Known::default()), ordered, &clock()).expect("admitted");
+            desk.apply(&fact);
+        }
+        let at = |wall_ms, steady_min: i64| Moment { wall_ms, steady_ms: hour + steady_min * 60_000 };
+        let waiting = |now| desk.pending(&device, now);
+        assert_eq!(waiting(at(50 * hour - 60_000, 1)), 2, "it may be set by a hair");
+        assert_eq!(waiting(at(10 * hour, 2)), 1, "a question harms nobody");
+        assert_eq!(desk.next(&device, at(10 * hour, 2), &clock()).map(|outgoing| outgoing.id), Some(1));
+        assert!(desk.next(&device, at(10 * hour, 2), &clock()).is_none(), "the order waits for its own time");
+        desk.put_back(1);
+        assert_eq!(waiting(at(50 * hour, 50)), 2);
+        assert_eq!(waiting(at(10 * hour, 60)), 0, "an hour has passed, whatever the machine's clock says");
+        assert_eq!(desk.expired(at(10 * hour, 60)).len(), 2);
     }
 }

@@ -249,6 +249,12 @@ pub enum CommandStep {
         raw_code: u32,
         body: AnswerBody,
     },
+    /// Told again before the day that told it is dropped: steps, with their times, that lead to where it stood after the entry
+    /// `upto`. It says nothing new where its request is still known.
+    Retold {
+        steps: Vec<(i64, CommandStep)>,
+        upto: u64,
+    },
 }
 
 /// One round of a poll: its name in the configuration, and when the round was due, on the fleet's wall clock.
@@ -366,6 +372,7 @@ impl CommandStep {
             Self::Settled { .. } => "settled",
             Self::KeyMissing(_) => "key-missing",
             Self::Late { .. } => "answered-late",
+            Self::Retold { .. } => "retold",
         }
     }
 }

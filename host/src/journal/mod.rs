@@ -49,13 +49,13 @@ pub use storage::DirectoryError;
 pub use verify::{Broken, Verified, VerifyProgress};
 pub use writer::Failing;
 
-use crate::model::Seq;
+use crate::model::{Day, Seq};
 use format::Head;
 use queue::Queue;
 use recent::Recent;
 use segments::Segments;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use storage::{Directory, Storage};
@@ -204,10 +204,15 @@ impl Journal {
             last: AtomicU64::new(tip.last.0),
             commits: AtomicU64::new(0),
             last_commit_ms: Mutex::default(),
+            newest_ms: AtomicI64::new(i64::MIN),
             failing: Mutex::default(),
             committed: watch::Sender::new(tip.last),
         });
         shared.recent.start(tip.last);
+        // What cannot be read tells no time; who reads or verifies the journal finds it.
+        if let Ok(Some(Stored { entry: Ok(newest), .. })) = Reader(shared.clone()).get(tip.last) {
+            shared.newest_ms.store(newest.at_ms, Ordering::Relaxed);
+        }
         let writer = Writer { shared: shared.clone(), active, tip, bytes };
         let thread = std::thread::Builder::new()
             .name("journal-writer".into())
@@ -283,6 +288,15 @@ impl Journal {
             commits: shared.commits.load(Ordering::Relaxed),
             last_commit_ms: *writer::lock(&shared.last_commit_ms),
         }
+    }
+
+    /// The latest moment of which the newest entries tell: that of the last one, or the beginning of the UTC day before it that has
+    /// entries. A clock that shows less is wrong, or was ahead within the last two days with entries.
+    pub fn newest_ms(&self) -> i64 {
+        let days: Vec<Day> = self.0.shared.segments.all().iter().map(|segment| segment.name.day).collect();
+        let before = days.iter().rev().find(|day| Some(*day) != days.last());
+        let began = before.map_or(i64::MIN, |day| i64::from(day.0).saturating_mul(86_400_000));
+        began.max(self.0.shared.newest_ms.load(Ordering::Relaxed))
     }
 
     /// Takes no more entries, writes those that wait, and closes the files. Clones of this journal are closed too.

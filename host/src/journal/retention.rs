@@ -42,11 +42,11 @@ impl Journal {
         all.get(dropped).map_or(Seq(1), |segment| segment.name.first)
     }
 
-    /// The first of the newest so many days that have entries, if there are as many.
-    pub fn newest_days(&self, days: usize) -> Option<Day> {
-        let mut all: Vec<Day> = self.0.shared.segments.all().iter().map(|segment| segment.name.day).collect();
-        all.dedup();
-        days.checked_sub(1).and_then(|back| all.iter().rev().nth(back).copied())
+    /// The first day that a station keeps which keeps so many before this moment; `None`: all of them. So many days with entries
+    /// stay whatever the machine's clock says: one that is years ahead must not cost the journal.
+    pub fn first_kept_day(&self, now_ms: i64, retention_days: u32) -> Option<Day> {
+        let all: Vec<Day> = self.0.shared.segments.all().iter().map(|segment| segment.name.day).collect();
+        first_kept(&all, format::day_of(now_ms), retention_days)
     }
 
     /// The UTC day of a moment, as `drop_before` counts.
@@ -55,15 +55,105 @@ impl Journal {
     }
 }
 
-/// The first segments whose day is over. A segment that a wild clock put into the future does not stop the others.
-fn droppable(all: &[Arc<Segment>], day: Day) -> Vec<Arc<Segment>> {
+/// Files whose day can be right, by their place: those that lie neither behind one before them nor ahead of the last one, and that.
+/// A file whose day cannot be right goes with those around it: a clock that went astray neither costs a day its entries nor keeps
+/// others from going.
+fn plausible(all: &[Day]) -> Vec<(usize, Day)> {
     let Some((active, sealed)) = all.split_last() else { return Vec::new() };
-    let over = |s: &&Arc<Segment>| s.name.day < day || s.name.day.0 > active.name.day.0.saturating_add(1);
-    sealed.iter().take_while(over).cloned().collect()
+    let mut plausible: Vec<(usize, Day)> = Vec::with_capacity(all.len());
+    for (at, day) in sealed.iter().enumerate() {
+        if day.0 <= active.0.saturating_add(1) && plausible.last().is_none_or(|(_, latest)| latest <= day) {
+            plausible.push((at, *day));
+        }
+    }
+    plausible.push((sealed.len(), *active));
+    plausible
+}
+
+/// The first day to keep of so many before today; `None`: there are not more days than that. A newest day that lies more than a
+/// day behind the one before it does not count: the machine's clock may just have leapt.
+fn first_kept(all: &[Day], today: Day, retention_days: u32) -> Option<Day> {
+    let mut days: Vec<Day> = plausible(all).into_iter().map(|(_, day)| day).collect();
+    days.dedup();
+    let leaps = matches!(days[..], [.., before, newest] if newest.0 > before.0.saturating_add(1));
+    let newest = days.iter().rev().nth(retention_days as usize + usize::from(leaps))?;
+    Some(Day(today.0.saturating_sub_unsigned(retention_days)).min(*newest))
+}
+
+/// The first segments whose day is over.
+fn droppable(all: &[Arc<Segment>], day: Day) -> Vec<Arc<Segment>> {
+    let days: Vec<Day> = all.iter().map(|segment| segment.name.day).collect();
+    all[..over(&days, day)].to_vec()
+}
+
+/// How many of the first files lie before a day; never the last, which is being written.
+fn over(all: &[Day], day: Day) -> usize {
+    let plausible = plausible(all);
+    let past = plausible.iter().take_while(|(_, file)| *file < day).count();
+    // What follows the last that goes must have a day of its own: else nobody would know any more that it is not as old as it says.
+    let mut ends = plausible[..past].iter().rev().map(|(at, _)| (at + 1).min(all.len() - 1));
+    ends.find(|end| plausible.iter().any(|(at, _)| at == end)).unwrap_or(0)
 }
 
 /// Nobody finds the segment any more; those who read it now are waited for.
 fn remove(segments: &Segments, segment: &Segment) -> Result<(), StoreError> {
     segment.close()?;
     segments.storage.remove(&segment.name.file()).map_err(|e| StoreError::Io(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that was lost: 2020.
+    const LOST: i32 = 18_465;
+    /// One that is years ahead: 2030.
+    const AHEAD: i32 = 21_915;
+    const TODAY: i32 = 20_780;
+
+    /// The days that a station keeps that keeps two, at what its clock says is `now`.
+    fn kept(all: &[i32], now: i32) -> Vec<i32> {
+        let days: Vec<Day> = all.iter().copied().map(Day).collect();
+        match first_kept(&days, Day(now), 2) {
+            Some(first) => all[over(&days, first)..].to_vec(),
+            None => all.to_vec(),
+        }
+    }
+
+    #[test]
+    fn days_go_by_the_clock_and_the_last_file_stays() {
+        let [a, b, c, d] = [TODAY - 3, TODAY - 2, TODAY - 1, TODAY];
+        assert_eq!(kept(&[a, b, c, d], d), [b, c, d]);
+        assert_eq!(
+            kept(&[a, b, b, c, d], d + 1),
+            [b, b, c, d],
+            "three days with entries stay, whatever the clock says"
+        );
+        assert_eq!(kept(&[a - 9, a], d), [a - 9, a]);
+        assert_eq!(over(&[Day(a), Day(b)], Day(AHEAD)), 1, "the last one is being written");
+    }
+
+    #[test]
+    fn a_clock_that_was_lost_costs_no_entry() {
+        let [a, b, c, d] = [TODAY - 3, TODAY - 2, TODAY - 1, TODAY];
+        assert_eq!(kept(&[a, b, c, d, LOST], LOST), [a, b, c, d, LOST]);
+        assert_eq!(kept(&[a, b, c, d, LOST, LOST + 1], LOST + 1), [a, b, c, d, LOST, LOST + 1]);
+        // Right again: the days go when they would have gone, and what was written meanwhile with the day after it.
+        assert_eq!(kept(&[b, c, LOST, d], d), [b, c, LOST, d]);
+        assert_eq!(kept(&[b, c, LOST, d, d + 1], d + 1), [c, LOST, d, d + 1]);
+        assert_eq!(kept(&[a, b, LOST, c, d, d + 1], d + 1), [b, LOST, c, d, d + 1], "it may be of either day");
+        assert_eq!(kept(&[b, LOST, c, d, d + 1, d + 2], d + 2), [d, d + 1, d + 2]);
+        // For good: as many days pass as ever.
+        assert_eq!(kept(&[c, d, LOST, LOST + 1, LOST + 2, LOST + 3], LOST + 3), [LOST + 1, LOST + 2, LOST + 3]);
+    }
+
+    #[test]
+    fn a_clock_that_leapt_ahead_costs_no_entry_and_keeps_none_for_ever() {
+        let [a, b, c, d] = [TODAY - 3, TODAY - 2, TODAY - 1, TODAY];
+        assert_eq!(kept(&[b, c, d], AHEAD), [b, c, d], "before anything is written by it");
+        assert_eq!(kept(&[b, c, d, AHEAD], AHEAD), [b, c, d, AHEAD]);
+        assert_eq!(kept(&[a, b, AHEAD, c, d], d), [b, AHEAD, c, d]);
+        assert_eq!(kept(&[a, b, AHEAD, c, d, d + 1], d + 1), [b, AHEAD, c, d, d + 1]);
+        assert_eq!(kept(&[b, AHEAD, c, d, d + 1, d + 2], d + 2), [d, d + 1, d + 2]);
+    }
 }

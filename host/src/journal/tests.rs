@@ -235,3 +235,26 @@ fn a_file_that_is_taken_away_is_missed_before_the_next_entry() {
     wait_until(|| journal.health().failing.is_none());
     assert_eq!(journal.append_blocking(entry(2, 5_000)), Ok(Seq(2)));
 }
+
+#[test]
+fn the_newest_moment_is_that_of_the_last_entry_or_of_the_day_before_it() {
+    let dir = Scratch::new("newest");
+    let journal = Journal::open(&dir.0, &options()).expect("opens");
+    let append = |journal: &Journal, at_ms: i64| journal.append_blocking(entry(1, at_ms)).expect("appends");
+    append(&journal, 9 * DAY_MS + 5_000);
+    append(&journal, 10 * DAY_MS + 7_000);
+    assert_eq!(journal.newest_ms(), 10 * DAY_MS + 7_000);
+    journal.close();
+    drop(journal);
+    let journal = Journal::open(&dir.0, &options()).expect("opens again");
+    assert_eq!(journal.newest_ms(), 10 * DAY_MS + 7_000, "it is read from the file");
+    append(&journal, 4 * DAY_MS);
+    append(&journal, 4 * DAY_MS + 1_000);
+    assert_eq!(
+        journal.newest_ms(),
+        10 * DAY_MS,
+        "a clock that was set back is found out for as long as it keeps to its first day"
+    );
+    append(&journal, 5 * DAY_MS);
+    assert_eq!(journal.newest_ms(), 5 * DAY_MS);
+}

@@ -11,7 +11,7 @@ use super::segments::Segments;
 use crate::limits;
 use crate::model::{Day, Seq};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub commits: AtomicU64,
     /// Time of the newest entry of the last commit.
     pub last_commit_ms: Mutex<Option<i64>>,
+    /// Time of the newest entry of all; the beginning of all times where there is none.
+    pub newest_ms: AtomicI64,
     pub failing: Mutex<Option<Failing>>,
     pub committed: watch::Sender<Seq>,
 }
@@ -158,7 +160,10 @@ impl Writer {
         }
         self.shared.last.store(last.0, Ordering::Release);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.shared.last_commit_ms) = out.entries.last().map(|(_, entry)| entry.at_ms);
+        if let Some((_, newest)) = out.entries.last() {
+            *lock(&self.shared.last_commit_ms) = Some(newest.at_ms);
+            self.shared.newest_ms.store(newest.at_ms, Ordering::Relaxed);
+        }
         // Followers first: who has a receipt may ask them at once.
         self.shared.recent.push(last, out);
         for (seq, done) in receipts {

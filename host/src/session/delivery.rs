@@ -25,7 +25,7 @@ impl Conversation {
             let services = self.services.clone();
             let next = match &self.present {
                 Some(present) if present.admission == Admission::Welcome => {
-                    services.desk.next(&present.device, services.clock.now_ms(), &services.clock)
+                    services.desk.next(&present.device, services.clock.moment(), &services.clock)
                 }
                 _ => None,
             };
@@ -146,7 +146,7 @@ impl Conversation {
             _ => active,
         };
         let waiting =
-            self.present.as_ref().map_or(0, |p| self.services.desk.pending(&p.device, self.services.clock.now_ms()));
+            self.present.as_ref().map_or(0, |p| self.services.desk.pending(&p.device, self.services.clock.moment()));
         // "Besides this one": a waiting command is still counted as waiting while it is encoded.
         let besides = if matches!(command, Command::EndSession { .. }) { waiting } else { waiting.saturating_sub(1) };
         let encoded = adapter.encode(self.options(index), &self.context(besides), command);

@@ -154,9 +154,9 @@ impl Conversation {
     }
 
     fn pending(&self, device: &DeviceKey) -> u32 {
-        let now_ms = self.services.clock.now_ms();
-        let own = self.services.desk.pending(device, now_ms);
-        if self.behind.is_some() { own + self.services.desk.pending_behind(device, now_ms) } else { own }
+        let now = self.services.clock.moment();
+        let own = self.services.desk.pending(device, now);
+        if self.behind.is_some() { own + self.services.desk.pending_behind(device, now) } else { own }
     }
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.

@@ -27,7 +27,7 @@ pub use penalty::Penalty;
 use crate::adapter::{Adapter, Catalog, KeyStore as _};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
-use crate::command::{Desk, Known, Order, Refusal, Way, Wishes};
+use crate::command::{Desk, Known, Order, Refusal, Way, Wishes, from_ms};
 use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, Journal};
 use crate::keys::Vault;
@@ -259,7 +259,7 @@ impl Services {
         }
         let way = self.way_to(&order.device).map_err(unknowable)?;
         order.way.clone_from(&way);
-        let fact = self.desk.propose(order, known, self.clock.now_ms(), &self.clock)?;
+        let fact = self.desk.propose(order, known, self.clock.moment(), &self.clock)?;
         if let Err(why) = self.commit(vec![Fact::Command(fact.clone())]).await {
             self.desk.withdraw(fact.id);
             return Err(Refusal::Store(why));
@@ -267,6 +267,20 @@ impl Services {
         self.settle(std::slice::from_ref(&fact));
         self.ring(&fact.device, &way);
         Ok(fact.id)
+    }
+
+    /// What it means that the machine's clock is behind what the journal's newest entries tell; `None`: it is not.
+    pub fn clock_behind(&self) -> Option<String> {
+        let (now_ms, newest_ms) = (self.clock.now_ms(), self.journal.newest_ms());
+        (now_ms < from_ms(newest_ms)).then(|| {
+            format!(
+                "shows {}, and the newest entries are of {}: valve orders from before the start of the station wait, as does every \
+                 order until the time at which it was given. Set the clock right. If it is right, since it was ahead before, cancel \
+                 the orders that wait and give them again; this remark goes with the second UTC day that has entries",
+                self.clock.civil(now_ms),
+                self.clock.civil(newest_ms)
+            )
+        })
     }
 
     /// Tells the sessions that can reach a device that a command waits.

@@ -2,12 +2,13 @@
 
 use super::{polling, redecode};
 use crate::config::Config;
-use crate::journal::{Dropped, Entry, Journal};
+use crate::journal::{Dropped, Entry};
 use crate::limits;
 use crate::model::{Day, Seq};
 use crate::session::Services;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,6 +27,11 @@ pub(super) fn spawn(
         tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
     }
     tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), sweep));
+    let told = Arc::new(AtomicBool::new(false));
+    tasks.spawn(every(limits::EXPIRY_SWEEP_EVERY, services.clone(), stopped.clone(), move |services| {
+        let told = told.clone();
+        async move { look_at_clock(&services, &told) }
+    }));
     tasks.spawn(every(limits::JOURNAL_LOOK_EVERY, services.clone(), stopped.clone(), |services| async move {
         services.journal.look(services.clock.now_ms());
     }));
@@ -92,18 +98,29 @@ async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<boo
 }
 
 async fn sweep(services: Arc<Services>) {
-    let expired = services.desk.expired(services.clock.now_ms());
+    let expired = services.desk.expired(services.clock.moment());
     if let Err(error) = services.commit_steps(expired).await {
         tracing::warn!(%error, "expired commands could not be written down; they do not leave either way");
     }
     if let Err(error) = services.give_up_orphans().await {
         tracing::warn!(%error, "commands of sessions that have ended could not be given back yet");
     }
-    for (device, way) in services.desk.due_again(services.clock.now_ms()) {
+    for (device, way) in services.desk.due_again(services.clock.moment()) {
         services.ring(&device, &way);
     }
     services.registry.forget_until(services.views.cursor());
     services.lifecycle.forget_suspects();
+}
+
+/// Says once that the machine's clock is behind.
+fn look_at_clock(services: &Services, told: &AtomicBool) {
+    let behind = services.clock_behind();
+    if told.swap(behind.is_some(), Ordering::Relaxed) {
+        return;
+    }
+    if let Some(clock) = behind {
+        tracing::warn!("the machine's clock {clock}");
+    }
 }
 
 /// Facts that must outlive their day are told again first, or a later rebuild would not know them.
@@ -133,9 +150,7 @@ fn retell_before(services: &Services, oldest_kept: Seq, now_ms: i64) -> anyhow::
 
 async fn drop_old_days(services: Arc<Services>, retention_days: u32) {
     let now_ms = services.clock.now_ms();
-    // So many days with entries are kept whatever the machine's clock says: a clock that is years ahead must not cost the journal.
-    let Some(newest) = services.journal.newest_days(retention_days as usize) else { return };
-    let first_kept = Day(Journal::day_of(now_ms).0 - retention_days as i32).min(newest);
+    let Some(first_kept) = services.journal.first_kept_day(now_ms, retention_days) else { return };
     let dropped = tokio::task::spawn_blocking(move || drop_blocking(&services, first_kept, now_ms)).await;
     match dropped {
         Ok(Ok(dropped)) if dropped.segments == 0 => {}

@@ -14,8 +14,9 @@ mod redecode;
 
 use crate::adapter::Catalog;
 use crate::api;
+use crate::clock::Moment;
 use crate::command::archive::Comparisons;
-use crate::command::{Desk, Live, Manner, State, Wishes};
+use crate::command::{Desk, Live, Manner, State, Wishes, from_ms};
 use crate::config::{Config, Listener, Poll, Speaks};
 use crate::journal::{self, Journal};
 use crate::keys::Vault;
@@ -185,7 +186,10 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let records = (journal.clone(), views.clone());
     let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
     let known = views.registry()?;
-    let unfinished = views.open_commands()?.into_iter().filter_map(restored).map(|live| -> anyhow::Result<Live> {
+    // Valve orders from before this start wait until the clock has come by what the journal tells already: nobody knows how old they are.
+    let (now, newest_ms) = (config.clock.moment(), journal.newest_ms());
+    let open = views.open_commands()?.into_iter().filter_map(|row| restored(row, now, newest_ms));
+    let unfinished = open.map(|live| -> anyhow::Result<Live> {
         let polled = live.round.as_ref().and_then(|round| config.polls.iter().find(|p| p.name == round.poll));
         let manner = polled.map(Poll::manner).unwrap_or_default();
         let (way, round) = (way_to(&known, &live.device)?, live.round.clone());
@@ -261,8 +265,9 @@ fn await_views(views: &Views, last: Seq) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An unfinished command as the desk keeps it. Whose request lies in a day that was dropped can only be looked at.
-fn restored(row: CommandRow) -> Option<Live> {
+/// An unfinished command as the desk keeps it. Whose request lies in a day that was dropped can only be looked at. It lives no longer
+/// than it was given, whatever the machine's clock has been set to meanwhile.
+fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
     if row.overtaken {
         return None;
     }
@@ -279,7 +284,12 @@ fn restored(row: CommandRow) -> Option<Live> {
         _ => return None,
     };
     let settled = row.settled.map(|settled| settled.outcome);
-    let live = Live::new(row.id, row.device, row.command?, row.expires_ms).restored(row.attempts, state, settled);
+    let command = row.command?;
+    let from = if matches!(command, Command::Valve(_)) { row.requested_ms.max(newest_ms) } else { row.requested_ms };
+    let left_ms = row.expires_ms.saturating_sub(now.wall_ms).min(row.expires_ms.saturating_sub(row.requested_ms));
+    let live = Live::new(row.id, row.device, command, row.expires_ms)
+        .within(from_ms(from), now.steady_ms.saturating_add(left_ms))
+        .restored(row.attempts, state, settled);
     Some(live.asked(row.round, Manner::default()))
 }
 
@@ -288,4 +298,57 @@ async fn give_back(services: &Services) -> anyhow::Result<()> {
     let devices = services.desk.devices_in_flight();
     let steps = devices.iter().flat_map(|device| services.desk.given_up(device, 0)).collect();
     services.commit_steps(steps).await.map_err(anyhow::Error::msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ReadScope, Valve, ValveOrder};
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// Ordered at the hour 1,000 for a day.
+    fn ordered(command: Command) -> CommandRow {
+        CommandRow {
+            id: 1,
+            device: "usp/1".parse().expect("a key"),
+            command: Some(command),
+            by: String::new(),
+            note: String::new(),
+            requested_ms: 1_000 * HOUR_MS,
+            expires_ms: 1_024 * HOUR_MS,
+            state: CommandState::Queued,
+            why: String::new(),
+            attempts: 0,
+            sent: None,
+            answer: None,
+            steps: Vec::new(),
+            settled: None,
+            may_be_judged: false,
+            overtaken: false,
+            round: None,
+            told: Seq(1),
+        }
+    }
+
+    #[test]
+    fn after_a_start_with_a_clock_that_was_lost_no_valve_order_goes_before_it_is_right() {
+        let (order, order_id, valid_until) = (ValveOrder::PermitOpen, Some(1), None);
+        let valve = Command::Valve(Valve { order, order_id, valid_until, reason: String::new() });
+        let at = |wall_h: i64, steady_h: i64| Moment { wall_ms: wall_h * HOUR_MS, steady_ms: steady_h * HOUR_MS };
+        // The journal goes on to the hour 1,030; the machine shows 10, and its steady clock counts from there.
+        let live = restored(ordered(valve.clone()), at(10, 10), 1_030 * HOUR_MS).expect("unfinished");
+        assert!(!live.is_waiting(at(10, 10)) && !live.is_expired(at(10, 10)));
+        assert!(!live.is_waiting(at(1_001, 11)), "later than it was ordered, and not right yet");
+        assert!(live.is_expired(at(1_031, 11)), "right again, and its time is over");
+        assert!(live.is_expired(at(34, 34)), "nor does it wait for ever");
+        // Ordered shortly before the start, by a clock that went on.
+        let live = restored(ordered(valve), at(1_001, 1_001), 1_001 * HOUR_MS).expect("unfinished");
+        assert!(live.is_waiting(at(1_001, 1_001)));
+        assert!(live.is_expired(at(500, 1_024)), "set back later");
+        let read = Command::Read { scope: ReadScope::Current };
+        let live = restored(ordered(read), at(10, 10), 1_030 * HOUR_MS).expect("unfinished");
+        assert!(live.is_waiting(at(10, 10)), "a question harms nobody");
+        assert!(live.is_expired(at(34, 34)));
+    }
 }

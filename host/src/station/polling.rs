@@ -10,7 +10,7 @@ use crate::limits;
 use crate::model::{Civil, DeviceKey};
 use crate::session::Services;
 use crate::session::relay::way_to;
-use crate::views::ViewError;
+use crate::views::{RoundRow, ViewError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -47,7 +47,8 @@ struct Keeper {
 #[derive(Clone)]
 struct Running {
     round: Round,
-    expires_ms: i64,
+    /// By the steady clock.
+    until_ms: i64,
     /// The place in the registry behind which it goes on.
     after: Option<String>,
     asked_all: bool,
@@ -62,24 +63,53 @@ struct Batch {
 impl Keeper {
     /// Where the last station left it.
     async fn resume(&mut self) -> Result<(), String> {
-        let (services, name) = (self.services.clone(), self.poll.name.clone());
-        let rounds = blocking(move || services.views.poll_rounds(&name, 1)).await?;
-        if let Some(last) = rounds.first() {
-            self.handled = Some(last.due);
-            if let (Some(begun_ms), None) = (last.told.begun_ms, last.told.asked_all_ms) {
-                let round = Round { poll: self.poll.name.clone(), due: last.due };
-                let expires_ms = begun_ms + self.poll.deadline.as_millis() as i64;
-                let after = last.told.last.as_ref().map(ToString::to_string);
-                self.running = Some(Running { round, expires_ms, after, asked_all: false });
-            } else if self.services.desk.of_poll(&self.poll.name) > 0 {
-                let round = Round { poll: self.poll.name.clone(), due: last.due };
-                self.running = Some(Running { round, expires_ms: i64::MAX, after: None, asked_all: true });
-            }
+        let rounds = self.rounds().await?;
+        let now = self.services.clock.moment();
+        let today = self.services.clock.civil(now.wall_ms);
+        // What was due by a clock that is right now counts, however that went in between.
+        self.handled = last_due(&rounds, today);
+        let Some(last) = rounds.first() else { return Ok(()) };
+        let round = Round { poll: self.poll.name.clone(), due: last.due };
+        if let (Some(begun_ms), None) = (last.told.begun_ms, last.told.asked_all_ms) {
+            let deadline_ms = self.poll.deadline.as_millis() as i64;
+            let left_ms = begun_ms.saturating_add(deadline_ms).saturating_sub(now.wall_ms).min(deadline_ms);
+            let until_ms = now.steady_ms.saturating_add(left_ms);
+            let after = last.told.last.as_ref().map(ToString::to_string);
+            self.running = Some(Running { round, until_ms, after, asked_all: false });
+        } else if self.services.desk.of_poll(&self.poll.name) > 0 {
+            self.running = Some(Running { round, until_ms: i64::MAX, after: None, asked_all: true });
         }
         Ok(())
     }
 
+    /// The machine's clock was ahead, and rounds that were due by it are ahead of now: they are given up, or none would ever be held.
+    /// Who still has a question of them is passed over until it ends.
+    async fn give_up_void(&mut self, now: Civil) -> Result<(), String> {
+        if let Some(running) = self.running.clone().filter(|running| is_void(running.round.due, now)) {
+            if !running.asked_all {
+                self.tell(&running.round, PollStep::Asked).await?;
+            }
+            tracing::warn!(poll = self.poll.name, due = %running.round.due, "a round is given up: the machine's clock was ahead");
+            self.running = None;
+        }
+        if let Some(handled) = self.handled.filter(|handled| is_void(*handled, now)) {
+            tracing::warn!(poll = self.poll.name, %handled, "the machine's clock was ahead: rounds go by the clock as it is now");
+            self.services.views.caught_up(self.services.journal.health().last_seq).await;
+            self.handled = last_due(&self.rounds().await?, now);
+        }
+        Ok(())
+    }
+
+    /// Newest first.
+    async fn rounds(&self) -> Result<Vec<RoundRow>, String> {
+        let (services, name) = (self.services.clone(), self.poll.name.clone());
+        blocking(move || services.views.poll_rounds(&name, limits::POLL_ROUNDS_KEPT_MAX)).await
+    }
+
     async fn look(&mut self) -> Result<(), String> {
+        let moment = self.services.clock.moment();
+        let now = self.services.clock.civil(moment.wall_ms);
+        self.give_up_void(now).await?;
         if self.running.as_ref().is_some_and(|running| !running.asked_all) {
             self.ask().await?;
         }
@@ -88,8 +118,6 @@ impl Keeper {
         {
             self.running = None;
         }
-        let now_ms = self.services.clock.now_ms();
-        let now = self.services.clock.civil(now_ms);
         let due = self.poll.schedule.last_due(now);
         if self.handled.is_none_or(|handled| due > handled) {
             let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
@@ -99,24 +127,24 @@ impl Keeper {
                 let why = format!("the round of {} is not over", running.round.due);
                 self.skip(due, why).await?;
             } else {
-                self.begin(due, now_ms + self.poll.deadline.saturating_sub(late).as_millis() as i64, String::new())
-                    .await?;
+                let left = self.poll.deadline.saturating_sub(late);
+                self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
             }
         }
         if self.running.is_none()
             && let Some(by) = self.services.wishes.take(&self.poll.name)
         {
-            self.begin(now, now_ms + self.poll.deadline.as_millis() as i64, by).await?;
+            self.begin(now, moment.steady_ms + self.poll.deadline.as_millis() as i64, by).await?;
         }
         Ok(())
     }
 
-    async fn begin(&mut self, due: Civil, expires_ms: i64, by: String) -> Result<(), String> {
+    async fn begin(&mut self, due: Civil, until_ms: i64, by: String) -> Result<(), String> {
         let round = Round { poll: self.poll.name.clone(), due };
         self.tell(&round, PollStep::Begun { by }).await?;
         self.services.metrics.poll_round(&self.poll.name, "begun");
         self.handled = self.handled.max(Some(due));
-        self.running = Some(Running { round, expires_ms, after: None, asked_all: false });
+        self.running = Some(Running { round, until_ms, after: None, asked_all: false });
         self.ask().await
     }
 
@@ -140,7 +168,7 @@ impl Keeper {
             if room == 0 {
                 return Ok(());
             }
-            if self.services.clock.now_ms() < running.expires_ms {
+            if self.services.clock.steady_ms() < running.until_ms {
                 let (services, poll, wanted) = (self.services.clone(), self.poll.clone(), running.clone());
                 let rows_max = room.min(limits::POLL_BATCH);
                 let batch = blocking(move || propose(&services, &poll, &wanted, rows_max)).await?;
@@ -178,12 +206,22 @@ impl Keeper {
     }
 }
 
+/// Whether a round that was due then can only be that of a clock that was ahead.
+fn is_void(due: Civil, now: Civil) -> bool {
+    due.0.saturating_sub(now.0) > limits::POLL_ROUND_AHEAD_MAX.as_secs() as i64
+}
+
+/// The last round that was due, as far as the clock that is right now tells.
+fn last_due(rounds: &[RoundRow], now: Civil) -> Option<Civil> {
+    rounds.iter().map(|round| round.due).filter(|due| !is_void(*due, now)).max()
+}
+
 /// The next devices of a round, and what to ask of them. Who still has a question of an earlier round is passed over.
 fn propose(services: &Services, poll: &Poll, running: &Running, rows_max: usize) -> Result<Batch, ViewError> {
     let page = services.views.records(&poll.devices, running.after.as_deref(), rows_max)?;
     let registry = services.views.registry()?;
-    let now_ms = services.clock.now_ms();
-    let expires = Duration::from_millis((running.expires_ms - now_ms).max(1_000) as u64);
+    let now = services.clock.moment();
+    let expires = Duration::from_millis((running.until_ms - now.steady_ms).max(1_000) as u64);
     let mut orders = Vec::with_capacity(page.rows.len());
     for row in page.rows {
         let device: DeviceKey = row.record.device;
@@ -199,7 +237,7 @@ fn propose(services: &Services, poll: &Poll, running: &Running, rows_max: usize)
             manner: poll.manner(),
             ..Order::of(device.clone(), poll.what.command(running.round.due), &format!("poll {}", poll.name))
         };
-        match services.desk.propose(order, services.known(&device)?, now_ms, &services.clock) {
+        match services.desk.propose(order, services.known(&device)?, now, &services.clock) {
             Ok(fact) => orders.push((fact, way)),
             Err(Refusal::Store(why)) => return Err(ViewError::Store(why)),
             Err(refusal) => tracing::debug!(poll = poll.name, %device, %refusal, "not asked"),
@@ -212,4 +250,19 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_of_a_clock_that_was_ahead_are_void_and_those_of_summer_time_are_not() {
+        let row = |due| RoundRow { due: Civil(due), told: Default::default() };
+        let (hour, now) = (3_600, Civil(1_000_000_000));
+        let last = |dues: &[i64]| last_due(&dues.iter().map(|due| row(now.0 + due)).collect::<Vec<_>>(), now);
+        assert_eq!(last(&[4 * 365 * 24 * hour, -hour, -24 * hour]), Some(Civil(now.0 - hour)));
+        assert_eq!(last(&[hour, -hour]), Some(Civil(now.0 + hour)), "the hour that comes twice");
+        assert_eq!(last(&[4 * 365 * 24 * hour]), None);
+    }
 }

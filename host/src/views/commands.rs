@@ -8,7 +8,7 @@
 
 use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
-use crate::journal::{CommandFact, CommandStep, Round, Settlement};
+use crate::journal::{CommandFact, CommandStep, Fact, Round, Settlement};
 use crate::limits;
 use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -60,6 +60,8 @@ pub struct CommandRow {
     pub overtaken: bool,
     /// The round of a poll that asked.
     pub round: Option<Round>,
+    /// The entry that has its request, as it was made or told again; 0: none that is known.
+    pub told: Seq,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -124,6 +126,12 @@ pub(super) fn open(snapshot: &Snapshot) -> Result<Vec<CommandRow>> {
         rows.push(unpack(VIEW, bytes.value())?);
     }
     Ok(rows)
+}
+
+/// Facts by which commands outlive the entries before this one: of those that wait, and of those that nobody has confirmed.
+pub(super) fn standing_before(snapshot: &Snapshot, before: Seq) -> Result<impl Iterator<Item = Fact>> {
+    let old = open(snapshot)?.into_iter().filter(move |row| row.told < before);
+    Ok(old.filter_map(CommandRow::retold))
 }
 
 /// The first number that no command has.
@@ -206,7 +214,10 @@ impl Fold {
     ) -> Result<(&CommandRow, CommandState)> {
         let row = match self.changed.entry(fact.id) {
             Entry::Occupied(row) => row.into_mut(),
-            Entry::Vacant(free) => free.insert(get(snapshot, fact.id)?.unwrap_or_else(|| CommandRow::new(fact, at_ms))),
+            Entry::Vacant(free) => {
+                let blank = || CommandRow::blank(fact.id, fact.device.clone(), at_ms);
+                free.insert(get(snapshot, fact.id)?.unwrap_or_else(blank))
+            }
         };
         let before = row.state;
         row.apply(&fact.step, seq, at_ms);
@@ -234,10 +245,10 @@ impl Fold {
 }
 
 impl CommandRow {
-    fn new(fact: &CommandFact, at_ms: i64) -> Self {
+    fn blank(id: u64, device: DeviceKey, at_ms: i64) -> Self {
         Self {
-            id: fact.id,
-            device: fact.device.clone(),
+            id,
+            device,
             command: None,
             by: String::new(),
             note: String::new(),
@@ -253,10 +264,85 @@ impl CommandRow {
             may_be_judged: false,
             overtaken: false,
             round: None,
+            told: Seq(0),
         }
     }
 
+    /// What the journal must be told before it may drop the entry that has the request, so that this row comes of it again.
+    fn retold(self) -> Option<Fact> {
+        let command = self.command?;
+        let upto = self.steps.last()?.seq.0;
+        let last = |step: CommandStep| {
+            let at_ms = self.steps.iter().rev().find(|row| row.step == step.name()).map(|row| row.at_ms);
+            (at_ms.unwrap_or(self.requested_ms), step)
+        };
+        let (by, note, expires_ms, round) = (self.by, self.note, self.expires_ms, self.round);
+        let mut steps = vec![(self.requested_ms, CommandStep::Requested { command, by, note, expires_ms, round })];
+        steps.extend(self.sent.map(|sent| {
+            last(CommandStep::Sent {
+                attempt: self.attempts,
+                session: sent.session,
+                correlation: sent.correlation,
+                repeatable: sent.repeatable,
+                frames: sent.frames,
+                memory: None,
+                answer_by_ms: sent.answer_by_ms,
+                through: sent.through,
+            })
+        }));
+        let is_unconfirmed = self.state == CommandState::Unconfirmed || self.settled.is_some();
+        let why = if self.settled.is_some() { String::new() } else { self.why };
+        match self.answer {
+            Some(Answered { outcome, reason, raw_code, body }) => {
+                steps.push(last(CommandStep::Answered { outcome, reason, raw_code, body }));
+            }
+            None if is_unconfirmed => steps.push(last(CommandStep::Unconfirmed { why: why.clone() })),
+            None if self.state == CommandState::Queued && self.attempts > 0 => {
+                steps.push(last(CommandStep::TimedOut { attempt: self.attempts }));
+            }
+            None => {}
+        }
+        if self.overtaken {
+            steps.push(last(CommandStep::Unconfirmed { why }));
+        }
+        steps.extend(self.settled.map(|said| {
+            let Settled { outcome, by, note, at_ms } = said;
+            (at_ms, CommandStep::Settled { outcome, by, note })
+        }));
+        let step = CommandStep::Retold { steps, upto };
+        Some(Fact::Command(CommandFact { id: self.id, device: self.device, step }))
+    }
+
+    /// It was told again by the entry `seq`. Where the request is not known any more, this is how it stood after the entry `upto`.
+    fn learn(&mut self, steps: &[(i64, CommandStep)], upto: u64, seq: Seq) {
+        if self.command.is_some() {
+            self.told = seq;
+            return;
+        }
+        let mut row = Self::blank(self.id, self.device.clone(), self.requested_ms);
+        steps.iter().for_each(|(at_ms, step)| row.apply(step, seq, *at_ms));
+        let mut kept = std::mem::take(&mut self.steps);
+        if kept.last().is_some_and(|last| last.seq.0 > upto) {
+            // What came while it was told again knows better.
+            (row.state, row.why) = (self.state, std::mem::take(&mut self.why));
+            row.attempts = row.attempts.max(self.attempts);
+            row.sent = self.sent.take().or(row.sent);
+            row.answer = self.answer.take().or(row.answer);
+            row.overtaken |= self.overtaken;
+            row.may_be_judged = self.settled.is_some() && matches!(row.command, Some(Command::Valve(_)));
+            row.settled = self.settled.take().or(row.settled);
+        }
+        if !kept.is_empty() {
+            row.steps.truncate(1);
+            row.steps.append(&mut kept);
+        }
+        *self = row;
+    }
+
     fn apply(&mut self, step: &CommandStep, seq: Seq, at_ms: i64) {
+        if let CommandStep::Retold { steps, upto } = step {
+            return self.learn(steps, *upto, seq);
+        }
         // The first steps and the last ones tell the story; between them there may be many attempts.
         if self.steps.len() == limits::COMMAND_STEPS_MAX {
             self.steps.remove(limits::COMMAND_STEPS_MAX / 2);
@@ -276,6 +362,7 @@ impl CommandRow {
         self.overtaken |= matches!(step, CommandStep::Unconfirmed { .. }) && self.state == CommandState::Unconfirmed;
         let (state, why) = match step {
             CommandStep::Requested { command, by, note, expires_ms, round } => {
+                self.told = seq;
                 self.command = Some(command.clone());
                 self.by.clone_from(by);
                 self.note.clone_from(note);
@@ -320,6 +407,7 @@ impl CommandRow {
             CommandStep::KeyMissing(key) => (CommandState::Queued, key.missing()),
             CommandStep::Expired => (CommandState::Expired, String::new()),
             CommandStep::Cancelled { by } => (CommandState::Cancelled, format!("by {by}")),
+            CommandStep::Retold { .. } => return,
             // The station only says that the first one stands.
             CommandStep::Settled { .. } if !first_settled => return,
             CommandStep::Settled { outcome, by, note } => {

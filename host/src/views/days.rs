@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! days      (i32 day of the fleet's zone, adapter name or empty)  -> postcard of Counts
-//! arrivals  i64 minute since 1970 UTC                            -> postcard of Arrivals
+//! arrivals  i64 minute since 1970 UTC, modulo two days           -> postcard of (that minute, Arrivals)
 //! ```
+//! A minute takes the place of the one that had its place before, whichever is later: a clock that was ahead for a while hides nothing.
 
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::model::{Day, Message};
@@ -118,11 +119,13 @@ pub(super) fn list(snapshot: &Snapshot, from: Day, to: Day) -> Result<Vec<DayRow
 
 /// Minutes with arrivals from a moment on: start of the minute (UTC, ms) and what came.
 pub(super) fn arrivals(snapshot: &Snapshot, since_ms: i64) -> Result<Vec<(i64, Arrivals)>> {
-    let mut rows = Vec::new();
-    for row in snapshot.table(ARRIVALS)?.range(since_ms.div_euclid(MINUTE_MS)..).map_err(ViewError::store)? {
-        let (minute, bytes) = row.map_err(ViewError::store)?;
-        rows.push((minute.value() * MINUTE_MS, unpack(VIEW, bytes.value())?));
+    let mut rows: Vec<(i64, Arrivals)> = Vec::new();
+    for row in snapshot.table(ARRIVALS)?.iter().map_err(ViewError::store)? {
+        let (minute, arrivals) = unpack::<(i64, Arrivals)>(VIEW, row.map_err(ViewError::store)?.1.value())?;
+        rows.push((minute * MINUTE_MS, arrivals));
     }
+    rows.retain(|(at_ms, _)| *at_ms >= since_ms.div_euclid(MINUTE_MS) * MINUTE_MS);
+    rows.sort_unstable_by_key(|(at_ms, _)| *at_ms);
     Ok(rows)
 }
 
@@ -131,7 +134,15 @@ pub(super) fn arrivals(snapshot: &Snapshot, since_ms: i64) -> Result<Vec<(i64, A
 pub(super) struct Fold {
     /// A handful: searched from the end, where the last frame's was.
     days: Vec<(Day, String, Counts)>,
-    minutes: BTreeMap<i64, Arrivals>,
+    minutes: BTreeMap<i64, Place>,
+}
+
+/// What came in a minute, on its way to its place.
+struct Place {
+    minute: i64,
+    /// Another one had the place within this batch: what the table has of this minute is from before that.
+    afresh: bool,
+    arrivals: Arrivals,
 }
 
 impl Fold {
@@ -144,8 +155,15 @@ impl Fold {
         &mut self.days[at].2
     }
 
+    /// What came in the minute that it is now; not for what is folded late.
     pub fn minute(&mut self, at_ms: i64) -> &mut Arrivals {
-        self.minutes.entry(at_ms.div_euclid(MINUTE_MS)).or_default()
+        let minute = at_ms.div_euclid(MINUTE_MS);
+        let new = |afresh| Place { minute, afresh, arrivals: Arrivals::default() };
+        let place = self.minutes.entry(minute.rem_euclid(MINUTES_KEPT)).or_insert_with(|| new(false));
+        if place.minute != minute {
+            *place = new(true);
+        }
+        &mut place.arrivals
     }
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
@@ -159,24 +177,17 @@ impl Fold {
             days.insert((day, &adapter[..]), &pack(VIEW, &counts)?[..]).map_err(ViewError::store)?;
         }
         let mut minutes = txn.open_table(ARRIVALS).map_err(ViewError::store)?;
-        for (minute, more) in std::mem::take(&mut self.minutes) {
-            let mut sum: Arrivals = match minutes.get(minute).map_err(ViewError::store)? {
-                Some(bytes) => unpack(VIEW, bytes.value())?,
-                None => Arrivals::default(),
+        for (at, Place { minute, afresh, arrivals: more }) in std::mem::take(&mut self.minutes) {
+            let before = match minutes.get(at).map_err(ViewError::store)? {
+                Some(bytes) => Some(unpack::<(i64, Arrivals)>(VIEW, bytes.value())?),
+                None => None,
             };
+            let mut sum = before.filter(|(of, _)| *of == minute && !afresh).map_or(Arrivals::default(), |(_, sum)| sum);
             sum.frames += more.frames;
             sum.reports += more.reports;
             sum.faults += more.faults;
-            minutes.insert(minute, &pack(VIEW, &sum)?[..]).map_err(ViewError::store)?;
+            minutes.insert(at, &pack(VIEW, &(minute, sum))?[..]).map_err(ViewError::store)?;
         }
-        let newest = minutes.last().map_err(ViewError::store)?.map(|(minute, _)| minute.value());
-        let Some(limit) = newest.map(|newest| newest - MINUTES_KEPT) else { return Ok(()) };
-        loop {
-            let oldest = minutes.first().map_err(ViewError::store)?.map(|(minute, _)| minute.value());
-            match oldest.filter(|oldest| *oldest < limit) {
-                Some(oldest) => minutes.remove(oldest).map_err(ViewError::store)?,
-                None => return Ok(()),
-            };
-        }
+        Ok(())
     }
 }

@@ -55,8 +55,8 @@ pub(super) struct Fold {
     /// Reports of this batch, by adapter's number, kind and day. They and the next are noted when they come, and not when the batch
     /// is written: whatever the batches are, the same families come of it.
     reports: FxHashMap<(u16, DeviceKind, Day), u64>,
-    /// Families that a device has come into or was heard in, and when.
-    heard: FxHashMap<(u16, DeviceKind), Option<i64>>,
+    /// Families that a device has come into or was heard in: by which entry, and when.
+    heard: FxHashMap<(u16, DeviceKind), Option<(u64, i64)>>,
     adapters: Vec<AdapterRef>,
     adapters_stored: usize,
     next_id: u32,
@@ -244,18 +244,18 @@ impl Fold {
         let number = adapter.map(|adapter| self.adapter(adapter));
         let row = self.change(slot);
         row.first_seen_ms = Some(row.first_seen_ms.map_or(at_ms, |first| first.min(at_ms)));
-        row.last_seen_ms = Some(row.last_seen_ms.map_or(at_ms, |last| last.max(at_ms)));
+        // What came last was seen last, whatever the machine's clock said before.
         if seq.0 >= row.last_seq {
-            row.last_seq = seq.0;
+            (row.last_seq, row.last_seen_ms) = (seq.0, Some(at_ms));
             row.adapter = number.unwrap_or(row.adapter);
         }
         let family = (row.adapter, row.kind);
         let heard = self.heard.entry(family).or_default();
-        *heard = (*heard).max(Some(at_ms));
+        *heard = (*heard).max(Some((seq.0, at_ms)));
     }
 
     /// Somebody else's frame has told of the device.
-    pub fn told_by(&mut self, slot: Slot, sender: Slot, at_ms: i64) {
+    pub fn told_by(&mut self, slot: Slot, sender: Slot, seq: Seq, at_ms: i64) {
         let adapter = self.row(sender).adapter;
         let row = self.change(slot);
         if row.adapter == 0 {
@@ -263,7 +263,7 @@ impl Fold {
         }
         let family = (row.adapter, row.kind);
         let heard = self.heard.entry(family).or_default();
-        *heard = (*heard).max(Some(at_ms));
+        *heard = (*heard).max(Some((seq.0, at_ms)));
     }
 
     fn adapter(&mut self, adapter: &AdapterRef) -> u16 {
@@ -461,9 +461,9 @@ impl Fold {
         for (id, row) in std::mem::take(&mut self.facts) {
             facts.insert(id, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
         }
-        for ((adapter, kind), at_ms) in self.heard.drain() {
+        for ((adapter, kind), by) in self.heard.drain() {
             if let Some(adapter) = named(&self.adapters, adapter) {
-                self.families.heard(adapter, kind, at_ms);
+                self.families.heard(adapter, kind, by);
             }
         }
         for ((adapter, kind, day), reports) in self.reports.drain() {

@@ -115,6 +115,9 @@ pub(super) struct Row {
     pub last_seen_ms: Option<i64>,
     pub last_seq: u64,
     pub last_report_ms: Option<i64>,
+    pub last_report_seq: u64,
+    /// The day of reception of its reports before that of the last one.
+    pub report_day_before: Option<Day>,
     /// Number of an adapter reference; 0: none.
     pub adapter: u16,
     /// As in its registration.
@@ -153,6 +156,8 @@ impl Default for Row {
             last_seen_ms: None,
             last_seq: 0,
             last_report_ms: None,
+            last_report_seq: 0,
+            report_day_before: None,
             adapter: 0,
             kind: DeviceKind::Meter,
             held: false,

@@ -1,7 +1,8 @@
 //! The fleet by families, a family being what one adapter reads of one kind of device; and the carriers with those behind them.
 //!
 //! ```text
-//! families   (adapter name, kind)   -> postcard of Row
+//! families     (adapter name, kind)                                -> postcard of Row
+//! family_days  (i32 day of the fleet's zone, adapter name, kind)   -> u64 reports
 //! ```
 //! A device counts for the adapter that read its last frame. Carriers are found by their marks, those behind them in the registry.
 
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "families";
 pub(super) const FAMILIES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("families");
+pub(super) const FAMILY_DAYS: TableDefinition<(i32, &str, &str), u64> = TableDefinition::new("family_days");
 
 /// What one adapter reads of one kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,10 +52,8 @@ struct Row {
     devices: u64,
     closed: u64,
     in_alarm: u64,
-    last_seen_ms: Option<i64>,
-    /// The last day on which somebody reported, and how often.
-    day: i32,
-    reports: u64,
+    /// The last frame, and when it came.
+    last_seen: Option<(u64, i64)>,
 }
 
 /// How a device counts.
@@ -84,7 +84,7 @@ struct Change {
     devices: i64,
     closed: i64,
     in_alarm: i64,
-    last_seen_ms: Option<i64>,
+    last_seen: Option<(u64, i64)>,
     reports: BTreeMap<Day, u64>,
 }
 
@@ -97,9 +97,10 @@ impl Fold {
         change.in_alarm += sign * i64::from(counted.in_alarm);
     }
 
-    pub fn heard(&mut self, adapter: &str, kind: DeviceKind, at_ms: Option<i64>) {
+    /// By which entry, and when; the newest entry counts, whatever time it bears.
+    pub fn heard(&mut self, adapter: &str, kind: DeviceKind, by: Option<(u64, i64)>) {
         let change = self.change(adapter, kind);
-        change.last_seen_ms = change.last_seen_ms.max(at_ms);
+        change.last_seen = change.last_seen.max(by);
     }
 
     pub fn reported(&mut self, adapter: &str, kind: DeviceKind, day: Day, reports: u64) {
@@ -112,6 +113,7 @@ impl Fold {
 
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
         let mut table = txn.open_table(FAMILIES).map_err(ViewError::store)?;
+        let mut days = txn.open_table(FAMILY_DAYS).map_err(ViewError::store)?;
         for ((adapter, kind), change) in std::mem::take(&mut self.0) {
             let key = (&adapter[..], kind);
             let mut row: Row = match table.get(key).map_err(ViewError::store)? {
@@ -121,13 +123,11 @@ impl Fold {
             row.devices = row.devices.saturating_add_signed(change.devices);
             row.closed = row.closed.saturating_add_signed(change.closed);
             row.in_alarm = row.in_alarm.saturating_add_signed(change.in_alarm);
-            row.last_seen_ms = row.last_seen_ms.max(change.last_seen_ms);
+            row.last_seen = row.last_seen.max(change.last_seen);
             for (Day(day), reports) in change.reports {
-                if day > row.day {
-                    (row.day, row.reports) = (day, 0);
-                }
-                // What is folded late counts for its own day, which nobody asks for any more.
-                row.reports += if day == row.day { reports } else { 0 };
+                let key = (day, &adapter[..], kind);
+                let before = days.get(key).map_err(ViewError::store)?.map_or(0, |reports| reports.value());
+                days.insert(key, before + reports).map_err(ViewError::store)?;
             }
             table.insert(key, &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
         }
@@ -138,10 +138,13 @@ impl Fold {
 /// All families that have a device, as they stand on that day.
 pub(super) fn list(snapshot: &Snapshot, today: Day) -> Result<Vec<Family>> {
     let mut families = Vec::new();
+    let days = snapshot.table(FAMILY_DAYS)?;
     for row in snapshot.table(FAMILIES)?.iter().map_err(ViewError::store)? {
         let (key, bytes) = row.map_err(ViewError::store)?;
         let (adapter, kind) = key.value();
         let row: Row = unpack(VIEW, bytes.value())?;
+        let reports =
+            days.get((today.0, adapter, kind)).map_err(ViewError::store)?.map_or(0, |reports| reports.value());
         let Some(kind) = kind.parse().ok().filter(|_| row.devices > 0) else { continue };
         families.push(Family {
             adapter: adapter.to_owned(),
@@ -149,8 +152,8 @@ pub(super) fn list(snapshot: &Snapshot, today: Day) -> Result<Vec<Family>> {
             devices: row.devices,
             closed: row.closed,
             in_alarm: row.in_alarm,
-            last_seen_ms: row.last_seen_ms,
-            reports: if row.day == today.0 { row.reports } else { 0 },
+            last_seen_ms: row.last_seen.map(|(_, at_ms)| at_ms),
+            reports,
         });
     }
     Ok(families)

@@ -48,6 +48,8 @@ struct Arrival<'a> {
     civil: Civil,
     /// Name of the adapter, for counting.
     adapter: &'a str,
+    /// It came long before it is folded: read again, or of a device that was held.
+    is_late: bool,
 }
 
 /// Calls a macro with every table of every view.
@@ -65,7 +67,14 @@ macro_rules! with_all_tables {
             latest::LATEST
         );
         $call!(commands::COMMANDS, commands::OPEN, commands::BY_DEVICE, quarantine::QUARANTINE, quarantine::COUNTS);
-        $call!(families::FAMILIES, days::DAYS, days::ARRIVALS, adapters::ADAPTERS, adapters::HISTORY);
+        $call!(
+            families::FAMILIES,
+            families::FAMILY_DAYS,
+            days::DAYS,
+            days::ARRIVALS,
+            adapters::ADAPTERS,
+            adapters::HISTORY
+        );
         $call!(credentials::KEYS, credentials::TOKENS, polls::ROUNDS);
         $call!(registry::RECORDS, registry::CHILDREN, registry::DISTRICTS);
         $call!(registry::LINES, registry::ENTRIES);
@@ -157,6 +166,9 @@ impl Fold {
                     }
                 }
                 let (row, before) = self.commands.apply(snapshot, fact, seq, at_ms)?;
+                if matches!(fact.step, CommandStep::Retold { .. }) {
+                    return Ok(());
+                }
                 self.polls.command(snapshot, row, before)
             }
             Fact::Adapter(fact) => {
@@ -201,7 +213,7 @@ impl Fold {
                 self.registry.apply(fact, seq, at_ms)?;
                 self.announced(snapshot, fact)
             }
-            Fact::Poll(fact) => self.polls.apply(snapshot, fact, at_ms),
+            Fact::Poll(fact) => self.polls.apply(snapshot, fact, seq, at_ms),
             Fact::Profile(fact) => {
                 self.profiles.apply(fact, seq, at_ms);
                 Ok(())
@@ -211,7 +223,7 @@ impl Fold {
 
     fn frame(&mut self, snapshot: &Snapshot, seq: Seq, at_ms: i64, frame: &FrameFact) -> Result<()> {
         let adapter = frame.adapter.as_ref().map_or("", |a| &a.name);
-        let arrival = Arrival { seq, at_ms, civil: self.clock.civil(at_ms), adapter };
+        let arrival = Arrival { seq, at_ms, civil: self.clock.civil(at_ms), adapter, is_late: false };
         let counts = self.days.day(arrival.civil.day(), adapter);
         counts.frames += 1;
         counts.bytes += frame.raw.len() as u64;
@@ -340,7 +352,8 @@ impl Fold {
         let frame = row.frame;
         let name = self.devices.adapter_name(adapter).or(row.adapter.as_ref().map(|a| &a.name[..])).unwrap_or("");
         let name = name.to_owned();
-        let arrival = Arrival { seq: frame, at_ms: row.at_ms, civil: self.clock.civil(row.at_ms), adapter: &name };
+        let (at_ms, civil) = (row.at_ms, self.clock.civil(row.at_ms));
+        let arrival = Arrival { seq: frame, at_ms, civil, adapter: &name, is_late: true };
         self.days.day(arrival.civil.day(), &name).redecoded += 1;
         self.frames.redecode(Seq(place.0), place.1, seq);
         let Some(key) = device.or(row.device.as_ref()) else {
@@ -446,7 +459,7 @@ impl Fold {
     }
 
     fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<()> {
-        let Arrival { seq, at_ms, civil, adapter } = arrival;
+        let Arrival { seq, at_ms, civil, adapter, is_late } = arrival;
         let subject = match &report.subject {
             Some(address) => self.subject(sender, address)?,
             None => Some(sender),
@@ -457,15 +470,21 @@ impl Fold {
         };
         if slot != sender {
             self.devices.seen(slot, seq, at_ms, None);
-            self.devices.told_by(slot, sender, at_ms);
+            self.devices.told_by(slot, sender, seq, at_ms);
         }
-        let before = self.devices.row(slot).last_report_ms;
-        if before.is_none_or(|last| self.clock.civil(last).day() < civil.day()) {
-            self.days.day(civil.day(), adapter).devices += 1;
+        let (row, day) = (self.devices.row(slot), civil.day());
+        let last = row.last_report_ms.map(|last_ms| self.clock.civil(last_ms).day());
+        let is_newest = seq.0 >= row.last_report_seq;
+        // A device counts once a day, also where the machine's clock was astray between two of its reports.
+        if is_newest && last != Some(day) && row.report_day_before != Some(day) {
+            self.days.day(day, adapter).devices += 1;
         }
         let row = self.devices.change(slot);
         row.counts.reports += 1;
-        row.last_report_ms = row.last_report_ms.max(Some(at_ms));
+        if is_newest {
+            row.report_day_before = if last == Some(day) { row.report_day_before } else { last };
+            (row.last_report_ms, row.last_report_seq) = (Some(at_ms), seq.0);
+        }
         self.devices.reported(slot, civil.day());
         // A report without valve, alarms and status word (a read-out of history, say) does not say that all is well.
         let said = report.valve.is_some() || !report.alarms.is_empty() || report.raw_status != 0;
@@ -474,7 +493,9 @@ impl Fold {
         self.devices.set_status(slot, seq, (at_ms, civil), &status);
         let values = self.values(slot, arrival, report);
         self.days.day(civil.day(), adapter).values += values;
-        self.days.minute(at_ms).reports += 1;
+        if !is_late {
+            self.days.minute(at_ms).reports += 1;
+        }
         self.latest.add((seq.0, position), self.devices.id(slot), at_ms, report);
         Ok(())
     }
@@ -545,8 +566,8 @@ fn told(arrival: Arrival, report: &Report, mut take: impl FnMut(Civil, Value)) {
     }
 }
 
-/// Facts told before `seq` that a rebuild must not lose, to be told again: credentials, adopted devices, profiles, and where
-/// each adapter stands. Records of the registry are told again entry by entry, by who writes them.
+/// Facts told before `seq` that a rebuild must not lose, to be told again: credentials, adopted devices, commands that are not
+/// finished, profiles, and where each adapter stands. Records of the registry are told again entry by entry, by who writes them.
 pub(super) fn standing_before<E: From<ViewError>>(
     snapshot: &Snapshot,
     seq: Seq,
@@ -571,5 +592,6 @@ pub(super) fn standing_before<E: From<ViewError>>(
         let (device, by) = adopted?;
         tell(Fact::DeviceAdopted { device, by })?;
     }
+    commands::standing_before(snapshot, seq)?.try_for_each(&mut tell)?;
     profiles::standing_before(snapshot, seq)?.into_iter().try_for_each(tell)
 }

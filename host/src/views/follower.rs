@@ -17,8 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries later than this after the last durable commit make the next one durable.
-const DURABLE_EVERY_MS: i64 = 1_000;
+/// So long after the last durable commit the next one is durable, whatever times the entries bear.
+const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// After so long without entries what was folded is made durable.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a batch grows, and how many of its entries make a millisecond of that. Half of it makes reports noticeably dearer:
@@ -37,7 +37,8 @@ pub(super) struct Folding {
     cursor: Seq,
     /// Committed, but a crash would forget it.
     dirty: bool,
-    durable_ms: i64,
+    /// When that was last otherwise; `None`: not since the start.
+    durable: Option<Instant>,
 }
 
 /// What a step did.
@@ -67,7 +68,7 @@ impl Folding {
             journal: journal.clone(),
             cursor,
             dirty: false,
-            durable_ms: i64::MIN,
+            durable: None,
         })
     }
 
@@ -92,11 +93,10 @@ impl Folding {
         let begun = Instant::now();
         let snapshot = store.read()?;
         self.fold.begin(&snapshot)?;
-        let (mut count, mut newest_ms) = (0, i64::MIN);
+        let mut count = 0;
         while let Portion::Entries(batches) = portion {
             for (seq, entry) in batches.iter().flat_map(|batch| &batch.entries).filter(|(seq, _)| *seq > self.cursor) {
                 self.fold.entry(&snapshot, *seq, entry)?;
-                newest_ms = newest_ms.max(entry.at_ms);
                 count += 1;
             }
             drop(batches);
@@ -107,14 +107,14 @@ impl Folding {
         }
         // An old snapshot keeps redb from using pages again.
         drop(snapshot);
-        let due = newest_ms.saturating_sub(self.durable_ms) >= DURABLE_EVERY_MS;
+        let due = self.durable.is_none_or(|durable| durable.elapsed() >= DURABLE_EVERY);
         let durability = if due { Durability::Immediate } else { Durability::None };
         let cursor = self.follower.at();
         store.write(cursor, durability, |txn| self.fold.write(txn))?;
         self.cursor = cursor;
         self.dirty = !due;
         if due {
-            self.durable_ms = newest_ms;
+            self.durable = Some(Instant::now());
         }
         Ok(Step::Folded)
     }
@@ -197,5 +197,28 @@ fn advance(shared: &Shared, folding: &mut Folding) -> Result<bool> {
             Ok(!shared.is_closed())
         }
         Step::Closed => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Entry, Fact};
+    use crate::views::tests::{NOON_MS, Station, device};
+
+    #[test]
+    fn a_clock_that_was_ahead_keeps_no_batch_from_being_durable() {
+        let station = Station::new("durable");
+        let store = Store::open(&station.dir.join("followed.redb")).expect("opens");
+        let mut folding = Folding::start(&store, &station.journal.reader(), &station.clock).expect("starts");
+        let mut step = |at_ms: i64, later: Duration| {
+            let fact = Fact::DeviceAdopted { device: device("1"), by: "test".into() };
+            station.journal.append_blocking(Entry { at_ms, fact }).expect("appends");
+            folding.durable = folding.durable.and_then(|durable| durable.checked_sub(later));
+            folding.step(&store, 10, Duration::from_secs(20), |_, _| None).expect("folds");
+            folding.dirty
+        };
+        assert!(!step(NOON_MS + 4 * 365 * 86_400_000, Duration::ZERO), "the first one");
+        assert!(!step(NOON_MS, DURABLE_EVERY), "a second later, by a clock that is right again");
     }
 }

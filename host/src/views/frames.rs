@@ -7,7 +7,7 @@
 //! ```
 //! Frames that bring nothing but heartbeats are not listed: a device that stays on line would fill its row with them.
 
-use super::devices;
+use super::devices::{self, Page};
 use super::readings::key as day_key;
 use super::store::{Result, Snapshot, ViewError};
 use crate::model::{Day, DeviceKey, Seq};
@@ -19,32 +19,52 @@ pub(super) const FRAMES: TableDefinition<u64, &[u8]> = TableDefinition::new("fra
 pub(super) const REDECODED: TableDefinition<(u64, u32), u64> = TableDefinition::new("redecoded");
 pub(super) const HELD: TableDefinition<(u32, u64), ()> = TableDefinition::new("held_frames");
 
-/// Days that one call looks back.
-const SCAN_DAYS_MAX: i32 = 25_000;
-
-/// Frames of a device before a place, newest first. The days of reception to look at are given by the caller.
+/// Frames of a device before a place, from the entry `oldest` on, newest first by their day of reception. A place is a day and an
+/// entry: a clock that was set puts later entries into earlier days.
 pub(super) fn list(
     snapshot: &Snapshot,
     device: &DeviceKey,
-    before: Option<Seq>,
-    (first, last): (Day, Day),
+    before: Option<&str>,
+    oldest: Seq,
     rows_max: usize,
-) -> Result<Vec<Seq>> {
-    let Some(id) = devices::id_of(snapshot, device)? else { return Ok(Vec::new()) };
+) -> Result<Page<Seq>> {
+    let mut page = Page { rows: Vec::new(), next: None };
+    let before = before.map(|place| place_of(place).ok_or_else(|| ViewError::Place(place.to_owned()))).transpose()?;
+    let Some(id) = devices::id_of(snapshot, device)? else { return Ok(page) };
     let table = snapshot.table(FRAMES)?;
-    let mut out = Vec::new();
-    let oldest = first.0.max(last.0.saturating_sub(SCAN_DAYS_MAX));
-    for day in (oldest..=last.0).rev() {
-        if out.len() >= rows_max {
-            break;
-        }
-        if let Some(bytes) = table.get(day_key(Day(day), id)).map_err(ViewError::store)? {
+    let (before_day, before_seq) = before.unwrap_or((i32::MAX, u64::MAX));
+    let mut next_day = Some(before_day);
+    while let Some(upto) = next_day {
+        // The greatest row up to there leaps over days on which nobody sent anything.
+        let mut rows = table.range(..=day_key(Day(upto), id)).map_err(ViewError::store)?;
+        let Some(row) = rows.next_back() else { break };
+        let (key, bytes) = row.map_err(ViewError::store)?;
+        let (day, found) = of_day_key(key.value());
+        if found == id {
             let seqs = unpack(bytes.value()).ok_or(ViewError::Damaged { view: VIEW })?;
-            out.extend(seqs.into_iter().rev().map(Seq).filter(|seq| before.is_none_or(|before| *seq < before)));
+            let wanted = |seq: &u64| *seq >= oldest.0 && (day < before_day || *seq < before_seq);
+            for seq in seqs.into_iter().rev().filter(wanted) {
+                if page.rows.len() == rows_max {
+                    return Ok(page);
+                }
+                page.rows.push(Seq(seq));
+                page.next = Some(format!("{day}.{seq}"));
+            }
         }
+        // A row of that day with a greater number may have this device's before it.
+        next_day = if found > id { Some(day) } else { day.checked_sub(1) };
     }
-    out.truncate(rows_max);
-    Ok(out)
+    page.next = None;
+    Ok(page)
+}
+
+fn of_day_key(key: u64) -> (i32, u32) {
+    (((key >> 32) as i64 + i64::from(i32::MIN)) as i32, key as u32)
+}
+
+fn place_of(place: &str) -> Option<(i32, u64)> {
+    let (day, seq) = place.split_once('.')?;
+    Some((day.parse().ok()?, seq.parse().ok()?))
 }
 
 /// The entry that could read a frame, or a part of it, after others could not.

@@ -293,16 +293,16 @@ impl Views {
         events::newest(&self.read()?, before, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
-    /// A device's frames received before that entry, newest first; frames with heartbeats only are not listed. The
-    /// journal has their bytes.
-    pub fn frames(&self, device: &DeviceKey, before: Option<Seq>, rows_max: usize) -> Result<Vec<Seq>, ViewError> {
-        let snapshot = self.read()?;
-        let Some(found) = devices::device(&snapshot, device)? else { return Ok(Vec::new()) };
-        let day = |ms: i64| Day(ms.div_euclid(86_400_000) as i32);
-        // The fleet's day may be one before or after the UTC day.
-        let (Some(first), Some(last)) = (found.first_seen_ms, found.last_seen_ms) else { return Ok(Vec::new()) };
-        let span = (Day(day(first).0 - 1), Day(day(last).0 + 1));
-        frames::list(&snapshot, device, before, span, rows_max.min(limits::PAGE_ROWS_MAX))
+    /// A device's frames from the entry `oldest` on, newest first; frames with heartbeats only are not listed. The journal has their
+    /// bytes; `before` is the `next` of the page before.
+    pub fn frames(
+        &self,
+        device: &DeviceKey,
+        before: Option<&str>,
+        oldest: Seq,
+        rows_max: usize,
+    ) -> Result<Page<Seq>, ViewError> {
+        frames::list(&self.read()?, device, before, oldest, rows_max.min(limits::PAGE_ROWS_MAX))
     }
 
     /// The entry that could read a frame (`part` 0), or a part of what was behind its sender, after others could not;

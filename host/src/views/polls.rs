@@ -10,9 +10,10 @@ use super::commands::{CommandRow, CommandState};
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::{PollFact, PollStep};
 use crate::limits::POLL_ROUNDS_KEPT_MAX;
-use crate::model::{Civil, DeviceKey};
+use crate::model::{Civil, DeviceKey, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "polls";
@@ -43,6 +44,8 @@ pub struct RoundTold {
     pub asked_all_ms: Option<i64>,
     /// Why it was not held.
     pub skipped: String,
+    /// The entry that began it, or said that it is not held; 0: the journal has dropped that.
+    pub told: u64,
 }
 
 impl RoundTold {
@@ -57,15 +60,21 @@ impl RoundTold {
     }
 }
 
-/// Newest first.
+/// Newest first, as they were told: by a clock that was ahead some were due later than newer ones.
 pub(super) fn rounds(snapshot: &Snapshot, poll: &str, rows_max: usize) -> Result<Vec<RoundRow>> {
-    let table = snapshot.table(ROUNDS)?;
-    let range = table.range((poll, i64::MIN)..=(poll, i64::MAX)).map_err(ViewError::store)?;
-    let rows = range.rev().take(rows_max).map(|row| {
+    let mut rows = all(&snapshot.table(ROUNDS)?, poll)?;
+    rows.truncate(rows_max);
+    Ok(rows)
+}
+
+fn all(table: &impl ReadableTable<(&'static str, i64), &'static [u8]>, poll: &str) -> Result<Vec<RoundRow>> {
+    let mut rows = Vec::new();
+    for row in table.range((poll, i64::MIN)..=(poll, i64::MAX)).map_err(ViewError::store)? {
         let (key, bytes) = row.map_err(ViewError::store)?;
-        Ok(RoundRow { due: Civil(key.value().1), told: unpack(VIEW, bytes.value())? })
-    });
-    rows.collect()
+        rows.push(RoundRow { due: Civil(key.value().1), told: unpack(VIEW, bytes.value())? });
+    }
+    rows.sort_unstable_by_key(|row: &RoundRow| Reverse((row.told.told, row.due)));
+    Ok(rows)
 }
 
 /// Rounds that a batch touches.
@@ -75,8 +84,11 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    pub fn apply(&mut self, snapshot: &Snapshot, fact: &PollFact, at_ms: i64) -> Result<()> {
+    pub fn apply(&mut self, snapshot: &Snapshot, fact: &PollFact, seq: Seq, at_ms: i64) -> Result<()> {
         let row = self.row(snapshot, &fact.round.poll, fact.round.due.0)?;
+        if !matches!(fact.step, PollStep::Asked) {
+            row.told = seq.0;
+        }
         match &fact.step {
             PollStep::Begun { by } => {
                 row.begun_ms = Some(at_ms);
@@ -130,12 +142,8 @@ impl Fold {
         let mut table = txn.open_table(ROUNDS).map_err(ViewError::store)?;
         for ((poll, due), row) in std::mem::take(&mut self.changed) {
             table.insert((&poll[..], due), &pack(VIEW, &row)?[..]).map_err(ViewError::store)?;
-            let kept = table.range((&poll[..], i64::MIN)..=(&poll[..], i64::MAX)).map_err(ViewError::store)?;
-            let newest_first = kept.rev().skip(POLL_ROUNDS_KEPT_MAX);
-            let old: Vec<i64> =
-                newest_first.map(|row| Ok(row.map_err(ViewError::store)?.0.value().1)).collect::<Result<_>>()?;
-            for due in old {
-                table.remove((&poll[..], due)).map_err(ViewError::store)?;
+            for old in all(&table, &poll)?.into_iter().skip(POLL_ROUNDS_KEPT_MAX) {
+                table.remove((&poll[..], old.due.0)).map_err(ViewError::store)?;
             }
         }
         Ok(())

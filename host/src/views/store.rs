@@ -2,7 +2,7 @@
 //!
 //! Most batches are committed without an fsync (`Durability::None`): they are visible at once, and after a crash redb
 //! comes back with the last durable commit, cursor and rows alike, so what is missing is folded again. A durable
-//! commit follows at least every second of entries. It saves redb's allocator state (`set_quick_repair`), so that a
+//! commit follows at least every second. It saves redb's allocator state (`set_quick_repair`), so that a
 //! restart after a crash need not walk the whole file, however large the fleet.
 
 use crate::journal::is_damaged;

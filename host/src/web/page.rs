@@ -58,7 +58,9 @@ fn head(html: &mut Html, overview: &Overview) {
 
 fn alerts(html: &mut Html, overview: &Overview) {
     let health = &overview.status.health;
-    for (what, why) in [("The journal ", &health.journal), ("The views ", &health.views)] {
+    for (what, why) in
+        [("The journal ", &health.journal), ("The views ", &health.views), ("The machine's clock ", &health.clock)]
+    {
         if let Some(why) = why {
             html.element("div", "card alert", &format!("{what}{why}"));
         }
@@ -273,6 +275,7 @@ mod tests {
                     status: "ok",
                     journal: None,
                     views: Some(HOSTILE.into()),
+                    clock: None,
                     brokers: Vec::new(),
                     idle_listeners: Vec::new(),
                 },

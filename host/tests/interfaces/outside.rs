@@ -1,6 +1,7 @@
 //! What is there without a token: health, metrics, and the status page within its policy.
 
 use crate::served::{Served, daily, frame, registration};
+use polymeter::journal::{Entry, Fact};
 
 #[test]
 fn health_and_metrics_speak_for_watchdogs() {
@@ -11,6 +12,22 @@ fn health_and_metrics_speak_for_watchdogs() {
     assert_eq!(status, 200);
     for line in ["polymeter_journal_failing 0", "polymeter_views_lag_entries", "# EOF"] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn health_tells_of_a_clock_that_is_behind_the_journal() {
+    let served = Served::start();
+    let services = served.station().services();
+    // Three days ahead, and then right again: nobody but people can know that it is right.
+    for ahead_ms in [3 * 86_400_000, 0] {
+        let fact = Fact::DeviceAdopted { device: "usp/1".parse().expect("a device"), by: "test".into() };
+        let entry = Entry { at_ms: services.clock.now_ms() + ahead_ms, fact };
+        services.journal.append_blocking(entry).expect("appends");
+        let (status, health) = served.ask("GET", "/health", None, None);
+        assert_eq!((status, health["status"].as_str()), (503, Some("failing")));
+        let clock = health["clock"].as_str().expect("says why");
+        assert!(clock.contains("Set the clock right") && clock.contains("cancel the orders that wait"), "{clock}");
     }
 }
 

@@ -452,7 +452,7 @@ impl<'a> Ear<'a> {
     }
 
     fn pending(&self, device: &DeviceKey) -> u32 {
-        self.services.desk.pending(device, self.services.clock.now_ms())
+        self.services.desk.pending(device, self.services.clock.moment())
     }
 
     fn call(

@@ -85,15 +85,14 @@ impl Conversation {
         let services = self.services.clone();
         let Some(present) = self.present.as_ref().filter(|p| p.admission == Admission::Welcome) else { return };
         let carrier = present.device.clone();
-        let now_ms = services.clock.now_ms();
-        let rested_ms = services.clock.steady_ms();
-        behind.resting.retain(|(_, until)| *until > rested_ms);
+        let now = services.clock.moment();
+        behind.resting.retain(|(_, until)| *until > now.steady_ms);
         // The carrier's own commands go first, once the lines are quiet.
-        if services.desk.pending(&carrier, now_ms) > 0 {
+        if services.desk.pending(&carrier, now) > 0 {
             return;
         }
         while behind.errands.len() < self.door.lines_at_once {
-            let next = services.desk.next_behind(&carrier, |channel| behind.is_free(channel), now_ms, &services.clock);
+            let next = services.desk.next_behind(&carrier, |channel| behind.is_free(channel), now, &services.clock);
             let Some(carried) = next else { return };
             let (id, device) = (carried.outgoing.id, carried.device.clone());
             match self.question(behind, &carrier, carried, leaving) {
@@ -257,13 +256,13 @@ impl Conversation {
         let as_spoken = (&*adapter, &route.speaks.options[..]);
         let sub = load(&self.services, &self.door, subs, &route.device, as_spoken)
             .map_err(|error| none(error.to_string()))?;
-        let now_ms = self.services.clock.now_ms();
+        let now = self.services.clock.moment();
         let context = Context {
-            now: self.services.clock.civil(now_ms),
+            now: self.services.clock.civil(now.wall_ms),
             direction: Direction::Uplink,
             transport: Transport::Relay,
             admission: sub.admission,
-            pending: self.services.desk.pending(&route.device, now_ms),
+            pending: self.services.desk.pending(&route.device, now),
             device: Some((route.device.address(), sub.memory.as_slice())),
             state: &sub.state,
         };

@@ -44,7 +44,7 @@ impl Fold {
     fn part(&mut self, snapshot: &Snapshot, arrival: Arrival, carrier: &Carrier<'_>, found: &Found<'_>) -> Result<()> {
         let part = found.part;
         let arrival = Arrival { adapter: part.adapter.as_ref().map_or("", |a| &a.name), ..arrival };
-        let Arrival { seq, at_ms, civil, adapter } = arrival;
+        let Arrival { seq, at_ms, civil, adapter, .. } = arrival;
         let (messages, memory, duplicate, held) = match &part.outcome {
             FrameOutcome::Fault { kind, detail } => {
                 self.days.day(civil.day(), adapter).faults += 1;
@@ -122,7 +122,8 @@ impl Fold {
             let adapter = frame.adapter.as_ref().map_or("", |a| &a.name).to_owned();
             (&frame.outcome, frame.device.as_ref(), adapter, 0)
         };
-        let arrival = Arrival { seq: frame_seq, at_ms, civil: self.clock.civil(at_ms), adapter: &adapter };
+        let civil = self.clock.civil(at_ms);
+        let arrival = Arrival { seq: frame_seq, at_ms, civil, adapter: &adapter, is_late: true };
         if sender.is_none_or(|sender| *sender == key) {
             let FrameOutcome::Decoded { messages, .. } = outcome else { return Ok(()) };
             self.messages_from(slot, arrival, first_position(number), messages)?;

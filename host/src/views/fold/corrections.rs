@@ -49,7 +49,8 @@ impl Fold {
         let Some(before) = self.before(seq, of, before)? else { return Ok(()) };
         let Some(key) = device.or(before.sender.as_ref()) else { return Ok(()) };
         let at_ms = before.at_ms;
-        let arrival = Arrival { seq, at_ms, civil: self.clock.civil(at_ms), adapter: &before.adapter };
+        let civil = self.clock.civil(at_ms);
+        let arrival = Arrival { seq, at_ms, civil, adapter: &before.adapter, is_late: true };
         let slot = self.devices.ensure(key)?;
         let row = self.devices.row(slot);
         let held = row.held && !row.adopted;
