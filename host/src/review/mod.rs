@@ -16,7 +16,7 @@ pub use history::{Progress, Purpose, Walk};
 pub use mirror::{Mirror, Sample};
 pub use tally::{Example, Group, Tally};
 
-use crate::adapter::Catalog;
+use crate::adapter::{Catalog, Transport};
 use crate::clock::Clock;
 use crate::journal::{AdapterState, AppendError, Entry, Fact, Journal, StoreError};
 use crate::lifecycle::{Lifecycle, LifecycleError, Order};
@@ -33,6 +33,8 @@ pub struct Review {
     journal: Journal,
     views: Views,
     clock: Clock,
+    /// How frames come, by the listener's name.
+    transports: BTreeMap<String, Transport>,
     /// By the adapter's name: what serves may have one shadow at a time.
     mirrors: ArcSwap<BTreeMap<String, Arc<Mirror>>>,
     /// The last walk of each name.
@@ -70,8 +72,10 @@ impl Review {
         lifecycle: Arc<Lifecycle>,
         (journal, views): (Journal, Views),
         clock: Clock,
+        transports: BTreeMap<String, Transport>,
     ) -> Self {
-        Self { catalog, lifecycle, journal, views, clock, mirrors: ArcSwap::default(), walks: Mutex::default() }
+        let (mirrors, walks) = Default::default();
+        Self { catalog, lifecycle, journal, views, clock, transports, mirrors, walks }
     }
 
     /// The shadow that hears the next frame of this adapter, if it has one and this frame is in its share. Never waits.

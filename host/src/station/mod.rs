@@ -179,7 +179,9 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     };
     let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
     let records = (journal.clone(), views.clone());
-    let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
+    let transports = config.listeners.iter().map(|l| (l.name.clone(), l.carrier.transport())).collect();
+    let review = Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone(), transports);
+    let review = Arc::new(review);
     let known = views.registry()?;
     let unfinished = views.open_commands()?.into_iter().filter_map(restored).map(|live| -> anyhow::Result<Live> {
         let polled = live.round.as_ref().and_then(|round| config.polls.iter().find(|p| p.name == round.poll));

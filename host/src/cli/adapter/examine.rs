@@ -1,6 +1,6 @@
 //! `polymeter adapter check|test|bench`: what an adapter is, whether it keeps its word, and what that costs.
 
-use super::{keys, load};
+use super::{keys, load, transport};
 use crate::adapter::Runtime;
 use crate::cli::output::{Columns, Output, line, note};
 use crate::clock::Clock;
@@ -38,6 +38,9 @@ pub struct TestArgs {
     /// A device key for the recorded frames, 16 bytes in hex, as often as needed.
     #[arg(long, value_name = "SLOT=HEX", requires = "against")]
     key: Vec<String>,
+    /// The recorded frames came as datagrams: over UDP, CoAP or MQTT.
+    #[arg(long, requires = "against")]
+    datagram: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -126,7 +129,12 @@ pub fn test(args: &TestArgs) -> Result<()> {
             adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
             let clock = Clock::system();
             let recorded = capture::read(path)?;
-            Some(trial::against(adapter, args.profile.clone(), recorded, clock.civil(clock.now_ms())))
+            Some(trial::against(
+                adapter,
+                (args.profile.clone(), transport(args.datagram)),
+                recorded,
+                clock.civil(clock.now_ms()),
+            ))
         }
     };
     let passed = found.passed() && against.as_ref().is_none_or(|against| against.broken.is_empty());
