@@ -123,6 +123,30 @@ fn a_shadow_shows_what_would_change_and_changes_nothing() {
     assert_eq!((state("1.0.0"), state("2.0.0")), ("standby".into(), "active".into()));
 }
 
+/// An address in another realm is another device, though it reads alike.
+#[test]
+fn a_shadow_hears_that_a_version_speaks_for_another_realm() {
+    let elsewhere = Guest { realm: "elsewhere", ..guest("2.0.0", *b"12345678", 12_345, -2) };
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    // It came before any of its name had served; later it would be refused.
+    client.upload("adapters/a.wasm?stage=true", elsewhere.component()).expect("installed");
+    client.upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    client.post("adapters/a/shadow", &json!({"version": "2.0.0"})).expect("a shadow");
+    send(&site, 1);
+    let report = wait_until("it is compared", || {
+        let report = site.get("adapters/a/shadow");
+        (report["frames"] == 1).then_some(report)
+    });
+    let found = &report["differences"][0];
+    assert_eq!(
+        (&found["kind"], &found["examples"][0]["old"], &found["examples"][0]["new"]),
+        (&"sender-differs".into(), &DEVICE.into(), &"elsewhere/12345678".into()),
+        "{report}"
+    );
+}
+
 #[test]
 fn corrections_replace_values_and_keep_where_they_came_from() {
     let mut site = site();

@@ -30,6 +30,8 @@ impl Lifecycle {
         if !row.is_active() {
             let reason = order.downgrade.then_some(order.reason);
             let going_back = self.refuse_downgrade(&row, reason)?;
+            // Both may have come before either served.
+            self.refuse_realm(&row, self.prepare(&row)?.realm())?;
             self.serve(&row, &going_back.unwrap_or_else(|| order.reason.to_owned()), order.by)?;
         }
         self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))

@@ -134,7 +134,8 @@ impl Replayed {
     /// What it made of it, and whose it is: a frame that does not tell is of whom it was before.
     pub(super) fn reading(&self, before: Option<&DeviceKey>) -> (Reading, Option<DeviceKey>) {
         let device = self.device.as_ref().or(before).cloned();
-        let mut reading = Reading::from(&self.result);
+        // Who has sent it is said below, as far as it is known.
+        let mut reading = Reading::of("", &self.result);
         if let Reading::Read { sender, .. } = &mut reading {
             *sender = device.as_ref().map(ToString::to_string);
         }

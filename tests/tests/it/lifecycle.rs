@@ -116,6 +116,31 @@ fn what_serves_cannot_be_retired_in_passing() {
     assert_eq!(scratch.names("data/store").len(), 1);
 }
 
+/// Devices, keys and orders belong to the realm of what has served.
+#[test]
+fn a_name_speaks_for_one_realm() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    let other = |version| Guest { version, realm: "elsewhere", ..Guest::new("a") }.component();
+    let beside = Guest::new("b").component();
+    // Before anybody has served, a mistake is put right by the next file.
+    let early = shop.install(&other("1.2.0")).expect("installed");
+    shop.serve(&one).expect("serves");
+    let refused = "a@1.2.0 speaks for devices of realm `elsewhere`, and a@1.0.0, which has served here, for those of `test`";
+    says(shop.lifecycle.activate(&early.digest.to_string(), &order("")), refused);
+    let late = other("2.0.0");
+    says(shop.install(&late), "a@2.0.0 speaks for devices of realm `elsewhere`");
+    assert_eq!((shop.state(&late), shop.serves("a").as_deref()), ("rejected", Some("1.0.0")));
+    // Another name may share a realm, and is told of it.
+    let told = shop.install(&beside).expect("installed").why;
+    assert!(told.contains("devices of realm `test` are also those of a"), "{told}");
+    assert!(!shop.install(&two).expect("installed").why.contains("realm"));
+    // Once those of the other realm are gone, nothing is mixed up.
+    shop.lifecycle.retire("a@1.0.0", &order("the name was another's"), true).expect("retired");
+    assert_eq!(shop.serve(&late).expect("serves").state.name(), "active");
+}
+
 #[test]
 fn older_ones_need_a_word() {
     let scratch = Scratch::new();
