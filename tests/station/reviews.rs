@@ -123,6 +123,30 @@ fn a_shadow_shows_what_would_change_and_changes_nothing() {
     assert_eq!((state("1.0.0"), state("2.0.0")), ("standby".into(), "active".into()));
 }
 
+#[test]
+fn of_shadows_that_begin_at_once_the_one_that_is_left_hears() {
+    let site = site();
+    site.client().upload("adapters/a.wasm?stage=true", reads("3.0.0", 12_345, -2)).expect("installed");
+    for _ in 0..5 {
+        std::thread::scope(|threads| {
+            for version in ["2.0.0", "3.0.0"] {
+                let client = site.client();
+                threads.spawn(move || {
+                    client.post("adapters/a/shadow", &json!({"version": version})).expect("a shadow");
+                });
+            }
+        });
+        let hear = || {
+            let rows = site.rows("adapters");
+            let hear = rows.iter().filter(|row| row["state"] == "shadow").map(|row| row["version"].clone());
+            hear.collect::<Vec<_>>()
+        };
+        assert_eq!(hear(), [site.get("adapters/a/shadow")["version"].clone()]);
+        site.client().delete("adapters/a/shadow").expect("ended");
+        assert_eq!(hear(), [Value::Null; 0]);
+    }
+}
+
 /// An address in another realm is another device, though it reads alike.
 #[test]
 fn a_shadow_hears_that_a_version_speaks_for_another_realm() {
