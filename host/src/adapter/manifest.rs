@@ -162,7 +162,8 @@ impl Manifest {
         if profile.len() > PROFILE_BYTES_MAX {
             return Err(format!("the profile has {} bytes, at most {PROFILE_BYTES_MAX}", profile.len()));
         }
-        let value = serde_json::from_str(profile).map_err(|error| format!("the profile is no JSON: {error}"))?;
+        let read = serde_json::from_str(profile).map_err(|error| format!("the profile cannot be read: {error}"));
+        let super::schema::SaidOnce(value) = read?;
         super::schema::check(&self.profile, &value)
     }
 

@@ -26,6 +26,7 @@ pub use loaded::Adapter;
 pub use manifest::{
     CONTRACT, LoadError, MANIFEST_SECTION, Manifest, RegistrationRule, Sections, Session, VECTORS_SECTION,
 };
+pub use schema::SaidOnce;
 pub use signature::{
     KeyTextError, PublicKey, SIGNATURE_SECTION, SecretKey, SignatureError, Signed, Verified, sign, signatures,
 };

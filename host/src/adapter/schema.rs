@@ -1,6 +1,9 @@
 //! Profiles against the schema in an adapter's manifest: the part of JSON Schema that options need, and an error for the rest.
 
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::cmp::Ordering;
+use std::fmt;
 
 /// Keywords that describe and do not constrain.
 const NOTES: [&str; 6] = ["$schema", "title", "description", "default", "examples", "$comment"];
@@ -71,16 +74,17 @@ fn check_at(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         return Err(format!("{}{value} is not allowed", at(path)));
     }
     let measure = match value {
-        Value::Number(number) => number.as_i64().map(|n| (n, "minimum", "maximum", "")),
-        Value::String(text) => Some((text.chars().count() as i64, "minLength", "maxLength", " characters")),
-        Value::Array(list) => Some((list.len() as i64, "minItems", "maxItems", " items")),
+        Value::Number(number) => Some((number.clone(), "minimum", "maximum", "")),
+        Value::String(text) => Some((text.chars().count().into(), "minLength", "maxLength", " characters")),
+        Value::Array(list) => Some((list.len().into(), "minItems", "maxItems", " items")),
         _ => None,
     };
     if let Some((size, min, max, what)) = measure {
-        if let Some(least) = schema.get(min).and_then(Value::as_i64).filter(|least| size < *least) {
+        let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_i64);
+        if let Some(least) = bound(min).filter(|least| against(&size, *least).is_lt()) {
             return wrong(format!("at least {least}{what}"));
         }
-        if let Some(most) = schema.get(max).and_then(Value::as_i64).filter(|most| size > *most) {
+        if let Some(most) = bound(max).filter(|most| against(&size, *most).is_gt()) {
             return wrong(format!("at most {most}{what}"));
         }
     }
@@ -88,6 +92,78 @@ fn check_at(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         Value::Array(list) => check_items(schema, list, path),
         Value::Object(map) => check_properties(schema, map, path),
         _ => Ok(()),
+    }
+}
+
+/// A number against a bound, also where it is a fraction or longer than the bound can be.
+fn against(number: &Number, bound: i64) -> Ordering {
+    match (number.as_i64(), number.as_f64()) {
+        (Some(whole), _) => whole.cmp(&bound),
+        (None, Some(other)) => other.total_cmp(&(bound as f64)),
+        (None, None) => Ordering::Greater,
+    }
+}
+
+/// A profile as it is written. An option that is said twice would be two options to two readers.
+pub struct SaidOnce(pub Value);
+
+impl<'de> Deserialize<'de> for SaidOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Once).map(Self)
+    }
+}
+
+/// Takes any JSON of which no table says a name twice.
+struct Once;
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(SaidOnce(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, SaidOnce(value))) = fields.next_entry::<String, SaidOnce>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format!("`{}` is said twice", name.escape_debug())));
+            }
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
     }
 }
 
@@ -192,6 +268,40 @@ mod tests {
                 Err(error) => assert!(!expected.is_empty() && error.contains(expected), "{profile}: {error}"),
             }
         }
+    }
+
+    #[test]
+    fn bounds_hold_for_every_number() {
+        let schema = json!({"type": "number", "minimum": 0, "maximum": 10});
+        for (number, expected) in [
+            ("0.0", ""),
+            ("9.5", ""),
+            ("10", ""),
+            ("-0.5", "at least 0"),
+            ("10.5", "at most 10"),
+            ("18446744073709551615", "at most 10"),
+            ("1e300", "at most 10"),
+            ("-1e300", "at least 0"),
+        ] {
+            let value = serde_json::from_str(number).expect("a number");
+            match check(&schema, &value) {
+                Ok(()) => assert_eq!(expected, "", "{number}"),
+                Err(error) => assert!(!expected.is_empty() && error.contains(expected), "{number}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_is_said_once() {
+        let read = |text: &str| serde_json::from_str::<SaidOnce>(text).map(|said| said.0);
+        for text in ["null", "{\"a\":[1,-2,2.5,true,null,\"x\",{}],\"b\":{\"a\":18446744073709551615}}"] {
+            assert_eq!(read(text).expect("JSON").to_string(), text);
+        }
+        for text in ["{\"n\":1,\"n\":2}", "[{\"a\":{\"n\":1,\"m\":1,\"n\":1}}]"] {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains("`n` is said twice"), "{error}");
+        }
+        assert!(read("{\"n\":}").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Named, Query};
 use super::{look, shown_all};
+use crate::adapter::SaidOnce;
 use crate::journal::{ProfileScope, ProfileStep};
 use crate::lifecycle::{self, LifecycleError};
 use crate::model::Seq;
@@ -15,6 +16,7 @@ use crate::views;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -63,6 +65,7 @@ pub struct NewProfile {
     pub adapter: String,
     /// As the adapter's schema wants them.
     #[schema(value_type = Object)]
+    #[serde(deserialize_with = "options")]
     pub options: serde_json::Map<String, serde_json::Value>,
     /// Kept in the journal.
     #[serde(default)]
@@ -367,7 +370,33 @@ fn event(event: views::ProfileEvent) -> ProfileEvent {
     ProfileEvent { seq: event.seq.0, at: instant(event.at_ms), step, version, options, scope, by, reason }
 }
 
+/// Options of which none is said twice.
+fn options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<serde_json::Map<String, serde_json::Value>, D::Error> {
+    match SaidOnce::deserialize(deserializer)?.0 {
+        serde_json::Value::Object(options) => Ok(options),
+        _ => Err(D::Error::custom("options are an object")),
+    }
+}
+
 /// What was parsed when it came in parses again.
 fn json(options: &str) -> serde_json::Value {
     serde_json::from_str(options).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_is_said_twice_is_refused() {
+        let read = |options: &str| {
+            let body = format!("{{\"adapter\": \"a\", \"options\": {options}}}");
+            serde_json::from_str::<NewProfile>(&body).map(|new| new.options.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("{\"n\": 1, \"m\": {\"n\": 2}}"), Ok(2));
+        for (options, expected) in [("{\"n\": 1, \"n\": 2}", "`n` is said twice"), ("[1]", "options are an object")] {
+            let error = read(options).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

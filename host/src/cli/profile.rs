@@ -2,6 +2,7 @@
 
 use super::client::{Access, Client, escape};
 use super::output::{Columns, Limit};
+use crate::adapter::SaidOnce;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -212,7 +213,7 @@ impl Options {
             }
             (None, None) => String::new(),
         };
-        let options: Value = serde_json::from_str(&text).context("the options are no JSON")?;
+        let SaidOnce(options) = serde_json::from_str(&text).context("the options cannot be read as JSON")?;
         ensure!(options.is_object(), "options are a JSON object, such as {{\"cipher\":\"aes128\"}}");
         Ok(options)
     }
