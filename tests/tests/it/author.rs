@@ -169,6 +169,15 @@ fn a_capture_is_played_session_after_session() {
 }
 
 #[test]
+fn the_name_of_a_vector_stays_in_its_line() {
+    let mut vectors = ends();
+    vectors[0]["name"] = "good\u{1b}[2J".into();
+    let bytes = file(&Guest::new("a"), &vectors, &[], &[]);
+    let error = trial::run(&load(&bytes), &bytes).expect_err("it forges what is shown").to_string();
+    assert!(error.contains("the name of a vector contains \\u{1b}"), "{error}");
+}
+
+#[test]
 fn a_capture_is_played_as_it_came() {
     let streams_break_it = Guest { on_decode: "(if (i32.eqz (local.get 2)) (then unreachable))", ..Guest::new("a") };
     let bytes = file(&streams_break_it, &json!([]), &[], &[]);

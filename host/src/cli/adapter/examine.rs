@@ -2,7 +2,7 @@
 
 use super::{keys, load, transport};
 use crate::adapter::Runtime;
-use crate::cli::output::{Columns, Output, line, note};
+use crate::cli::output::{Columns, Output, harmless, line, note};
 use crate::clock::Clock;
 use crate::kit::check::{Growth, Report, Verdict};
 use crate::kit::trial::{Against, Coverage, Trial};
@@ -64,7 +64,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     if args.output.json {
         line(&serde_json::to_string(&report)?)?;
     } else {
-        line(&in_words(&report))?;
+        line(&harmless(&in_words(&report)))?;
     }
     let refused = report.findings.iter().find(|finding| finding.verdict == Verdict::Refused);
     match refused {
@@ -145,9 +145,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
                 .to_string(),
         )?;
     } else {
-        line(&trial_in_words(&format!("{name} {version}"), &found))?;
+        line(&harmless(&trial_in_words(&format!("{name} {version}"), &found)))?;
         if let Some(against) = &against {
-            line(&against_in_words(against))?;
+            line(&harmless(&against_in_words(against)))?;
         }
     }
     ensure!(
