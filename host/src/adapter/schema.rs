@@ -99,8 +99,8 @@ fn check_at(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
 fn against(number: &Number, bound: i64) -> Ordering {
     match (number.as_i64(), number.as_f64()) {
         (Some(whole), _) => whole.cmp(&bound),
-        (None, Some(other)) => other.total_cmp(&(bound as f64)),
-        (None, None) => Ordering::Greater,
+        (None, Some(other)) if !number.is_u64() => other.partial_cmp(&(bound as f64)).unwrap_or(Ordering::Greater),
+        (None, _) => Ordering::Greater,
     }
 }
 
@@ -276,6 +276,7 @@ mod tests {
         for (number, expected) in [
             ("0.0", ""),
             ("9.5", ""),
+            ("-0.0", ""),
             ("10", ""),
             ("-0.5", "at least 0"),
             ("10.5", "at most 10"),
