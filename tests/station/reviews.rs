@@ -124,6 +124,54 @@ fn a_shadow_shows_what_would_change_and_changes_nothing() {
 }
 
 #[test]
+fn of_shadows_that_begin_at_once_the_one_that_is_left_hears() {
+    let site = site();
+    site.client().upload("adapters/a.wasm?stage=true", reads("3.0.0", 12_345, -2)).expect("installed");
+    for _ in 0..5 {
+        std::thread::scope(|threads| {
+            for version in ["2.0.0", "3.0.0"] {
+                let client = site.client();
+                threads.spawn(move || {
+                    client.post("adapters/a/shadow", &json!({"version": version})).expect("a shadow");
+                });
+            }
+        });
+        let hear = || {
+            let rows = site.rows("adapters");
+            let hear = rows.iter().filter(|row| row["state"] == "shadow").map(|row| row["version"].clone());
+            hear.collect::<Vec<_>>()
+        };
+        assert_eq!(hear(), [site.get("adapters/a/shadow")["version"].clone()]);
+        site.client().delete("adapters/a/shadow").expect("ended");
+        assert_eq!(hear(), [Value::Null; 0]);
+    }
+}
+
+/// An address in another realm is another device, though it reads alike.
+#[test]
+fn a_shadow_hears_that_a_version_speaks_for_another_realm() {
+    let elsewhere = Guest { realm: "elsewhere", ..guest("2.0.0", *b"12345678", 12_345, -2) };
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    let client = site.client();
+    // It came before any of its name had served; later it would be refused.
+    client.upload("adapters/a.wasm?stage=true", elsewhere.component()).expect("installed");
+    client.upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    client.post("adapters/a/shadow", &json!({"version": "2.0.0"})).expect("a shadow");
+    send(&site, 1);
+    let report = wait_until("it is compared", || {
+        let report = site.get("adapters/a/shadow");
+        (report["frames"] == 1).then_some(report)
+    });
+    let found = &report["differences"][0];
+    assert_eq!(
+        (&found["kind"], &found["examples"][0]["old"], &found["examples"][0]["new"]),
+        (&"sender-differs".into(), &DEVICE.into(), &"elsewhere/12345678".into()),
+        "{report}"
+    );
+}
+
+#[test]
 fn corrections_replace_values_and_keep_where_they_came_from() {
     let mut site = site();
     send(&site, 3);
@@ -287,4 +335,41 @@ fn what_is_no_reading_is_counted_and_stays() {
         );
     }
     assert_eq!(values(&site), [("123.45".into(), "1.0.0".into(), false, false)]);
+}
+
+/// A shadow, a replay and the quarantine tell an adapter how a frame came, and read nothing that nobody knows it of any more.
+#[test]
+fn frames_are_read_again_as_they_came() {
+    // The scale tells how the frame came: 2 places of a datagram, 3 of a stream.
+    const SCALE_OF_TRANSPORT: &str = "(i32.store8 (i32.const 8196) (i32.sub (local.get 2) (i32.const 3)))";
+    let tells = |version| Guest { on_decode: SCALE_OF_TRANSPORT, ..guest(version, *b"12345678", 12_345, 0) };
+    let broken = Guest { on_decode: "unreachable", ..guest("1.0.0", *b"12345678", 0, 0) };
+    let mut site = site_of(broken.component(), tells("2.0.0").component());
+    let client = site.client();
+    Peer::udp(site.nb_iot()).send(&[0x68, 1]);
+    wait_until("it is kept", || {
+        site.catch_up();
+        (site.rows("quarantine").len() == 1).then_some(())
+    });
+    client.post("adapters/a/activate", &json!({"version": "2.0.0"})).expect("serves");
+    wait_until("it is read again", || {
+        site.catch_up();
+        site.rows("quarantine").is_empty().then_some(())
+    });
+    send(&site, 2);
+    assert_eq!(values(&site), [("123.45".into(), "2.0.0".into(), false, false)]);
+    let stored = json!({"since_s": 86_400, "stored": true});
+    let told = replayed(&site, &stored);
+    let counts = |told: &Value| (told["frames"].clone(), told["differing"].clone(), told["unrepeatable"].clone());
+    assert_eq!(counts(&told), (3.into(), 0.into(), 0.into()), "{told}");
+    // Of a listener that is called otherwise by now, only a version is asked that makes no difference.
+    site.stop().expect("stops");
+    let config = std::fs::read_to_string(site.config()).expect("there");
+    std::fs::write(site.config(), config.replace("\"nb-iot\"", "\"radio\"")).expect("written");
+    site.start().expect("comes back");
+    let told = replayed(&site, &stored);
+    assert_eq!(counts(&told), (0.into(), 0.into(), 3.into()), "{told}");
+    site.client().upload("adapters/a.wasm?stage=true", reads("3.0.0", 12_345, -2)).expect("installed");
+    let told = replayed(&site, &json!({"version": "3.0.0", "since_s": 86_400, "stored": true}));
+    assert_eq!(counts(&told), (3.into(), 0.into(), 0.into()), "{told}");
 }

@@ -2,7 +2,7 @@
 //!
 //! The same files are run natively by the SDK's runner; both must give the same result, so the rules here are the rules there.
 
-use super::manifest::{LoadError, Sections};
+use super::manifest::{LoadError, Sections, must_be_a_line};
 use super::{Adapter, Admission, Context, Decoded, Direction, Encoded, Fault, Framing, KeyStore, Transport};
 use crate::model::{Civil, Command, DeviceKey, json};
 use serde::Deserialize;
@@ -125,7 +125,10 @@ impl Vectors {
     fn read(adapter: &Adapter, section: &[u8]) -> Result<Self, String> {
         let files: Vec<VectorFile> = serde_json::from_slice(section).map_err(|error| error.to_string())?;
         let keys = Arc::new(CaseKeys::default());
-        let cases = files.into_iter().flat_map(|file| file.vectors).collect();
+        let cases: Vec<Case> = files.into_iter().flat_map(|file| file.vectors).collect();
+        for case in &cases {
+            must_be_a_line(&case.name).map_err(|why| format!("the name of a vector {why}"))?;
+        }
         Ok(Self { adapter: adapter.with_keys(keys.clone()), keys, cases })
     }
 

@@ -6,7 +6,7 @@ use super::guest::{Host, LogGate};
 use super::instance;
 use super::manifest::{LoadError, Manifest, Sections, is_offered};
 use super::wit::{Kept, Linked};
-use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore};
+use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore, Transport};
 use crate::journal::FaultKind;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::model::{Command, Digest};
@@ -125,6 +125,22 @@ impl Adapter {
 
     pub fn decode(&self, profile: &str, context: &Context<'_>, frame: &[u8]) -> Result<Decoded, Fault> {
         instance::call(self, or_defaults(profile), |guest| guest.decode(context, frame))
+    }
+
+    /// Reads a kept frame as it came. Of one whose listener is configured no more nobody knows how: `None` where that makes a
+    /// difference.
+    pub fn decode_kept(
+        &self,
+        profile: &str,
+        context: &Context<'_>,
+        transport: Option<Transport>,
+        frame: &[u8],
+    ) -> Option<Result<Decoded, Fault>> {
+        let by = |transport| self.decode(profile, &Context { transport, ..*context }, frame);
+        match transport {
+            Some(transport) => Some(by(transport)),
+            None => Some(by(Transport::Stream)).filter(|read| *read == by(Transport::Datagram)),
+        }
     }
 
     pub fn encode(&self, profile: &str, context: &Context<'_>, command: &Command) -> Result<Encoded, Fault> {

@@ -2,7 +2,9 @@
 
 use super::AddressForm;
 use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, PROFILE_BYTES_MAX, VECTORS_BYTES_MAX};
+use crate::model::{check_distinct, moves_text};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// Custom section with the manifest, JSON.
@@ -162,7 +164,10 @@ impl Manifest {
         if profile.len() > PROFILE_BYTES_MAX {
             return Err(format!("the profile has {} bytes, at most {PROFILE_BYTES_MAX}", profile.len()));
         }
-        let value = serde_json::from_str(profile).map_err(|error| format!("the profile is no JSON: {error}"))?;
+        let unreadable = |error| format!("the profile cannot be read: {error}");
+        let value = serde_json::from_str(profile).map_err(unreadable)?;
+        // An option that is said twice would be two options to two readers.
+        check_distinct(profile.as_bytes()).map_err(unreadable)?;
         super::schema::check(&self.profile, &value)
     }
 
@@ -190,12 +195,36 @@ impl Manifest {
         if let Err(error) = self.version.parse::<semver::Version>() {
             return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
         }
+        let texts = serde_json::to_value(self).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        must_be_lines(&texts, "").map_err(LoadError::Manifest)?;
         super::schema::understand(&self.profile).map_err(LoadError::Manifest)?;
         self.address.as_ref().map_or(Ok(()), AddressForm::check).map_err(LoadError::Manifest)?;
         match (self.contract.parse::<semver::Version>(), CONTRACT.split_once('.')) {
             (Ok(built_for), Some((ours, _))) if built_for.major.to_string() == ours => Ok(()),
             _ => Err(LoadError::ContractVersion(self.contract.escape_debug().to_string())),
         }
+    }
+}
+
+/// All that an adapter says of itself is shown to people who decide whether to trust it, in lines among the station's own:
+/// nothing in it may end a line, move a cursor or turn the direction of writing.
+fn must_be_lines(value: &Value, path: &str) -> Result<(), String> {
+    match value {
+        Value::String(text) => must_be_a_line(text).map_err(|why| format!("`{path}` {why}")),
+        Value::Array(list) => list.iter().try_for_each(|item| must_be_lines(item, path)),
+        Value::Object(map) => map.iter().try_for_each(|(name, inner)| {
+            must_be_a_line(name).map_err(|why| format!("a name in `{path}` {why}"))?;
+            must_be_lines(inner, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") })
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+/// The same of one text; the error says which character is not wanted.
+pub(super) fn must_be_a_line(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| moves_text(*c)) {
+        Some(found) => Err(format!("contains {}; write plain text on one line", found.escape_unicode())),
+        None => Ok(()),
     }
 }
 
@@ -235,4 +264,35 @@ fn one() -> u32 {
 fn in_a_line(error: &wasmparser::BinaryReaderError) -> String {
     let line = error.message().lines().next().unwrap_or_default();
     line.trim_end_matches('[').trim_end_matches("expected=").trim_end_matches([' ', '-']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_an_adapter_says_stays_in_its_line() {
+        let said = |key: &str, value: Value| {
+            let mut manifest =
+                json!({"name": "a", "vendor": "v", "version": "1.0.0", "contract": "1.0.0", "realm": "a"});
+            manifest[key] = value;
+            Manifest::parse(manifest.to_string().as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(said("vendor", "北方燃气表 · Gaszähler".into()), Ok(()));
+        for (key, value, expected) in [
+            ("vendor", "good\u{1b}[2J".into(), "`vendor` contains \\u{1b}"),
+            ("summary", "reads meters\ncontract: fine".into(), "`summary` contains \\u{a}"),
+            ("models", json!(["G4", "G\u{202e}4"]), "`models` contains \\u{202e}"),
+            (
+                "profile",
+                json!({"properties": {"n": {"description": "\u{2066}"}}}),
+                "`profile.properties.n.description` contains \\u{2066}",
+            ),
+            ("profile", json!({"properties": {"a\r": {}}}), "a name in `profile.properties` contains \\u{d}"),
+        ] {
+            let error = said(key, value).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

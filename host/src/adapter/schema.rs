@@ -1,6 +1,7 @@
 //! Profiles against the schema in an adapter's manifest: the part of JSON Schema that options need, and an error for the rest.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
+use std::cmp::Ordering;
 
 /// Keywords that describe and do not constrain.
 const NOTES: [&str; 6] = ["$schema", "title", "description", "default", "examples", "$comment"];
@@ -71,16 +72,17 @@ fn check_at(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         return Err(format!("{}{value} is not allowed", at(path)));
     }
     let measure = match value {
-        Value::Number(number) => number.as_i64().map(|n| (n, "minimum", "maximum", "")),
-        Value::String(text) => Some((text.chars().count() as i64, "minLength", "maxLength", " characters")),
-        Value::Array(list) => Some((list.len() as i64, "minItems", "maxItems", " items")),
+        Value::Number(number) => Some((number.clone(), "minimum", "maximum", "")),
+        Value::String(text) => Some((text.chars().count().into(), "minLength", "maxLength", " characters")),
+        Value::Array(list) => Some((list.len().into(), "minItems", "maxItems", " items")),
         _ => None,
     };
     if let Some((size, min, max, what)) = measure {
-        if let Some(least) = schema.get(min).and_then(Value::as_i64).filter(|least| size < *least) {
+        let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_i64);
+        if let Some(least) = bound(min).filter(|least| against(&size, *least).is_lt()) {
             return wrong(format!("at least {least}{what}"));
         }
-        if let Some(most) = schema.get(max).and_then(Value::as_i64).filter(|most| size > *most) {
+        if let Some(most) = bound(max).filter(|most| against(&size, *most).is_gt()) {
             return wrong(format!("at most {most}{what}"));
         }
     }
@@ -88,6 +90,15 @@ fn check_at(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         Value::Array(list) => check_items(schema, list, path),
         Value::Object(map) => check_properties(schema, map, path),
         _ => Ok(()),
+    }
+}
+
+/// A number against a bound, also where it is a fraction or longer than the bound can be.
+fn against(number: &Number, bound: i64) -> Ordering {
+    match (number.as_i64(), number.as_f64()) {
+        (Some(whole), _) => whole.cmp(&bound),
+        (None, Some(other)) if !number.is_u64() => other.partial_cmp(&(bound as f64)).unwrap_or(Ordering::Greater),
+        (None, _) => Ordering::Greater,
     }
 }
 
@@ -190,6 +201,28 @@ mod tests {
             match check(&schema(), &profile) {
                 Ok(()) => assert_eq!(expected, "", "{profile}"),
                 Err(error) => assert!(!expected.is_empty() && error.contains(expected), "{profile}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_hold_for_every_number() {
+        let schema = json!({"type": "number", "minimum": 0, "maximum": 10});
+        for (number, expected) in [
+            ("0.0", ""),
+            ("9.5", ""),
+            ("-0.0", ""),
+            ("10", ""),
+            ("-0.5", "at least 0"),
+            ("10.5", "at most 10"),
+            ("18446744073709551615", "at most 10"),
+            ("1e300", "at most 10"),
+            ("-1e300", "at least 0"),
+        ] {
+            let value = serde_json::from_str(number).expect("a number");
+            match check(&schema, &value) {
+                Ok(()) => assert_eq!(expected, "", "{number}"),
+                Err(error) => assert!(!expected.is_empty() && error.contains(expected), "{number}: {error}"),
             }
         }
     }

@@ -183,7 +183,7 @@ impl From<LifecycleError> for ApiError {
             | E::ProfileName(_)
             | E::NoSuchModel
             | E::NotItsDevice(..) => Code::BadRequest,
-            E::Unfit(_) => Code::AdapterRejected,
+            E::Unfit(_) | E::Realm { .. } => Code::AdapterRejected,
             E::Untrusted(_) | E::TrustFile(_) => Code::AdapterUntrusted,
             E::Downgrade { .. } => Code::AdapterDowngrade,
             E::Serves(_) => Code::AdapterServes,

@@ -72,7 +72,8 @@ pub struct ReviewReport {
     pub differing: u64,
     /// Live frames that came faster than they could be compared.
     pub dropped: u64,
-    /// Left out, since the version that read them first does not repeat itself.
+    /// Left out, since the version that read them first does not repeat itself, or it is not known any more whether they came as
+    /// datagrams (their listener is configured no more) and that makes a difference.
     pub unrepeatable: u64,
     /// Corrections written.
     pub corrected: u64,

@@ -1,7 +1,7 @@
 //! `polymeter adapter install|list|show|history|activate|rollback|retire|remove`: the adapters of a running station.
 
 use super::client::{Access, escape};
-use super::output::{Columns, Limit};
+use super::output::{Columns, Limit, cell};
 use crate::kit::signing::read_component;
 use crate::views::DIGEST_DIGITS_MIN;
 use anyhow::{Result, ensure};
@@ -187,7 +187,7 @@ fn change(what: &str, wanted: &str, mut body: Value, access: &Access) -> Result<
 }
 
 fn told(access: &Access, answer: &Value) -> Result<()> {
-    let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    let word = |key: &str| answer.get(key).map(cell).unwrap_or_default();
     let why = if word("reason").is_empty() { String::new() } else { format!(": {}", word("reason")) };
     access.output.done(&format!("{} {} is {}{why}", word("name"), word("version"), word("state")), answer)
 }

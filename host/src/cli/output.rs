@@ -1,6 +1,7 @@
 //! What the command line prints: aligned tables for people, one JSON object a line for scripts.
 
 use super::client::Rows;
+use crate::model::in_a_line;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
@@ -86,11 +87,11 @@ impl Output {
 
     /// Something was done: a sentence, or the API's answer.
     pub fn done(self, sentence: &str, answer: &Value) -> Result<()> {
-        line(&if self.json { answer.to_string() } else { sentence.to_owned() })
+        line(&if self.json { answer.to_string() } else { harmless(sentence) })
     }
 }
 
-/// Prints a line.
+/// Prints a line, as it is.
 pub fn line(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
@@ -98,7 +99,12 @@ pub fn line(text: &str) -> Result<()> {
 /// Says something beside the data.
 pub fn note(text: &str) {
     // Nobody to tell when even this fails.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(text));
+}
+
+/// Lines in which nothing else moves the cursor.
+pub fn harmless(text: &str) -> String {
+    text.split('\n').map(in_a_line).collect::<Vec<_>>().join("\n")
 }
 
 fn table(columns: Columns<'_>, rows: &[Value]) -> String {
@@ -138,7 +144,7 @@ pub fn cell(value: &Value) -> String {
     match value {
         Value::Null | Value::Bool(false) => String::new(),
         Value::Bool(true) => "yes".into(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::String(text) => in_a_line(text),
         Value::Array(list) => list.iter().map(cell).collect::<Vec<_>>().join(", "),
         Value::Number(_) | Value::Object(_) => cell(&Value::String(value.to_string())),
     }
@@ -150,16 +156,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn foreign_text_moves_nothing() {
+        let text = "good\ncontract: fine \u{1b}[2J\u{2066}";
+        assert_eq!(in_a_line(text), "good\u{fffd}contract: fine \u{fffd}[2J\u{fffd}");
+        assert_eq!(harmless(text), "good\ncontract: fine \u{fffd}[2J\u{fffd}");
+        assert_eq!(harmless("四个汉字 · é\n"), "四个汉字 · é\n");
+    }
+
+    #[test]
     fn tables_align_and_numbers_stand_right() {
         let rows = [
             json!({"name": "a", "n": 5, "deep": {"list": ["x", "y"]}}),
-            json!({"name": "long\u{1b}[31m name", "n": 1234, "flag": true}),
+            json!({"name": "long\u{1b}[31m \u{202e}name", "n": 1234, "flag": true}),
         ];
         let columns: Columns<'_> = &[("NAME", "/name"), ("N", "/n"), ("LIST", "/deep/list"), ("FLAG", "/flag")];
         let expected = [
-            "NAME               N  LIST  FLAG",
-            "a                  5  x, y",
-            "long\u{fffd}[31m name  1234        yes",
+            "NAME                N  LIST  FLAG",
+            "a                   5  x, y",
+            "long\u{fffd}[31m \u{fffd}name  1234        yes",
         ];
         assert_eq!(table(columns, &rows), expected.join("\n"));
     }

@@ -136,7 +136,9 @@ fn show(access: &Access, report: &Value) -> Result<()> {
         ));
     }
     if let Some(count) = some("events_differ") {
-        note(&format!("events differ: {count}, not changed; only readings are corrected"));
+        note(&format!(
+            "{count} tell events, states or their sender otherwise; of that nothing is changed, only readings are corrected"
+        ));
     }
     let rows = report["differences"].as_array().cloned().unwrap_or_default();
     access.output.rows(DIFFERENCES, rows.into_iter().map(Ok))

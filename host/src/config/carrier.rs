@@ -1,6 +1,7 @@
 //! How a listener's bytes come: the part of a `[[listener]]` that each transport has for itself.
 
 use super::{ConfigError, Place, RawListener, broker};
+use crate::adapter;
 use crate::limits;
 use crate::link::{coap, mqtt, tls};
 use serde::Deserialize;
@@ -17,6 +18,16 @@ pub enum Carrier {
     Coap(SocketAddr, coap::Options),
     /// Boxed: it is by far the largest.
     Mqtt(Box<mqtt::Options>),
+}
+
+impl Carrier {
+    /// How its frames come, as adapters are told.
+    pub fn transport(&self) -> adapter::Transport {
+        match self {
+            Self::Tcp(_) | Self::Tls(..) => adapter::Transport::Stream,
+            Self::Udp(_) | Self::Coap(..) | Self::Mqtt(_) => adapter::Transport::Datagram,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]

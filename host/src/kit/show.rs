@@ -1,5 +1,6 @@
 //! Decoded telegrams for people: the same facts as the JSON form, one a line, indented by what they belong to.
 
+use crate::model::in_a_line;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -104,5 +105,5 @@ fn plain(out: &mut String, fields: &Map<String, Value>) {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| in_a_line(&value.to_string()), in_a_line)
 }

@@ -2,7 +2,7 @@
 
 use super::{Judged, Lifecycle, LifecycleError, Result, STATION, Trust, entered, label, order};
 use crate::adapter::{Adapter, Catalog, StoreError};
-use crate::journal::AdapterState;
+use crate::journal::{AdapterFact, AdapterState};
 use crate::limits;
 use crate::model::Digest;
 use crate::views::AdapterRow;
@@ -30,6 +30,8 @@ impl Lifecycle {
         if !row.is_active() {
             let reason = order.downgrade.then_some(order.reason);
             let going_back = self.refuse_downgrade(&row, reason)?;
+            // Both may have come before either served.
+            self.refuse_realm(&row, self.prepare(&row)?.realm())?;
             self.serve(&row, &going_back.unwrap_or_else(|| order.reason.to_owned()), order.by)?;
         }
         self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
@@ -369,15 +371,11 @@ impl Lifecycle {
         }
     }
 
-    /// A version hears live frames from now on; gives its code.
+    /// A version hears live frames from now on, instead of any other of its name; gives its code.
     pub fn begin_shadow(&self, row: &AdapterRow, permille: u32, order: &Order<'_>) -> Result<Arc<Adapter>> {
         let adapter = self.prepare(row)?;
-        let others = self.rows().into_iter().filter(|other| other.name == row.name && other.digest != row.digest);
-        for other in others.filter(|other| other.state == AdapterState::Shadow) {
-            self.end_shadow(&other.digest, order)?;
-        }
         let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
-        let _cutover = self.cutover();
+        let cutover = self.cutover();
         let now = self.still_kept(row)?;
         let share = match beside_shadow(&now) {
             AdapterState::Quarantined => format!("{QUARANTINED}{share}"),
@@ -387,21 +385,40 @@ impl Lifecycle {
         if now.is_active() {
             return Err(LifecycleError::Serves(label(&now)));
         }
-        self.enter(&now, AdapterState::Shadow, &why, order.by)?;
+        // Looked for under the lock: of two that begin at once, the later one ends the earlier.
+        let mut facts = self.endings(&row.name, Some(&row.digest), order);
+        let ends_another = !facts.is_empty();
+        facts.push(entered(&now, AdapterState::Shadow, &why, order.by));
+        self.tell(&facts)?;
+        drop(cutover);
+        if ends_another {
+            self.after_shadow(&row.name);
+        }
         Ok(adapter)
     }
 
-    /// It is again what it was before.
-    pub fn end_shadow(&self, digest: &Digest, order: &Order<'_>) -> Result<()> {
+    /// Whatever heard live frames beside what serves this name is again what it was before.
+    pub fn end_shadow(&self, name: &str, order: &Order<'_>) -> Result<()> {
         let cutover = self.cutover();
-        let Some(row) = self.row(digest).filter(|row| row.state == AdapterState::Shadow) else { return Ok(()) };
-        self.enter(&row, beside_shadow(&row), order.reason, order.by)?;
+        self.tell(&self.endings(name, None, order))?;
         drop(cutover);
-        // It has ended, whatever becomes of a name that nobody serves.
-        if let Err(error) = self.fill_gaps() {
-            tracing::warn!(adapter = %label(&row), %error, "nobody takes over");
-        }
+        self.after_shadow(name);
         Ok(())
+    }
+
+    /// Steps that end the shadows of a name, but for this one.
+    fn endings(&self, name: &str, but: Option<&Digest>, order: &Order<'_>) -> Vec<AdapterFact> {
+        let rows = self.rows();
+        let hears = |row: &&AdapterRow| row.name == name && row.state == AdapterState::Shadow;
+        let others = rows.iter().filter(hears).filter(|row| but != Some(&row.digest));
+        others.map(|row| entered(row, beside_shadow(row), order.reason, order.by)).collect()
+    }
+
+    /// A shadow has ended, whatever becomes of a name that nobody serves.
+    fn after_shadow(&self, name: &str) {
+        if let Err(error) = self.fill_gaps() {
+            tracing::warn!(adapter = name, %error, "nobody takes over");
+        }
     }
 
     /// Code that can be asked, whether or not it may serve.

@@ -70,7 +70,8 @@ impl Lifecycle {
         let judged = Catalog::inspect(delivery.bytes)
             .map_err(LifecycleError::from)
             .and_then(|manifest| self.judge(delivery.bytes, &manifest))
-            .and_then(|_| self.refuse_downgrade(row, delivery.downgrade));
+            .and_then(|_| self.refuse_downgrade(row, delivery.downgrade))
+            .and_then(|_| self.refuse_realm(row, &Catalog::inspect(delivery.bytes)?.realm));
         judged.err()
     }
 
@@ -84,6 +85,7 @@ impl Lifecycle {
         let manifest = Catalog::inspect(delivery.bytes)?;
         let vouched = self.judge(delivery.bytes, &manifest)?;
         let going_back = self.refuse_downgrade(row, delivery.downgrade)?;
+        self.refuse_realm(row, &manifest.realm)?;
         self.store.put(&row.digest, delivery.bytes)?;
         let vouched = going_back.map_or(vouched.clone(), |why| format!("{vouched}; {why}"));
         let contract = format!("contract {}", manifest.contract);
@@ -98,7 +100,41 @@ impl Lifecycle {
             0 => "it brings no vectors: nothing shows that it reads its frames right".to_owned(),
             vectors => format!("{vectors} vectors agree"),
         };
-        self.enter(row, AdapterState::Conformed, &agree, delivery.by)
+        let beside = self.catalog.all_active().into_iter().filter(|other| other.name() != row.name);
+        let others: Vec<_> = beside.filter(|o| o.realm() == manifest.realm).map(|o| o.name().to_owned()).collect();
+        let told = match &others[..] {
+            [] => agree,
+            others => {
+                let (realm, others) = (&manifest.realm, others.join(", "));
+                tracing::warn!(adapter = %label(row), realm, others, "others speak for devices of this realm, too");
+                format!("{agree}; devices of realm `{realm}` are also those of {others}")
+            }
+        };
+        self.enter(row, AdapterState::Conformed, &told, delivery.by)
+    }
+
+    /// Devices, their keys and their orders belong to the realm of what has served: a version of another one would find none
+    /// of them, and make strangers of all that it reads.
+    pub(super) fn refuse_realm(&self, row: &AdapterRow, realm: &str) -> Result<()> {
+        let has_served = |other: &&AdapterRow| {
+            other.name == row.name && other.digest != row.digest && other.state.is_kept() && other.served_ms.is_some()
+        };
+        for other in self.rows().iter().filter(has_served) {
+            // One that cannot be read any more has no say.
+            let Ok(theirs) = self
+                .store
+                .get(&other.digest)
+                .map_err(LifecycleError::from)
+                .and_then(|bytes| Ok(Catalog::inspect(&bytes)?.realm))
+            else {
+                continue;
+            };
+            if theirs != realm {
+                let (found, realm, before) = (label(row), realm.to_owned(), label(other));
+                return Err(LifecycleError::Realm { found, realm, before, theirs });
+            }
+        }
+        Ok(())
     }
 
     /// An older version than one that has served needs a word from a person; gives it as the journal keeps it.

@@ -117,6 +117,11 @@ pub enum LifecycleError {
          or say --allow-downgrade with a --reason"
     )]
     Downgrade { found: String, highest: String },
+    #[error(
+        "{found} speaks for devices of realm `{realm}`, and {before}, which has served here, for those of `{theirs}`: their keys, \
+         orders and history would be another's. Give it a name of its own, or first `polymeter adapter retire` what has served"
+    )]
+    Realm { found: String, realm: String, before: String, theirs: String },
     #[error("{whom} speaks with it under a profile it does not take: {why}; correct the profile first")]
     Profile { whom: String, why: String },
     #[error("`{0}` is no name for a profile; write 1 to 32 letters, digits, `-` or `_`")]
@@ -381,6 +386,7 @@ impl LifecycleError {
                 | Self::Untrusted(_)
                 | Self::TrustFile(_)
                 | Self::Downgrade { .. }
+                | Self::Realm { .. }
                 | Self::Full
                 | Self::Store(_)
         )

@@ -17,6 +17,7 @@ mod message;
 mod number;
 mod record;
 mod register;
+mod text;
 
 pub use bytes::HexBytes;
 pub use civil::{Civil, Day};
@@ -27,3 +28,4 @@ pub use message::*;
 pub use number::decimal;
 pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record};
 pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};
+pub use text::{in_a_line, moves_text};

@@ -65,19 +65,6 @@ impl Kind {
     }
 }
 
-impl From<&Result<Decoded, Fault>> for Reading {
-    fn from(result: &Result<Decoded, Fault>) -> Self {
-        match result {
-            Ok(decoded) => Self::Read {
-                sender: decoded.sender.as_ref().map(|sender| sender.address.clone()),
-                messages: decoded.messages.clone(),
-                reply: decoded.reply.clone(),
-            },
-            Err(fault) => Self::Failed { kind: fault.kind, detail: fault.detail.clone(), reply: fault.reply.clone() },
-        }
-    }
-}
-
 /// All differences, at most so many.
 pub fn compare(old: &Reading, new: &Reading) -> Vec<Difference> {
     let mut found = Found(Vec::new());
@@ -125,6 +112,18 @@ pub fn values_differ(old: &Reading, new: &Reading) -> bool {
 }
 
 impl Reading {
+    /// What an adapter that speaks for this realm has made of a frame: an address in another realm is another device.
+    pub fn of(realm: &str, result: &Result<Decoded, Fault>) -> Self {
+        match result {
+            Ok(decoded) => Self::Read {
+                sender: decoded.sender.as_ref().map(|sender| format!("{realm}/{}", sender.address)),
+                messages: decoded.messages.clone(),
+                reply: decoded.reply.clone(),
+            },
+            Err(fault) => Self::Failed { kind: fault.kind, detail: fault.detail.clone(), reply: fault.reply.clone() },
+        }
+    }
+
     /// What no correction of readings changes: events, states, who spoke.
     pub fn besides_values(mut self) -> Self {
         if let Self::Read { messages, .. } = &mut self {

@@ -38,7 +38,8 @@ pub struct Progress {
     pub tally: Tally,
     pub entries: u64,
     pub entries_total: u64,
-    /// Not to be relied on: the version that read them first does not repeat itself here.
+    /// Not to be relied on: the version that read them first does not repeat itself here, or how they came makes a difference
+    /// and their listener is configured no more.
     pub unrepeatable: u64,
     pub corrected: u64,
     /// They differ, and no correction is written of them: this version cannot read them, or they carry others' frames that only
@@ -158,12 +159,17 @@ impl Walk {
         };
         let spoken = self.spoken(review, kept, &said)?;
         let now = review.clock.civil(kept.at_ms);
-        let replayed = path.new.read(&review.lifecycle, kept.bytes(), (&spoken.options, now), &path.memories);
+        let bytes = kept.bytes(review);
+        let replayed = path.new.read(&review.lifecycle, bytes, (&spoken.options, now), &path.memories);
+        let Some(replayed) = replayed else {
+            self.note(|progress| progress.unrepeatable += 1);
+            return Ok(None);
+        };
         let (new, device) = replayed.reading(said.device.as_ref());
         let old = match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
-                let other = path.by_other(review, active.digest, (kept.bytes(), &spoken.options, now));
+                let other = path.by_other(review, active.digest, (bytes, &spoken.options, now));
                 let Some(other) = other else { return Ok(None) };
                 other.reading(said.device.as_ref()).0
             }

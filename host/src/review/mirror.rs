@@ -112,6 +112,6 @@ impl Mirror {
             device: sample.device.as_ref().map(|device| (device.address(), sample.memory.as_slice())),
             state: if same_layout { &sample.state } else { &[] },
         };
-        Reading::from(&self.adapter.decode(&sample.options, &context, &sample.frame))
+        Reading::of(self.adapter.realm(), &self.adapter.decode(&sample.options, &context, &sample.frame))
     }
 }

@@ -16,7 +16,7 @@ pub use history::{Progress, Purpose, Walk};
 pub use mirror::{Mirror, Sample};
 pub use tally::{Example, Group, Tally};
 
-use crate::adapter::Catalog;
+use crate::adapter::{Catalog, Transport};
 use crate::clock::Clock;
 use crate::journal::{AdapterState, AppendError, Entry, Fact, Journal, StoreError};
 use crate::lifecycle::{Lifecycle, LifecycleError, Order};
@@ -24,7 +24,7 @@ use crate::model::{DeviceKey, Seq};
 use crate::views::{ViewError, Views};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shadows and walks of a station.
 pub struct Review {
@@ -33,11 +33,16 @@ pub struct Review {
     journal: Journal,
     views: Views,
     clock: Clock,
+    /// How frames come, by the listener's name.
+    transports: BTreeMap<String, Transport>,
     /// By the adapter's name: what serves may have one shadow at a time.
-    mirrors: ArcSwap<BTreeMap<String, Arc<Mirror>>>,
+    mirrors: ArcSwap<Mirrors>,
+    shadowing: Mutex<()>,
     /// The last walk of each name.
     walks: Mutex<BTreeMap<String, Arc<Walk>>>,
 }
+
+type Mirrors = BTreeMap<String, Arc<Mirror>>;
 
 /// Why nothing is reviewed.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +75,10 @@ impl Review {
         lifecycle: Arc<Lifecycle>,
         (journal, views): (Journal, Views),
         clock: Clock,
+        transports: BTreeMap<String, Transport>,
     ) -> Self {
-        Self { catalog, lifecycle, journal, views, clock, mirrors: ArcSwap::default(), walks: Mutex::default() }
+        let (mirrors, shadowing, walks) = Default::default();
+        Self { catalog, lifecycle, journal, views, clock, transports, mirrors, shadowing, walks }
     }
 
     /// The shadow that hears the next frame of this adapter, if it has one and this frame is in its share. Never waits.
@@ -89,18 +96,29 @@ impl Review {
         if row.is_active() {
             return Err(ReviewError::Serves(wanted.escape_debug().to_string()));
         }
+        let _shadowing = self.shadowing();
         let adapter = self.lifecycle.begin_shadow(&row, permille, order)?;
         let views = self.views.clone();
-        let mirror = Mirror::start(adapter, permille, move |device| model_of(&views, device))?;
-        self.exchange(&row.name, Some(&mirror));
+        let begun = Mirror::start(adapter, permille, move |device| model_of(&views, device));
+        let mirror = match begun {
+            Ok(mirror) => mirror,
+            Err(error) => {
+                self.lifecycle.end_shadow(&row.name, order)?;
+                return Err(error.into());
+            }
+        };
+        self.exchange(|mirrors| mirrors.insert(row.name.clone(), mirror.clone()));
+        // It may have been put into service meanwhile.
+        self.tidy();
         Ok(mirror)
     }
 
     /// The shadow of this name hears nothing any more; gives what it has found.
     pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
+        let _shadowing = self.shadowing();
         let mirror = self.mirror(name)?;
-        self.lifecycle.end_shadow(&mirror.adapter.digest, order)?;
-        self.exchange(name, None);
+        self.lifecycle.end_shadow(name, order)?;
+        self.tidy();
         Ok(mirror)
     }
 
@@ -109,9 +127,18 @@ impl Review {
         for (name, mirror) in self.mirrors.load().iter() {
             let row = self.lifecycle.row(&mirror.adapter.digest);
             if row.is_none_or(|row| row.state != AdapterState::Shadow) {
-                self.exchange(name, None);
+                // Not the one that has taken its place meanwhile.
+                self.exchange(|mirrors| {
+                    let same = mirrors.get(name).is_some_and(|now| Arc::ptr_eq(now, mirror));
+                    if same { mirrors.remove(name) } else { None }
+                });
             }
         }
+    }
+
+    /// Held while a shadow begins or ends, so that what the lifecycle says and who hears agree.
+    fn shadowing(&self) -> MutexGuard<'_, ()> {
+        self.shadowing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn mirror(&self, name: &str) -> Result<Arc<Mirror>, ReviewError> {
@@ -136,16 +163,15 @@ impl Review {
         walks.get(name).cloned().ok_or_else(|| ReviewError::NoWalk(name.escape_debug().to_string()))
     }
 
-    fn exchange(&self, name: &str, mirror: Option<&Arc<Mirror>>) {
-        let before = self.mirrors.rcu(|mirrors| {
-            let mut mirrors = BTreeMap::clone(mirrors);
-            match mirror {
-                Some(mirror) => drop(mirrors.insert(name.to_owned(), mirror.clone())),
-                None => drop(mirrors.remove(name)),
-            }
+    /// Stops whom this change takes out.
+    fn exchange(&self, change: impl Fn(&mut Mirrors) -> Option<Arc<Mirror>>) {
+        let mut before = None;
+        self.mirrors.rcu(|mirrors| {
+            let mut mirrors = Mirrors::clone(mirrors);
+            before = change(&mut mirrors);
             mirrors
         });
-        if let Some(before) = before.get(name) {
+        if let Some(before) = before {
             before.stop();
         }
     }

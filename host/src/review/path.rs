@@ -50,9 +50,9 @@ pub(super) struct Said {
 }
 
 impl<'a> Kept<'a> {
-    pub fn bytes(&self) -> Bytes<'a> {
+    pub fn bytes(&self, review: &Review) -> Bytes<'a> {
         let way = match (self.of.1, self.session) {
-            (0, Some(session)) => Way::Direct(session),
+            (0, Some(session)) => Way::Direct(session, review.transports.get(self.listener).copied()),
             (_, session) => Way::Behind(session, self.piece.device),
         };
         Bytes { raw: self.piece.raw, way }
@@ -103,7 +103,7 @@ impl Path {
         }
     }
 
-    /// What another version makes of a frame, if it is still here.
+    /// What another version makes of a frame, if it is still here, and how the frame came is known or of no account.
     pub fn by_other(
         &mut self,
         review: &Review,
@@ -112,7 +112,7 @@ impl Path {
     ) -> Option<Replayed> {
         let at_hand = || review.lifecycle.at_hand(&digest).map(Replay::new);
         let other = self.others.entry(digest).or_insert_with(at_hand).as_mut()?;
-        Some(other.read(&review.lifecycle, bytes, (profile, now), &self.memories))
+        other.read(&review.lifecycle, bytes, (profile, now), &self.memories)
     }
 
     /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here
@@ -122,7 +122,7 @@ impl Path {
             return true;
         };
         let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return true };
-        let repeated = self.by_other(review, adapter.digest, (kept.bytes(), &spoken.options, now));
+        let repeated = self.by_other(review, adapter.digest, (kept.bytes(review), &spoken.options, now));
         repeated.is_none_or(|repeated| {
             let same_sender = repeated.device.is_none() || repeated.device.as_ref() == kept.piece.device;
             same_sender && repeated.result.is_ok_and(|decoded| decoded.messages == *messages)
@@ -134,7 +134,8 @@ impl Replayed {
     /// What it made of it, and whose it is: a frame that does not tell is of whom it was before.
     pub(super) fn reading(&self, before: Option<&DeviceKey>) -> (Reading, Option<DeviceKey>) {
         let device = self.device.as_ref().or(before).cloned();
-        let mut reading = Reading::from(&self.result);
+        // Who has sent it is said below, as far as it is known.
+        let mut reading = Reading::of("", &self.result);
         if let Reading::Read { sender, .. } = &mut reading {
             *sender = device.as_ref().map(ToString::to_string);
         }

@@ -35,8 +35,8 @@ pub struct Bytes<'a> {
 
 #[derive(Clone, Copy)]
 pub enum Way<'a> {
-    /// In this session.
-    Direct(u64),
+    /// In this session, of a listener with this transport; `None`: the listener is configured no more.
+    Direct(u64, Option<Transport>),
     /// In the session of a carrier, from whom that was said to be; `None`: it was read without its session.
     Behind(Option<u64>, Option<&'a DeviceKey>),
 }
@@ -55,20 +55,24 @@ impl Replay {
         Self { adapter, sessions: FxHashMap::default() }
     }
 
-    /// Reads one frame; call it for all frames of a session, in their order.
+    /// Reads one frame; call it for all frames of a session, in their order. `None`: nobody knows any more how it came, and
+    /// that makes a difference.
     pub fn read(
         &mut self,
         lifecycle: &Lifecycle,
         bytes: Bytes<'_>,
         (profile, now): (&str, Civil),
         memories: &Memories,
-    ) -> Replayed {
+    ) -> Option<Replayed> {
         self.make_room();
         let mut session = match bytes.way {
-            Way::Direct(number) => self.sessions.get(&(number, None)).cloned().unwrap_or_default(),
+            Way::Direct(number, _) => self.sessions.get(&(number, None)).cloned().unwrap_or_default(),
             Way::Behind(number, device) => self.of_behind(number, device),
         };
-        let transport = if matches!(bytes.way, Way::Direct(_)) { Transport::Stream } else { Transport::Relay };
+        let transport = match bytes.way {
+            Way::Direct(_, transport) => transport,
+            Way::Behind(..) => Some(Transport::Relay),
+        };
         let adapter = self.adapter.clone();
         let decode = |session: &Session| {
             let known = session.device.as_ref().and_then(|device| Some((device, memories.get(device)?)));
@@ -79,25 +83,25 @@ impl Replay {
             let context = Context {
                 now,
                 direction: Direction::Uplink,
-                transport,
+                transport: Transport::Stream,
                 admission: if session.device.is_some() { Admission::Welcome } else { Admission::Undecided },
                 pending: 0,
                 device: session.device.as_ref().map(|device| (device.address(), memory)),
                 state: &session.state,
             };
-            adapter.decode(profile, &context, bytes.raw)
+            adapter.decode_kept(profile, &context, transport, bytes.raw)
         };
-        let mut result = decode(&session);
+        let mut result = decode(&session)?;
         let sender = result.as_ref().ok().and_then(|decoded| decoded.sender.as_ref());
         if let Some(device) = sender.map(|sender| DeviceKey::new(adapter.realm(), &sender.address)) {
             match device {
                 Ok(device) if session.device.as_ref() == Some(&device) => {}
                 Ok(device) => {
                     session = match bytes.way {
-                        Way::Direct(_) => Session { device: Some(device), state: Vec::new() },
+                        Way::Direct(..) => Session { device: Some(device), state: Vec::new() },
                         Way::Behind(number, _) => self.of_behind(number, Some(&device)),
                     };
-                    result = decode(&session);
+                    result = decode(&session)?;
                 }
                 Err(error) => {
                     result = Err(Fault::new(FaultKind::Contract, error.to_string()));
@@ -109,14 +113,14 @@ impl Replay {
         }
         let device = session.device.clone();
         let kept_as = match (bytes.way, &device) {
-            (Way::Direct(number), _) => Some((number, None)),
+            (Way::Direct(number, _), _) => Some((number, None)),
             (Way::Behind(Some(number), _), Some(device)) => Some((number, Some(device.clone()))),
             (Way::Behind(..), _) => None,
         };
         if let Some(place) = kept_as {
             self.sessions.insert(place, session);
         }
-        Replayed { device, result }
+        Some(Replayed { device, result })
     }
 
     fn of_behind(&self, number: Option<u64>, device: Option<&DeviceKey>) -> Session {

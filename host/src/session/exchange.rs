@@ -137,7 +137,7 @@ impl Conversation {
             state: self.state.clone(),
             state_version: with.adapter.manifest.state_version,
             frame: frame.to_vec(),
-            reading: Reading::from(decoded),
+            reading: Reading::of(with.adapter.realm(), decoded),
         }
     }
 

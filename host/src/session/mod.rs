@@ -24,7 +24,7 @@ mod versions;
 pub use conversation::serve;
 pub use penalty::Penalty;
 
-use crate::adapter::{Adapter, Catalog, KeyStore as _};
+use crate::adapter::{Adapter, Catalog, KeyStore as _, Transport};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Known, Order, Refusal, Way, Wishes, from_ms};
@@ -76,6 +76,8 @@ pub struct Services {
 #[derive(Debug)]
 pub struct Door {
     pub name: String,
+    /// How frames come here.
+    pub transport: Transport,
     pub adapters: Vec<Speaks>,
     pub unknown: Unknown,
     pub command_wait: Duration,
@@ -88,6 +90,7 @@ impl Door {
     pub fn of(listener: &Listener) -> Self {
         Self {
             name: listener.name.clone(),
+            transport: listener.carrier.transport(),
             adapters: listener.adapters.clone(),
             unknown: listener.unknown,
             command_wait: listener.command_wait,

@@ -184,7 +184,9 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     };
     let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
     let records = (journal.clone(), views.clone());
-    let review = Arc::new(Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone()));
+    let transports = config.listeners.iter().map(|l| (l.name.clone(), l.carrier.transport())).collect();
+    let review = Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone(), transports);
+    let review = Arc::new(review);
     let known = views.registry()?;
     // Valve orders from before this start wait until the clock has come by what the journal tells already: nobody knows how old they are.
     let (now, newest_ms) = (config.clock.moment(), journal.newest_ms());

@@ -129,9 +129,9 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     let spoken =
         |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).map_err(|_| false);
     let first = spoken(frame.device.as_ref())?;
-    let from = From { transport: Transport::Stream, at_ms, device: None, raw: &frame.raw };
-    let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
     let door = services.doors.iter().find(|door| door.name == frame.listener);
+    let from = From { transport: door.map(|door| door.transport), at_ms, device: None, raw: &frame.raw };
+    let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
     let outcome = outcome(services, door, &device, decoded, at_ms);
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
@@ -158,7 +158,7 @@ fn read_part(
         (None, None) => return Err(false),
     };
     let device = device.or(row.device.clone());
-    let from = From { transport: Transport::Relay, at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
+    let from = From { transport: Some(Transport::Relay), at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
     let as_it_is = Arc::new(spoken);
     let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Ok(as_it_is.clone()))?;
     let outcome = outcome(services, Some(door), &device, decoded, row.at_ms);
@@ -167,7 +167,8 @@ fn read_part(
 
 /// Kept bytes, and who is thought to have sent them.
 struct From<'a> {
-    transport: Transport,
+    /// `None`: the listener is configured no more.
+    transport: Option<Transport>,
     at_ms: i64,
     device: Option<&'a DeviceKey>,
     raw: &'a [u8],
@@ -182,10 +183,11 @@ fn decode(
     spoken: impl Fn(Option<&DeviceKey>) -> Result<Arc<Spoken>, bool>,
 ) -> Result<(DeviceKey, Arc<Spoken>, Decoded), bool> {
     let with = |options: &str, device: Option<(&str, &[u8])>| {
-        let (direction, admission, transport) = (Direction::Uplink, Admission::Welcome, from.transport);
+        let (direction, admission, transport) = (Direction::Uplink, Admission::Welcome, Transport::Stream);
         let now = services.clock.civil(from.at_ms);
         let context = Context { now, direction, transport, admission, pending: 0, device, state: &[] };
-        adapter.decode(options, &context, from.raw).map_err(|fault| fault.kind.is_sandbox())
+        let read = adapter.decode_kept(options, &context, from.transport, from.raw).ok_or(false)?;
+        read.map_err(|fault| fault.kind.is_sandbox())
     };
     let device = match (with(first, None)?.sender, from.device) {
         (Some(sender), _) => DeviceKey::new(adapter.realm(), &sender.address).map_err(|_| false)?,

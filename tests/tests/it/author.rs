@@ -1,6 +1,6 @@
 //! What the author's kit says of adapters that are not as they should be, and how files are signed.
 
-use polymeter::adapter::{Adapter, Runtime, SecretKey, sign};
+use polymeter::adapter::{Adapter, Runtime, SecretKey, Transport, sign};
 use polymeter::kit::check::{self, Report, Verdict};
 use polymeter::kit::{bench, build, capture, signing, trial};
 use polymeter::lifecycle::Trust;
@@ -160,12 +160,34 @@ fn a_capture_is_played_session_after_session() {
                  2024-03-15T00:20:07 7 downlink 00\n68\n";
     scratch.write("frames.hex", lines.as_bytes());
     let recorded = capture::read(&scratch.path("frames.hex")).expect("it is a capture");
-    let found = trial::against(load(&bytes), "{}".into(), recorded, NOW);
+    let found = trial::against(load(&bytes), ("{}".into(), Transport::Stream), recorded, NOW);
     assert_eq!((found.frames, found.decoded), (3, 2), "{found:?}");
     assert_eq!(found.messages["end-of-session"], 2);
     assert_eq!(found.faults["foreign"], 1);
     assert!(found.examples[0].starts_with("line 3: foreign"), "{found:?}");
     assert!(found.broken.is_empty());
+}
+
+#[test]
+fn the_name_of_a_vector_stays_in_its_line() {
+    let mut vectors = ends();
+    vectors[0]["name"] = "good\u{1b}[2J".into();
+    let bytes = file(&Guest::new("a"), &vectors, &[], &[]);
+    let error = trial::run(&load(&bytes), &bytes).expect_err("it forges what is shown").to_string();
+    assert!(error.contains("the name of a vector contains \\u{1b}"), "{error}");
+}
+
+#[test]
+fn a_capture_is_played_as_it_came() {
+    let streams_break_it = Guest { on_decode: "(if (i32.eqz (local.get 2)) (then unreachable))", ..Guest::new("a") };
+    let bytes = file(&streams_break_it, &json!([]), &[], &[]);
+    let scratch = Scratch::new();
+    scratch.write("frames.hex", b"68aa\n");
+    for (transport, decoded) in [(Transport::Datagram, 1), (Transport::Stream, 0)] {
+        let recorded = capture::read(&scratch.path("frames.hex")).expect("it is a capture");
+        let found = trial::against(load(&bytes), ("{}".into(), transport), recorded, NOW);
+        assert_eq!((found.decoded, found.broken.len()), (decoded, 1 - decoded), "{found:?}");
+    }
 }
 
 #[test]

@@ -117,6 +117,51 @@ fn what_serves_cannot_be_retired_in_passing() {
 }
 
 #[test]
+fn of_shadows_that_begin_at_once_one_is_left() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    shop.serve(&version("1.0.0")).expect("serves");
+    let waiting = ["1.1.0", "1.2.0", "1.3.0"].map(|of| shop.install(&version(of)).expect("installed"));
+    for _ in 0..20 {
+        std::thread::scope(|threads| {
+            for row in &waiting {
+                threads.spawn(|| shop.lifecycle.begin_shadow(row, 100, &order("")).expect("hears"));
+            }
+        });
+        let hear = shop.lifecycle.rows().iter().filter(|row| row.state.name() == "shadow").count();
+        assert_eq!(hear, 1);
+        shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
+        assert!(shop.lifecycle.rows().iter().all(|row| row.state.name() != "shadow"));
+    }
+}
+
+/// Devices, keys and orders belong to the realm of what has served.
+#[test]
+fn a_name_speaks_for_one_realm() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, two) = (version("1.0.0"), version("1.1.0"));
+    let other = |version| Guest { version, realm: "elsewhere", ..Guest::new("a") }.component();
+    let beside = Guest::new("b").component();
+    // Before anybody has served, a mistake is put right by the next file.
+    let early = shop.install(&other("1.2.0")).expect("installed");
+    shop.serve(&one).expect("serves");
+    let refused =
+        "a@1.2.0 speaks for devices of realm `elsewhere`, and a@1.0.0, which has served here, for those of `test`";
+    says(shop.lifecycle.activate(&early.digest.to_string(), &order("")), refused);
+    let late = other("2.0.0");
+    says(shop.install(&late), "a@2.0.0 speaks for devices of realm `elsewhere`");
+    assert_eq!((shop.state(&late), shop.serves("a").as_deref()), ("rejected", Some("1.0.0")));
+    // Another name may share a realm, and is told of it.
+    let told = shop.install(&beside).expect("installed").why;
+    assert!(told.contains("devices of realm `test` are also those of a"), "{told}");
+    assert!(!shop.install(&two).expect("installed").why.contains("realm"));
+    // Once those of the other realm are gone, nothing is mixed up.
+    shop.lifecycle.retire("a@1.0.0", &order("the name was another's"), true).expect("retired");
+    assert_eq!(shop.serve(&late).expect("serves").state.name(), "active");
+}
+
+#[test]
 fn older_ones_need_a_word() {
     let scratch = Scratch::new();
     let shop = Shop::open(&scratch);
@@ -309,7 +354,6 @@ fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
     let hear = |wanted: &str| {
         let row = shop.lifecycle.find(wanted).expect("known");
         shop.lifecycle.begin_shadow(&row, 100, &order("")).expect("hears");
-        row.digest
     };
     hear("a@1.0.0");
     assert_eq!(shop.lifecycle.rollback("a", &order("")).expect("goes back").version, "1.0.0");
@@ -319,18 +363,18 @@ fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
     assert_eq!((shop.state(&one), shop.state(&two)), ("active", "quarantined"));
     assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
     // What was in quarantine is there again afterwards, and needs a reason in between.
-    let digest = hear("a@1.1.0");
+    hear("a@1.1.0");
     says(shop.lifecycle.activate("a@1.1.0", &order("")), "needs a reason");
-    shop.lifecycle.end_shadow(&digest, &order("seen enough")).expect("ends");
+    shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
     assert_eq!(shop.state(&two), "quarantined");
     // Where nobody could take over, whoever hears no more may.
     shop.lifecycle.activate("a@1.1.0", &order("the meters were at fault")).expect("serves");
-    let digest = hear("a@1.0.0");
+    hear("a@1.0.0");
     let unreadable = Unreadable::new(&scratch, &one);
     harm(&shop);
     assert_eq!((shop.state(&one), shop.serves("a")), ("shadow", None));
     unreadable.mend();
-    shop.lifecycle.end_shadow(&digest, &order("seen enough")).expect("ends");
+    shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
     assert_eq!((shop.state(&one), shop.serves("a").as_deref()), ("active", Some("1.0.0")));
 }
 

@@ -1,8 +1,8 @@
 //! `polymeter adapter check|test|bench`: what an adapter is, whether it keeps its word, and what that costs.
 
-use super::{keys, load};
+use super::{keys, load, transport};
 use crate::adapter::Runtime;
-use crate::cli::output::{Columns, Output, line, note};
+use crate::cli::output::{Columns, Output, harmless, line, note};
 use crate::clock::Clock;
 use crate::kit::check::{Growth, Report, Verdict};
 use crate::kit::trial::{Against, Coverage, Trial};
@@ -38,6 +38,9 @@ pub struct TestArgs {
     /// A device key for the recorded frames, 16 bytes in hex, as often as needed.
     #[arg(long, value_name = "SLOT=HEX", requires = "against")]
     key: Vec<String>,
+    /// The recorded frames came as datagrams: over UDP, CoAP or MQTT.
+    #[arg(long, requires = "against")]
+    datagram: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -61,7 +64,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     if args.output.json {
         line(&serde_json::to_string(&report)?)?;
     } else {
-        line(&in_words(&report))?;
+        line(&harmless(&in_words(&report)))?;
     }
     let refused = report.findings.iter().find(|finding| finding.verdict == Verdict::Refused);
     match refused {
@@ -126,7 +129,12 @@ pub fn test(args: &TestArgs) -> Result<()> {
             adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
             let clock = Clock::system();
             let recorded = capture::read(path)?;
-            Some(trial::against(adapter, args.profile.clone(), recorded, clock.civil(clock.now_ms())))
+            Some(trial::against(
+                adapter,
+                (args.profile.clone(), transport(args.datagram)),
+                recorded,
+                clock.civil(clock.now_ms()),
+            ))
         }
     };
     let passed = found.passed() && against.as_ref().is_none_or(|against| against.broken.is_empty());
@@ -137,9 +145,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
                 .to_string(),
         )?;
     } else {
-        line(&trial_in_words(&format!("{name} {version}"), &found))?;
+        line(&harmless(&trial_in_words(&format!("{name} {version}"), &found)))?;
         if let Some(against) = &against {
-            line(&against_in_words(against))?;
+            line(&harmless(&against_in_words(against)))?;
         }
     }
     ensure!(

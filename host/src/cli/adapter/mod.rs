@@ -89,7 +89,7 @@ pub struct DecodeArgs {
     /// What the station's clock shows, such as 2024-03-15T00:20:05; otherwise this machine's local time.
     #[arg(long, value_name = "TIME")]
     now: Option<Civil>,
-    /// The telegrams came as datagrams.
+    /// The telegrams came as datagrams: over UDP, CoAP or MQTT.
     #[arg(long)]
     datagram: bool,
     /// One JSON object a line, for scripts.
@@ -140,8 +140,7 @@ fn decode(args: DecodeArgs) -> Result<()> {
     let keys = keys(&args.key)?;
     let adapter = load(&args.file, &signing::read_component(&args.file)?, keys)?;
     adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
-    let transport = if args.datagram { Transport::Datagram } else { Transport::Stream };
-    let mut decoder = decode::Decoder::new(adapter, args.profile, transport);
+    let mut decoder = decode::Decoder::new(adapter, args.profile, transport(args.datagram));
     let clock = Clock::system();
     let (mut input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
     let mut telegrams = 0;
@@ -158,6 +157,10 @@ fn decode(args: DecodeArgs) -> Result<()> {
         output.flush()?;
     }
     Ok(())
+}
+
+fn transport(datagram: bool) -> Transport {
+    if datagram { Transport::Datagram } else { Transport::Stream }
 }
 
 fn load(file: &Path, bytes: &[u8], keys: decode::SlotKeys) -> Result<Adapter> {

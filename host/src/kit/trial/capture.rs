@@ -26,12 +26,17 @@ pub struct Against {
 }
 
 /// Plays uplink frames session after session, each in its order. `now` stands where the capture names no time.
-pub fn against(adapter: Adapter, profile: String, mut recorded: Vec<Recorded>, now: Civil) -> Against {
+pub fn against(
+    adapter: Adapter,
+    (profile, transport): (String, Transport),
+    mut recorded: Vec<Recorded>,
+    now: Civil,
+) -> Against {
     let mut found = Against::default();
     recorded.retain(|frame| frame.direction == Direction::Uplink);
     // Sessions of a station are interleaved; an adapter's state is of one.
     recorded.sort_by_key(|frame| frame.session);
-    let mut decoder = Decoder::new(adapter, profile, Transport::Stream);
+    let mut decoder = Decoder::new(adapter, profile, transport);
     let mut session = None;
     for frame in &recorded {
         if session.replace(frame.session) != Some(frame.session) {

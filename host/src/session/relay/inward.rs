@@ -431,7 +431,7 @@ impl<'a> Ear<'a> {
             state: sub.state,
             state_version: adapter.manifest.state_version,
             frame: raw.to_vec(),
-            reading: Reading::from(&said.decoded),
+            reading: Reading::of(adapter.realm(), &said.decoded),
         }
     }
 
