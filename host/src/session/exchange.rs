@@ -21,7 +21,7 @@ impl Conversation {
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         if self.bell.is_passed_over() {
             let detail = "a newer session of this device had begun before this was read; kept to be read again";
-            self.keep_fault(frame, FaultKind::Refused, detail, Some(with)).await?;
+            self.keep_fault(frame, FaultKind::NotMine, detail, Some(with)).await?;
             return if self.parting { Ok(()) } else { Err(Closing::TakenOver) };
         }
         // 1. What does it say, and who says it?
