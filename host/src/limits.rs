@@ -18,8 +18,11 @@ pub const SESSION_FAULTS_MAX: u32 = 16;
 pub const CONNECTIONS_MAX: usize = 18_000;
 /// Peers of one UDP listener with an open session.
 pub const DATAGRAM_PEERS_MAX: usize = 100_000;
-/// Datagrams waiting for one peer's session.
-pub const DATAGRAM_QUEUE_MAX: usize = 8;
+/// Datagrams waiting for one peer's session; bytes that wait on one socket, for all its peers; and what each of them counts for
+/// beyond its own.
+pub const DATAGRAM_QUEUE_MAX: usize = 256;
+pub const DATAGRAM_QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const DATAGRAM_OVERHEAD_BYTES: usize = 64;
 /// Longest wait for a peer to take our bytes.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,6 +60,8 @@ pub const COAP_EXCHANGES_MAX: usize = 262_144;
 pub const COAP_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bodies of one listener that come in blocks and are not complete.
 pub const COAP_UPLOADS_MAX: usize = 2_048;
+/// Requests waiting for one peer's session; it repeats those that find no room.
+pub const COAP_QUEUE_MAX: usize = 8;
 /// Messages to one peer that wait until the one before is acknowledged.
 pub const COAP_WAITING_MAX: usize = 8;
 /// Tokens of one peer by which later answers are recognised.
@@ -104,6 +109,8 @@ pub const COMMAND_WAIT: Duration = Duration::from_secs(120);
 pub const AWAKE_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// Missing heartbeats after which an always-online device counts as gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// Silence that ends a connection on which reports come and nobody waits for words of ours, as of a radio gateway.
+pub const ONE_WAY_SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How long a replaced session may take to end.
 pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open sessions may take to end when the station stops.
@@ -471,6 +478,7 @@ const _: () = {
     assert!(COAP_UPLOADS_MAX * FRAME_BYTES_MAX <= COAP_ANSWER_BYTES_MAX);
     assert!(READ_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(NOISE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!((FRAME_BYTES_MAX + DATAGRAM_OVERHEAD_BYTES) * DATAGRAM_QUEUE_MAX * 4 <= DATAGRAM_QUEUED_BYTES_MAX);
     assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");
     assert!(ENTRY_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(

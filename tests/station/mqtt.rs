@@ -92,6 +92,23 @@ fn whole_conversations_go_through_a_broker() {
 }
 
 #[test]
+fn all_frames_of_one_message_are_read() {
+    let broker = Mosquitto::with("allow_anonymous true\nmax_inflight_messages 1");
+    let site = site(&broker);
+    let addresses = ["00000000123456789096", "00000000123456789097", "00000000123456789098"];
+    let report = |address: &str| Meter::plain(address).report(civil(NOON), ReportKind::Scheduled);
+    let live = gateway(&broker, "many");
+    live.publish(&addresses.map(report).concat()).expect("a message");
+    for address in addresses {
+        wait_until("each of them is shown", || site.device(&format!("qianwei/{address}")));
+    }
+    assert!(site.rows("quarantine").is_empty());
+    // The broker gives one at a time: unless that was acknowledged, this never comes through.
+    live.publish(&report("00000000123456789099")).expect("a message");
+    wait_until("the next one is shown", || site.device("qianwei/00000000123456789099"));
+}
+
+#[test]
 fn a_device_moves_from_tcp_behind_a_gateway_and_is_ordered_there() {
     let broker = Mosquitto::default();
     let site = site(&broker);

@@ -10,6 +10,9 @@ use crate::time;
 use polymeter_sdk::{Civil, Command, Context, Encoded, EndReason, Fault, ReadScope, civil};
 
 pub fn encode(options: &Options, context: &Context, command: &Command) -> Result<Encoded, Fault> {
+    if Memory::of(context).by_radio || options.link == Link::Wireless {
+        return Err(Fault::unsupported("a meter that is heard by radio sends by itself and is told nothing"));
+    }
     match command {
         Command::Read(ReadScope::Current) => begin(options, context, Task::Read, None),
         Command::Read(_) => Err(Fault::unsupported("M-Bus reads all that a meter sends: scope current")),
@@ -22,9 +25,6 @@ pub fn encode(options: &Options, context: &Context, command: &Command) -> Result
 /// Reset or select, then the request or the data.
 fn begin(options: &Options, context: &Context, task: Task, data: Option<Vec<u8>>) -> Result<Encoded, Fault> {
     let memory = Memory::of(context);
-    if memory.by_radio || options.link == Link::Wireless {
-        return Err(Fault::unsupported("a meter that is heard by radio sends by itself and is not asked"));
-    }
     let mut session = Session::of(context);
     let first = match options.addressing {
         Addressing::Primary => {

@@ -30,6 +30,10 @@ pub(super) struct Conversation {
     alarm: Alarm,
     /// Received, not yet cut.
     pub buffer: Vec<u8>,
+    /// What is buffered came while the session was about to end, and nobody has looked at it.
+    pub unseen: bool,
+    /// The session is over: what had come by then is still read and kept, and answered by nobody.
+    pub parting: bool,
     /// Skipped bytes that await their entry.
     pub noise: Vec<u8>,
     pub noise_total: usize,
@@ -107,6 +111,8 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         machine,
         alarm,
         buffer: Vec::new(),
+        unseen: false,
+        parting: false,
         noise: Vec::new(),
         noise_total: 0,
         sticky: None,
@@ -141,6 +147,8 @@ impl Conversation {
                 Woken::Received(Ok(Received::Closed)) => Err(Closing::PeerClosed),
                 Woken::Received(Err(_)) => Err(Closing::LinkError),
                 Woken::Ring(Ring::Command) => self.on_command_waiting().await,
+                // Another gateway has heard the device, too. This connection is not the device's, and stays.
+                Woken::Ring(Ring::TakenOver) if self.machine.is_one_way() => self.let_go().await.map(drop),
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
                 Woken::Alarm if self.services.clock.steady_ms() < self.machine.deadline_ms() => continue,
@@ -162,23 +170,37 @@ impl Conversation {
             self.buffer = Vec::new();
         }
         self.alarm.set(self.machine.deadline_ms(), self.services.clock.steady_ms());
+        let unseen = self.unseen;
+        let received =
+            async { if unseen { Ok(Received::Bytes(0)) } else { self.link.receive(&mut self.buffer).await } };
         // Bell and alarm first: a peer that never stops talking must not keep them from being heard.
         tokio::select! {
             biased;
             ring = self.bell.wait() => Woken::Ring(ring),
             () = &mut self.alarm.sleep => Woken::Alarm,
-            received = self.link.receive(&mut self.buffer) => Woken::Received(received),
+            received = received => Woken::Received(received),
         }
     }
 
     async fn on_bytes(&mut self) -> Result<(), Closing> {
+        self.unseen = false;
         let taken = self.take_frames().await;
-        self.keep_carried().await.and(taken)
+        self.keep_carried().await.and(taken)?;
+        self.feed(Input::Taken { rest: !self.buffer.is_empty() }).await
+    }
+
+    /// Whether more has come behind a frame. Where the session may end over it, what waits in the socket has come, too.
+    pub(super) async fn more_at_hand(&mut self, may_end: bool) -> bool {
+        if may_end && self.buffer.is_empty() && !self.parting {
+            self.link.receive_at_hand(&mut self.buffer).await;
+            self.unseen = !self.buffer.is_empty();
+        }
+        !self.buffer.is_empty()
     }
 
     /// Takes as many frames off the buffer as there are.
     async fn take_frames(&mut self) -> Result<(), Closing> {
-        while !self.buffer.is_empty() {
+        while !self.buffer.is_empty() && !self.unseen {
             match self.cut_front().await {
                 Cut::Frame { bytes, with } => {
                     self.keep_noise(FaultKind::Noise, "bytes between frames").await?;
@@ -272,20 +294,39 @@ impl Conversation {
             return Ok(());
         }
         let out = std::mem::take(&mut self.out);
+        if self.parting {
+            return Ok(());
+        }
         self.link.send(&out).await.map_err(|_| Closing::LinkError)
+    }
+
+    /// What the peer has sent before the end is read as far as it is whole, unanswered: whoever waits for an answer says it again.
+    async fn keep_rest(&mut self) -> Result<(), Closing> {
+        self.parting = true;
+        self.unseen = false;
+        self.machine.close();
+        let taken = match self.take_frames().await {
+            Err(Closing::StoreFailing) => return Err(Closing::StoreFailing),
+            taken => taken,
+        };
+        self.keep_carried().await?;
+        let mut rest = std::mem::take(&mut self.noise);
+        rest.append(&mut self.buffer);
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let detail = match taken {
+            Ok(()) => "the connection ended inside a frame",
+            Err(_) => "the session ended over too many faults; what had come behind them was not looked at",
+        };
+        self.keep_fault(rest, FaultKind::Noise, detail, None).await
     }
 
     /// Leaves nothing half done: bytes kept, commands given back, the device's place free.
     async fn end(&mut self, closing: Closing) {
-        if closing != Closing::StoreFailing {
-            let mut rest = std::mem::take(&mut self.noise);
-            rest.append(&mut self.buffer);
-            // The session ends either way; a failing store is on the health page.
-            if rest.is_empty()
-                || self.keep_fault(rest, FaultKind::Noise, "the connection ended inside a frame", None).await.is_ok()
-            {
-                self.link.kept();
-            }
+        // The session ends either way; a failing store is on the health page.
+        if closing != Closing::StoreFailing && self.keep_rest().await.is_ok() {
+            self.link.kept();
         }
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());

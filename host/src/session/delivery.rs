@@ -6,7 +6,7 @@ use crate::adapter::{Admission, Encoded, Fault};
 use crate::command::Outgoing;
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind};
 use crate::limits;
-use crate::model::{Command, HexBytes, Outcome};
+use crate::model::{Command, EndReason, HexBytes, Outcome};
 use std::time::Duration;
 
 impl Conversation {
@@ -129,6 +129,12 @@ impl Conversation {
     pub(super) fn speaks(&self, command: &str) -> bool {
         let active = self.sticky.and_then(|index| self.services.catalog.active(&self.door.adapters[index].adapter));
         active.is_some_and(|adapter| adapter.manifest.commands.iter().any(|c| c == command))
+    }
+
+    /// Whether the adapter can end a session with this device, be it without a word.
+    pub(super) fn ends_sessions(&self) -> bool {
+        let goodbye = || self.encode(&Command::EndSession { reason: EndReason::Done });
+        self.speaks("end-session") && !goodbye().is_err_and(|fault| fault.kind == FaultKind::Unsupported)
     }
 
     /// Encodes with the adapter in force. Another version that has begun to serve since the last frame has its turn after the

@@ -20,7 +20,9 @@ impl Conversation {
     /// The numbered story of a frame.
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
         if self.bell.is_passed_over() {
-            return Err(Closing::TakenOver);
+            let detail = "a newer session of this device had begun before this was read; kept to be read again";
+            self.keep_fault(frame, FaultKind::NotMine, detail, Some(with)).await?;
+            return if self.parting { Ok(()) } else { Err(Closing::TakenOver) };
         }
         // 1. What does it say, and who says it?
         self.adopt_version(&with.adapter);
@@ -48,7 +50,7 @@ impl Conversation {
         }
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
-        let facts = self.frame_facts(with, &decoded);
+        let mut facts = self.frame_facts(with, &decoded);
         let valves = self.services.valves_told(&decoded, &steps);
         self.hear_model(&decoded.messages);
         // 3. Durable, together with what it means for those commands.
@@ -76,6 +78,8 @@ impl Conversation {
             self.services.weigh(&present.device, &valves, seq).await.map_err(|_| Closing::StoreFailing)?;
         }
         // 5. The reply goes out, together with a goodbye if the machine ends it here.
+        facts.waits = self.waits(&facts, reply.as_deref());
+        facts.more_at_hand = self.more_at_hand(facts.report_complete).await;
         self.out.extend(reply.unwrap_or_default());
         let answered = self.in_hand.is_some_and(|id| steps.iter().any(|s| s.id == id));
         self.feed(Input::Frame(facts)).await?;
@@ -161,17 +165,10 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        self.keep_carried().await?;
-        // Nobody is left to answer for the one who spoke here before, and for those behind him.
-        let mut steps = self.give_up_behind(true);
-        steps.extend(self.give_up_own());
-        self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
-        if self.present.take().is_some() {
+        if self.let_go().await? {
             self.machine.another_device(self.services.clock.steady_ms());
         }
         self.behind = (kind != DeviceKind::Meter).then(Box::default);
-        self.state.clear();
-        self.speaking.another_device();
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
         let failing = |error: ViewError| {
@@ -198,6 +195,18 @@ impl Conversation {
         self.present =
             Some(Present { device, memory, taken_over: false, admission, told, reported: None, _place: place });
         Ok(left_by)
+    }
+
+    /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.
+    pub(super) async fn let_go(&mut self) -> Result<bool, Closing> {
+        self.keep_carried().await?;
+        let mut steps = self.give_up_behind(true);
+        steps.extend(self.give_up_own());
+        self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
+        self.behind = None;
+        self.state.clear();
+        self.speaking.another_device();
+        Ok(self.present.take().is_some())
     }
 
     pub(super) fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
@@ -241,6 +250,13 @@ impl Conversation {
             }
         }
         facts
+    }
+
+    /// Whether the sender of a frame waits for words of ours: a reply, or that a session ends after its report. A datagram has no
+    /// connection that could stay.
+    pub(super) fn waits(&self, facts: &FrameFacts, reply: Option<&[u8]>) -> bool {
+        let waits_for_the_end = || self.link.is_datagram() || self.machine.is_waited_for() || self.ends_sessions();
+        reply.is_some_and(|reply| !reply.is_empty()) || (facts.report_complete && waits_for_the_end())
     }
 
     pub(super) fn is_refused(&self) -> bool {

@@ -5,7 +5,8 @@
 //!
 //! The rules (unified station protocol, part A, made general): the device speaks first; commands wait until it has
 //! reported, or, if it stays on line, until it has registered; one command at a time; nothing to do after a report
-//! ends the session at once; two minutes without a command end it; the awake period ends it, but never while
+//! ends the session at once, but never before all that has come is read; a connection on which nobody waits for words of
+//! ours stays for as long as it is heard; two minutes without a command end it; the awake period ends it, but never while
 //! an answer is awaited; an always-online device lives by its heartbeats.
 
 use crate::limits;
@@ -18,6 +19,8 @@ pub enum Input {
     Frame(FrameFacts),
     /// Bytes or a frame that no adapter could make sense of.
     Fault,
+    /// All whole frames of what has come are taken; `rest`: more is at hand, such as the beginning of the next one.
+    Taken { rest: bool },
     /// A command for this device is waiting.
     CommandWaiting,
     /// The driver sent a command; its answer may take that long. `None`: no answer comes.
@@ -48,6 +51,10 @@ pub struct FrameFacts {
     pub refused: bool,
     /// Commands wait for it.
     pub pending: bool,
+    /// Its sender waits for words of ours, a reply or a goodbye.
+    pub waits: bool,
+    /// More has come behind it, and is not read yet.
+    pub more_at_hand: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +134,11 @@ pub struct Machine {
     registers_first: bool,
     spoke: bool,
     reported: bool,
+    /// Some frame wanted words of ours.
+    waited_for: bool,
+    more_at_hand: bool,
+    /// Nothing is left to do, once what is at hand has been read.
+    done: bool,
     faults: u32,
     answer_by_ms: Option<i64>,
     /// Between `SendNext` and what the driver says of it.
@@ -144,6 +156,9 @@ impl Machine {
             registers_first: false,
             spoke: false,
             reported: false,
+            waited_for: false,
+            more_at_hand: false,
+            done: false,
             faults: 0,
             answer_by_ms: None,
             sending: false,
@@ -158,6 +173,16 @@ impl Machine {
         *self = Self { faults, sending, spoke: true, ..Self::new(now_ms, command_wait) };
     }
 
+    /// The session is over, whoever has ended it; what had come by then is still read, and its faults still count.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether a frame of this device has wanted words of ours.
+    pub fn is_waited_for(&self) -> bool {
+        self.waited_for
+    }
+
     /// When `Tick` is due.
     pub fn deadline_ms(&self) -> i64 {
         self.deadline().0
@@ -165,11 +190,12 @@ impl Machine {
 
     pub fn step(&mut self, input: &Input, now_ms: i64) -> Vec<Action> {
         if self.closed {
-            return Vec::new();
+            return if *input == Input::Fault { self.on_fault(now_ms) } else { Vec::new() };
         }
         let actions = match input {
             Input::Frame(facts) => self.on_frame(facts, now_ms),
             Input::Fault => self.on_fault(now_ms),
+            Input::Taken { rest } => self.on_taken(*rest),
             Input::CommandWaiting => self.send_if_ready(now_ms),
             Input::CommandSent { answer_within } => self.on_sent(*answer_within, now_ms),
             Input::NothingSent => self.on_nothing_sent(),
@@ -193,6 +219,8 @@ impl Machine {
             self.registered = Some(registered);
         }
         self.registers_first = facts.registers_first;
+        self.waited_for |= facts.waits;
+        self.more_at_hand = facts.more_at_hand;
         if facts.refused {
             return vec![Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
         }
@@ -201,12 +229,21 @@ impl Machine {
         }
         self.reported |= facts.report_complete;
         if facts.pending {
+            self.done = false;
             return self.send_if_ready(now_ms);
         }
-        if facts.report_complete && !self.always_online() && self.is_free() {
-            return vec![Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
-        }
-        Vec::new()
+        if facts.report_complete { self.end_if_done() } else { Vec::new() }
+    }
+
+    fn on_taken(&mut self, rest: bool) -> Vec<Action> {
+        self.more_at_hand = rest;
+        if self.done { self.end_if_done() } else { Vec::new() }
+    }
+
+    /// After a report, with nothing left to send: the device need not stay awake for us. What it has sent besides is read first.
+    fn end_if_done(&mut self) -> Vec<Action> {
+        self.done = self.reported && !self.always_online() && !self.is_one_way() && self.is_free();
+        if self.done && !self.more_at_hand { Self::say_end(Closing::Done) } else { Vec::new() }
     }
 
     fn on_fault(&mut self, now_ms: i64) -> Vec<Action> {
@@ -230,13 +267,9 @@ impl Machine {
         }
     }
 
-    /// The queue is empty: the device need not stay awake for us.
     fn on_nothing_sent(&mut self) -> Vec<Action> {
         self.sending = false;
-        if self.reported && !self.always_online() && self.is_free() {
-            return vec![Action::SayEnd(Goodbye::Done), Action::Close(Closing::Done)];
-        }
-        Vec::new()
+        self.end_if_done()
     }
 
     fn on_tick(&mut self, now_ms: i64) -> Vec<Action> {
@@ -275,6 +308,7 @@ impl Machine {
             return Self::say_end(Closing::AwakeOver);
         }
         self.sending = true;
+        self.done = false;
         vec![Action::SendNext]
     }
 
@@ -286,8 +320,13 @@ impl Machine {
         self.registered.is_some_and(|r| r.always_online)
     }
 
+    /// It reports, and nobody waits for us: a radio gateway that passes on what it hears.
+    pub fn is_one_way(&self) -> bool {
+        self.reported && !self.waited_for && !self.always_online()
+    }
+
     fn awake_ends_ms(&self) -> Option<i64> {
-        if self.always_online() {
+        if self.always_online() || self.is_one_way() {
             return None;
         }
         let awake = self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT);
@@ -313,6 +352,9 @@ impl Machine {
                 self.active_ms + millis(beat) * i64::from(limits::HEARTBEATS_MISSED_MAX),
                 Closing::HeartbeatsMissed,
             );
+        }
+        if self.is_one_way() {
+            return (self.active_ms + millis(limits::ONE_WAY_SILENCE), Closing::HeartbeatsMissed);
         }
         let wait = (self.active_ms + self.command_wait_ms, Closing::CommandWait);
         match self.awake_ends_ms() {
@@ -344,8 +386,16 @@ mod tests {
         }
     }
     fn report(pending: bool) -> Input {
-        Input::Frame(FrameFacts { report_complete: true, pending, ..FrameFacts::default() })
+        Input::Frame(FrameFacts { report_complete: true, pending, waits: true, ..FrameFacts::default() })
     }
+    /// More has come behind it.
+    fn followed(input: Input) -> Input {
+        match input {
+            Input::Frame(facts) => Input::Frame(FrameFacts { more_at_hand: true, ..facts }),
+            other => other,
+        }
+    }
+    const TAKEN: Input = Input::Taken { rest: false };
     fn sent(seconds: u64) -> Input {
         Input::CommandSent { answer_within: Some(Duration::from_secs(seconds)) }
     }
@@ -363,6 +413,88 @@ mod tests {
     #[test]
     fn nothing_pending_ends_after_the_report() {
         check(&[(10, Input::Frame(registered(false)), &[]), (20, report(false), &DONE)]);
+    }
+
+    #[test]
+    fn what_has_come_behind_a_report_is_read_before_the_session_ends() {
+        check(&[
+            (10, followed(report(false)), &[]),
+            (11, followed(report(false)), &[]),
+            (12, report(false), &DONE),
+            (13, TAKEN, &[]),
+        ]);
+        // Frames that are no reports, noise, the beginning of a frame whose rest comes later.
+        let other = || Input::Frame(FrameFacts::default());
+        check(&[(10, followed(report(false)), &[]), (11, other(), &[]), (12, TAKEN, &DONE)]);
+        check(&[(10, followed(report(false)), &[]), (11, Input::Fault, &[]), (12, TAKEN, &DONE)]);
+        let rest = Input::Taken { rest: true };
+        check(&[(10, followed(report(false)), &[]), (11, rest, &[]), (900, report(false), &DONE)]);
+        check(&[(10, other(), &[]), (11, TAKEN, &[]), (12, Input::Taken { rest: true }, &[])]);
+    }
+
+    #[test]
+    fn a_rest_that_never_comes_ends_with_the_command_wait() {
+        let mut machine = check(&[(10, followed(report(false)), &[]), (11, Input::Taken { rest: true }, &[])]);
+        let over = [Action::SayEnd(Goodbye::Done), Action::Close(Closing::CommandWait)];
+        assert_eq!(machine.step(&Input::Tick, 120_010), over);
+    }
+
+    #[test]
+    fn a_command_that_a_later_frame_finds_waiting_goes_out_before_the_end() {
+        check(&[
+            (10, followed(report(false)), &[]),
+            (11, report(true), &[Action::SendNext]),
+            (11, sent(30), &[]),
+            (12, TAKEN, &[]),
+            (20, Input::CommandAnswered, &[Action::SendNext]),
+            (21, Input::NothingSent, &DONE),
+        ]);
+        check(&[
+            (10, followed(report(true)), &[Action::SendNext]),
+            (11, Input::NothingSent, &[]),
+            (12, report(false), &DONE),
+        ]);
+    }
+
+    #[test]
+    fn another_device_behind_a_report_is_not_ended_by_it() {
+        let mut machine = check(&[(10, followed(report(false)), &[])]);
+        machine.another_device(11);
+        assert_eq!(machine.step(&Input::Frame(FrameFacts { waits: true, ..registered(false) }), 11), []);
+        assert_eq!(machine.step(&TAKEN, 12), []);
+        assert_eq!(machine.step(&report(false), 20), DONE);
+    }
+
+    #[test]
+    fn where_nobody_waits_for_us_a_connection_lives_while_it_is_heard() {
+        let one_way = || Input::Frame(FrameFacts { report_complete: true, ..registered(false) });
+        let silence = limits::ONE_WAY_SILENCE.as_millis() as i64;
+        let mut machine = check(&[(10, one_way(), &[]), (11, TAKEN, &[]), (AWAKE_MS + 1, one_way(), &[])]);
+        assert_eq!(machine.deadline_ms(), AWAKE_MS + 1 + silence);
+        // What waits for it goes out, or cannot; neither ends it.
+        assert_eq!(machine.step(&Input::CommandWaiting, AWAKE_MS + 2), [Action::SendNext]);
+        assert_eq!(machine.step(&Input::NothingSent, AWAKE_MS + 2), []);
+        machine.another_device(AWAKE_MS + 3);
+        assert_eq!(machine.step(&one_way(), AWAKE_MS + 3), []);
+        let over = [Action::Close(Closing::HeartbeatsMissed)];
+        assert_eq!(machine.step(&Input::Tick, AWAKE_MS + 3 + silence), over);
+    }
+
+    #[test]
+    fn one_reply_is_enough_to_be_waited_for() {
+        let replied = Input::Frame(FrameFacts { waits: true, ..registered(false) });
+        let unanswered = Input::Frame(FrameFacts { report_complete: true, ..FrameFacts::default() });
+        check(&[(10, replied, &[]), (20, unanswered, &DONE)]);
+    }
+
+    #[test]
+    fn faults_count_beyond_the_end() {
+        let mut machine = check(&[(1, report(false), &DONE)]);
+        for _ in 1..limits::SESSION_FAULTS_MAX {
+            assert_eq!(machine.step(&Input::Fault, 2), []);
+        }
+        assert_eq!(machine.step(&Input::Fault, 2), [Action::Close(Closing::TooManyFaults)]);
+        assert_eq!(machine.step(&report(true), 3), []);
     }
 
     #[test]

@@ -175,6 +175,8 @@ fn encrypted_answers_and_telegrams() {
             assert!(matches!(&decoded.messages[..], [Message::Registration(_), Message::Report(_)]));
             let refused = station.say(&READ).expect_err("who is heard by radio is not asked");
             assert_eq!(refused.kind, FaultKind::Unsupported);
+            let untold = station.say(&Command::EndSession(EndReason::Done)).expect_err("nor told anything");
+            assert_eq!(untold.kind, FaultKind::Unsupported);
             store::insert("1", [0; 16]);
             let wrong = station.hear(&meter.radio(format)).expect_err("another key");
             assert_eq!(wrong.kind, FaultKind::NotAuthentic);

@@ -184,7 +184,7 @@ impl Coap {
                 return None;
             }
         }
-        let (sender, queue) = mpsc::channel(limits::DATAGRAM_QUEUE_MAX);
+        let (sender, queue) = mpsc::channel(limits::COAP_QUEUE_MAX);
         // The queue is empty and its receiver is in our hands.
         let _ = sender.try_send(event);
         self.sessions.insert(peer, sender);

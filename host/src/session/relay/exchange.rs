@@ -44,7 +44,7 @@ impl Conversation {
         behind: &mut Behind,
         with: &Chosen,
         frame: Vec<u8>,
-        facts: FrameFacts,
+        mut facts: FrameFacts,
         decoded: Decoded,
     ) -> Result<(), Closing> {
         // 1. Which of the carrier's own commands does it answer?
@@ -60,6 +60,8 @@ impl Conversation {
         if let (Some(memory), Some(present)) = (&memory, &mut self.present) {
             present.memory.clone_from(memory);
         }
+        facts.waits = self.waits(&facts, reply.as_deref());
+        facts.more_at_hand = self.more_at_hand(facts.report_complete).await;
         // 2. Who behind it says what?
         let (parts, mut heard) = if duplicate || self.is_refused() {
             (Vec::new(), Heard::default())
@@ -103,7 +105,7 @@ impl Conversation {
     async fn keep_unkept(&mut self, mut behind: Box<Behind>) -> Result<(), Closing> {
         let mut unkept = std::mem::take(&mut behind.unkept);
         let asking = unkept.asking;
-        if asking && !self.bell.is_passed_over() {
+        if asking && !self.parting && !self.bell.is_passed_over() {
             self.ask(&mut behind, &mut unkept.leaving);
         }
         let frames = &unkept.frames;

@@ -1,0 +1,131 @@
+//! Frames that come together: telegrams of many radio meters through one gateway, reports one behind the other. None is lost because
+//! a session ended over the one before.
+
+use en13757::device::{Meter, Record};
+use en13757::radio::Format;
+use fleet::station::{Listener, Settings};
+use polymeter_tests::coap::CoapSocket;
+use polymeter_tests::peer::Peer;
+use polymeter_tests::site::{Site, wait_until};
+use polymeter_tests::usp::{NOON, civil};
+use szrq::device::Heard;
+
+/// Radio listeners `radio` and `radio-udp`, and `strict`, which knows nobody; `szrq` and `szrq-coap`.
+fn site() -> Site {
+    let mut settings = Settings::usual();
+    let radio = r#""en13757""#;
+    let mut strict = Listener::tcp("strict", radio);
+    strict.unknown = "refuse";
+    settings.listeners.extend([
+        Listener::tcp("radio", radio),
+        Listener::udp("radio-udp", radio),
+        strict,
+        Listener::tcp("szrq", r#""szrq""#),
+        Listener::on("coap", "szrq-coap", r#""szrq""#),
+    ]);
+    Site::with(&settings)
+}
+
+/// Radio meters, each with one total.
+fn meters(numbers: std::ops::Range<u32>) -> Vec<Meter> {
+    let meter = |number| {
+        let mut meter = Meter::gas(&format!("LGB120820{number:02}4003"));
+        meter.records.push(Record::bcd(0x13, 1_000 + u64::from(number)));
+        meter
+    };
+    numbers.map(meter).collect()
+}
+
+fn frames(site: &Site, meter: &Meter) -> u64 {
+    let device = site.device(&format!("mbus/{}", meter.address()));
+    device.and_then(|device| device["counts"]["frames"].as_u64()).unwrap_or_default()
+}
+
+fn await_frames(site: &Site, meters: &[Meter], wanted: u64) {
+    wait_until(&format!("{wanted} of each meter"), || {
+        meters.iter().all(|meter| frames(site, meter) == wanted).then_some(())
+    });
+}
+
+#[test]
+fn telegrams_of_one_write_are_all_read_and_the_gateway_stays() {
+    let site = site();
+    let mut meters = meters(1..4);
+    let mut gateway = Peer::tcp(site.door("radio").expect("a listener"));
+    let telegrams: Vec<_> = meters.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    gateway.send(&telegrams.concat());
+    await_frames(&site, &meters, 1);
+    assert!(gateway.is_quiet(), "nobody waits for the station, and it says nothing and does not close");
+    // The same connection, one after the other, the last of them in two pieces.
+    for (number, first) in [0, 0, 15].into_iter().enumerate() {
+        let telegram = meters[number].radio(Format::B);
+        let (begin, end) = telegram.split_at(first);
+        gateway.send(begin);
+        gateway.send(end);
+        await_frames(&site, &meters[number..=number], 2);
+    }
+    // Another gateway hears the last of them, too: that is no reason to close this one.
+    let mut other = Peer::tcp(site.door("radio").expect("a listener"));
+    other.send(&meters[2].radio(Format::A));
+    await_frames(&site, &meters[2..], 3);
+    gateway.send(&meters[2].radio(Format::A));
+    await_frames(&site, &meters[2..], 4);
+    assert!(gateway.is_quiet() && other.is_quiet());
+    assert!(site.rows("quarantine").is_empty());
+}
+
+#[test]
+fn datagrams_of_one_socket_that_come_at_once_are_all_read() {
+    let site = site();
+    let mut meters = meters(1..21);
+    let mut gateway = Peer::udp(site.door("radio-udp").expect("a listener"));
+    let telegrams: Vec<_> = meters.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    telegrams.iter().for_each(|telegram| gateway.send(telegram));
+    await_frames(&site, &meters, 1);
+    assert!(site.rows("quarantine").is_empty());
+    let metrics = site.client().text("/metrics").expect("metrics").1;
+    let dropped = metrics
+        .lines()
+        .find(|line| line.starts_with("polymeter_datagrams_dropped_total") && line.contains("\"radio-udp\""));
+    assert!(dropped.is_some_and(|line| line.ends_with(" 0")), "{dropped:?}");
+}
+
+#[test]
+fn reports_of_one_write_or_request_are_all_answered() {
+    let site = site();
+    let to = |name: &str| site.door(name).expect("a listener");
+    let peers = [Peer::tcp(to("szrq")), Peer::coap(CoapSocket::to(to("szrq-coap")))];
+    for (mut peer, number) in peers.into_iter().zip(["SZ00000012345678", "SZ00000012345679"]) {
+        let mut meter = szrq::device::Meter::new(number);
+        let times = [0, 1, 2].map(|hours| civil(NOON) + 3_600 * hours);
+        peer.send(&times.map(|at| meter.report(at, 0, false)).concat());
+        for at in times {
+            let answer = peer.next(szrq::device::Meter::cut).expect("an answer");
+            assert!(matches!(meter.receive(&answer, at), Ok(Heard::Acknowledged { more: false, .. })));
+        }
+        if number.ends_with('8') {
+            assert_eq!(peer.until_closed(), [0; 0], "nothing waits for it");
+        }
+        let device = site.device(&format!("szrq/{number}")).expect("a device");
+        assert_eq!(device["counts"]["frames"], 3, "{device}");
+    }
+    assert!(site.rows("quarantine").is_empty());
+}
+
+/// It is refused over the first; the others are kept as what they are.
+#[test]
+fn frames_behind_one_that_ends_the_session_are_read_as_well() {
+    let site = site();
+    let mut meters = meters(1..4);
+    let mut gateway = Peer::tcp(site.door("strict").expect("a listener"));
+    let telegrams: Vec<_> = meters.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    let half = &meters[0].radio(Format::A)[..12];
+    gateway.send(&[&telegrams.concat()[..], half].concat());
+    assert_eq!(gateway.until_closed(), [0; 0]);
+    site.catch_up();
+    let rows = site.rows("quarantine");
+    let kept: Vec<_> = rows.iter().map(|row| (row["fault"].as_str(), row["raw"].as_str())).collect();
+    let mut wanted: Vec<_> = telegrams.iter().map(|telegram| ("refused", hex::encode(telegram))).collect();
+    wanted.push(("noise", hex::encode(half)));
+    assert_eq!(kept, wanted.iter().map(|(fault, raw)| (Some(*fault), Some(raw.as_str()))).collect::<Vec<_>>());
+}
