@@ -76,6 +76,7 @@ impl Conversation {
         for (route, words) in std::mem::take(&mut heard.unasked) {
             self.answer_unasked(behind, route, words, &mut leaving);
         }
+        let mut steps = self.services.desk.taken_together(steps);
         let Unkept { frames, facts: entries, leaving: left, .. } = &mut behind.unkept;
         *left = leaving;
         // What a frame before it has decided is decided, though the desk does not know yet.

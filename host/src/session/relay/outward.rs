@@ -104,9 +104,7 @@ impl Conversation {
                     services.ring(&device, &way);
                 }
                 Err(Lost::Key(key)) => leaving.steps.extend(services.lacks_key(id, &key)),
-                Err(Lost::Why(why)) => {
-                    leaving.steps.push(CommandFact { id, device, step: CommandStep::Failed { why } });
-                }
+                Err(Lost::Why(why)) => leaving.steps.push(services.desk.cannot_leave(id, device, why)),
             }
         }
     }
