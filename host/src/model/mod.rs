@@ -23,5 +23,5 @@ pub use command::*;
 pub use ids::{DeviceKey, Digest, KeyError, KeySlot, NoSlot, Seq, SessionId};
 pub use message::*;
 pub use number::decimal;
-pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record};
+pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record, bare};
 pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};
