@@ -5,9 +5,11 @@ use super::output::{Columns, Output, line, note};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Nobody shall wonder for longer what a comparison waits for.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// Codes of the API: the archive is being read already; no such device is shown.
 const UNDER_WAY: &str = "name-taken";
 const UNKNOWN: &str = "unknown-device";
@@ -96,7 +98,7 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
         Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNDER_WAY) => {}
         Err(error) => return Err(error),
     }
-    let (mut told, mut said) = (0, output.json);
+    let (mut told, mut said) = (0, None::<Instant>);
     loop {
         // Also at first: the station is just writing the command down.
         std::thread::sleep(ASK_EVERY);
@@ -105,8 +107,14 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
         match found.get("state").and_then(Value::as_str) {
             Some("done") => return Ok(found),
             Some("failed") => bail!("{}", found.get("why").and_then(Value::as_str).unwrap_or("it failed")),
-            _ if entries == 0 && !said => said = tell_waiting(client, concentrator)?,
-            _ if entries > told => note(&format!("{entries} entries read")),
+            _ if output.json => {}
+            _ if entries > told => {
+                note(&format!("{entries} entries read"));
+                said = Some(Instant::now());
+            }
+            _ if said.is_none_or(|at| at.elapsed() >= REMIND_EVERY) && tell_waiting(client, concentrator)? => {
+                said = Some(Instant::now());
+            }
             _ => {}
         }
         told = told.max(entries);
