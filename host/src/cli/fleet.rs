@@ -1,7 +1,7 @@
 //! `polymeter fleet`: what concentrators think of the fleet, against what the registry says.
 
 use super::client::{Access, Client, Refused, device_path, escape};
-use super::output::{Columns, Output, line, note};
+use super::output::{Columns, Output, cell, line, note};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -30,7 +30,8 @@ pub enum FleetCommand {
     /// An address that the archive or the registry has more than once is left alone and named: a concentrator removes by
     /// address, and so the meter that shall stay with the others. Remove it with
     /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again. So is an
-    /// entry that cannot be read; while one is there that may be anybody's, nothing is added.
+    /// entry that cannot be read; while one is there that may be anybody's, nothing is added. A meter of which the concentrator's
+    /// protocol cannot tell is left out and named.
     Sync {
         concentrator: String,
         /// Also remove what the registry does not have behind it, all entries of such an address
@@ -77,6 +78,15 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
             for device in list(&ordered, "held_back").filter_map(Value::as_str) {
                 note(&format!(
                     "{device} was not added: an entry that cannot be read may be its own; take that out first"
+                ));
+            }
+            for row in list(&ordered, "left_out") {
+                let text = |name: &str| row.get(name).map(cell).unwrap_or_default();
+                note(&format!(
+                    "{} was left out, for {concentrator} cannot be told of it: {}. Correct its record in the registry, such as its \
+                     line_address",
+                    text("device"),
+                    text("why")
                 ));
             }
             let count = list(&ordered, "commands").count();

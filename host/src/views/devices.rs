@@ -454,12 +454,11 @@ pub(super) fn has_read(snapshot: &Snapshot, digest: &Digest) -> Result<bool> {
 
 /// What a device says that it is; of one that never registered the registry may know.
 fn kind(snapshot: &Snapshot, key: &DeviceKey, said: Option<&Registration>) -> Result<DeviceKind> {
-    let registered = || Ok(RegistryNow::of(snapshot)?.get(key)?.map(|row| row.record.about.kind));
-    Ok(match said {
-        Some(registration) => Some(registration.kind),
-        None => registered()?,
+    if let Some(registration) = said {
+        return Ok(registration.kind);
     }
-    .unwrap_or(DeviceKind::Meter))
+    let record = RegistryNow::of(snapshot)?.get(key)?;
+    Ok(record.map_or(DeviceKind::Meter, |row| row.record.about.kind))
 }
 
 fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
