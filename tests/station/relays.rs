@@ -160,7 +160,8 @@ fn what_the_wrong_meter_says_answers_nobody_else() {
     for _ in 0..3 {
         terminal.obey();
     }
-    site.await_state(id, "failed");
+    let failed = site.await_state(id, "failed");
+    assert!(failed["why"].as_str().is_some_and(|why| why.contains(CJT188_TOO)), "{failed}");
     assert_eq!(site.readings(CJT188, "volume"), [""; 0]);
 }
 
