@@ -323,7 +323,9 @@ impl Desk {
                 continue;
             }
             let older = of_device().filter(|c| c.state == State::Unconfirmed && c.id < *newer);
-            let older = older.filter(|c| kept.iter().all(|fact| fact.id != c.id));
+            let is_decided =
+                |id| kept.iter().any(|fact| fact.id == id && !matches!(fact.step, CommandStep::Late { .. }));
+            let older = older.filter(|c| !is_decided(c.id));
             overtaken.extend(older.map(|c| CommandFact {
                 id: c.id,
                 device: device.clone(),
@@ -783,7 +785,12 @@ mod tests {
             send(&desk, newer, &[2]);
             let (reason, body) = (String::new(), AnswerBody::None);
             let step = CommandStep::Answered { outcome, reason, raw_code: 0, body };
-            let steps = desk.taken_together(vec![CommandFact { id: newer, device: device.clone(), step }]);
+            // Beside it comes what answers the older one at last.
+            let late = CommandStep::Late { outcome, reason: String::new(), raw_code: 0, body: AnswerBody::None };
+            let [late, step] =
+                [(older, late), (newer, step)].map(|(id, step)| CommandFact { id, device: device.clone(), step });
+            let steps = desk.taken_together(desk.taken_together(vec![late, step]));
+            assert_eq!(steps.len(), if decides { 2 } else { 3 }, "told once: {steps:?}");
             let overtaken = |fact: &CommandFact| fact.id == older && fact.step.name() == "unconfirmed";
             assert_eq!(!steps.iter().any(overtaken), decides, "{outcome:?}: {steps:?}");
             steps.iter().for_each(|fact| desk.apply(fact));
