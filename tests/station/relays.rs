@@ -160,7 +160,8 @@ fn what_the_wrong_meter_says_answers_nobody_else() {
     for _ in 0..3 {
         terminal.obey();
     }
-    site.await_state(id, "failed");
+    let failed = site.await_state(id, "failed");
+    assert!(failed["why"].as_str().is_some_and(|why| why.contains(CJT188_TOO)), "{failed}");
     assert_eq!(site.readings(CJT188, "volume"), [""; 0]);
 }
 
@@ -315,6 +316,24 @@ fn an_archive_is_compared_with_the_registry_and_made_like_it() {
     assert_eq!(["missing", "unknown", "differing"].map(|what| count(&found, what)), [0, 0, 0], "{found}");
     let order = site.command(ordered["commands"][0].as_u64().expect("an id"));
     assert_eq!(order["by"], "fleet", "who asked is kept");
+}
+
+#[test]
+fn a_meter_that_a_concentrator_cannot_be_told_of_keeps_no_other_out_of_its_archive() {
+    let (site, _, mut terminal) = town("");
+    let record = json!({"kind": "meter", "adapter": "en13757", "parent": CONCENTRATOR, "protocol": "mbus", "channel": 3, "baud": 2400, "line_format": "8E1"});
+    site.client().put("registry/mbus/LGB120820594003", &record).expect("a record");
+    let path = format!("archives/{CONCENTRATOR}");
+    site.client().post(&path, &json!({})).expect("it begins");
+    assert_eq!(terminal.obey(), (0x4063, OK));
+    let found = wait_until("it is compared", || Some(site.get(&path)).filter(|found| found["state"] == "done"));
+    let ordered = site.client().post(&format!("{path}/sync"), &json!({})).expect("ordered");
+    assert_eq!(ordered["left_out"][0]["device"], "mbus/LGB120820594003", "{found}: {ordered}");
+    assert_eq!(ordered["left_out"].as_array().map(Vec::len), Some(1), "{ordered}");
+    let ids = ordered["commands"].as_array().expect("commands").clone();
+    assert_eq!(ids.len(), 1, "{ordered}");
+    assert_eq!(terminal.obey(), (0x4061, OK), "the others are added");
+    site.await_state(ids[0].as_u64().expect("an id"), "done");
 }
 
 #[test]

@@ -162,8 +162,10 @@ fn fill(
 ) -> Result<Vec<Message>, Fault> {
     let parameter = |name: &str, value| AnswerBody::Parameters(vec![Parameter { name: name.into(), value }]);
     match (function, operands) {
-        (control::READ, []) => answer.reason = "no-data".into(),
         (control::READ, _) => {
+            if operands.is_empty() {
+                answer.reason = "no-data".into();
+            }
             let Read { body, kept } = reading::read(asked, operands)?;
             answer.body = body;
             return Ok(kept);

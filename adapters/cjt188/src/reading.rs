@@ -85,6 +85,8 @@ pub fn read(asked: Asked<'_>, operands: &[u8]) -> Result<Read, FieldError> {
                 return Ok(raw(operands));
             }
         }
+        // The meter has answered, and nobody knows its reading.
+        (di::READING | di::READING_2, _) => b.unread(),
         (_, 0) => return Ok(Read { body: AnswerBody::None, kept: Vec::new() }),
         _ => return Ok(raw(operands)),
     }
@@ -391,6 +393,15 @@ impl<'a> Builder<'a> {
             self.report.alarms.push("reading-absent".into());
         }
         self.keep(field, why, from);
+    }
+
+    /// A reading of a form that nobody knows, or none at all.
+    fn unread(&mut self) {
+        self.report.alarms.push("reading-absent".into());
+        let bytes = self.r.rest();
+        if !bytes.is_empty() {
+            self.kept.push(Message::unknown(format!("{:04X} of another form", self.asked.di), bytes));
+        }
     }
 
     fn keep(&mut self, field: &'static str, why: &str, from: usize) {

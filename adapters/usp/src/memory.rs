@@ -6,8 +6,10 @@ use polymeter_sdk::keys::Cipher;
 use polymeter_sdk::{Civil, Fault, civil};
 
 const LAYOUT: u8 = 2;
-/// The same, and behind it the last valve order.
-const LAYOUT_WITH_ORDER: u8 = 3;
+/// One more: behind it stands the last valve order.
+const WITH_ORDER: u8 = 1;
+/// Two more: behind that stands an archive order under way.
+const WITH_ARCHIVE: u8 = 2;
 /// Before the tags and the suites of commands were kept; still read.
 const FORMER_LAYOUT: u8 = 1;
 pub const MEMORY_BYTES: usize = 45;
@@ -49,6 +51,8 @@ pub struct Memory {
     asked: [(u16, u8); ASKED_MAX],
     /// The last valve order, by which its answer is judged.
     pub valve_order: Option<ValveOrder>,
+    /// Sequence of an archive order that is not answered yet, and how many entries it names.
+    pub archive_order: Option<(u16, u8)>,
 }
 
 /// A 4031 that went out.
@@ -77,6 +81,7 @@ impl Default for Memory {
             pending_key: (0, 0, [0; 3]),
             asked: [(0, NOT_ASKED); ASKED_MAX],
             valve_order: None,
+            archive_order: None,
         }
     }
 }
@@ -95,7 +100,8 @@ pub enum Standing {
 
 impl Memory {
     // | Off | Size | Field                              | Off | Size | Field                            |
-    // |   0 |    1 | layout, 2; 3 with a valve order    |  11 |    1 | security byte of the newest frame|
+    // |   0 |    1 | layout, 2; 3 and 5 with a valve    |  11 |    1 | security byte of the newest frame|
+    // |     |      | order, 4 and 5 with one of archive |     |      |                                  |
     // |   1 |    1 | terminal type                      |  12 |    8 | its nonce (LE) and tag           |
     // |   2 |    1 | bit 0 secures its reports, 1 key   |  20 |    8 | the same of the newest report    |
     // |     |      | version claimed, 2 names the next  |  28 |    1 | version of a key on its way      |
@@ -105,15 +111,18 @@ impl Memory {
     // |   7 |    4 | last nonce sent, LE                |     |      | security byte; FF none           |
     // |     |      |                                    |  45 |    7 | valve order: sequence (LE),      |
     // |     |      |                                    |     |      | order, order id (LE)             |
+    // |     |      |                                    | end |    3 | archive order: sequence (LE),    |
+    // |     |      |                                    |     |      | entries                          |
     pub fn read(bytes: &[u8]) -> Result<Self, FieldError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let mut r = Reader::new(bytes);
         let layout = r.u8("memory layout")?;
-        if ![FORMER_LAYOUT, LAYOUT, LAYOUT_WITH_ORDER].contains(&layout) {
+        if !(FORMER_LAYOUT..=LAYOUT + WITH_ORDER + WITH_ARCHIVE).contains(&layout) {
             return Err(FieldError::invalid("memory layout", 0, i64::from(layout)));
         }
+        let behind = layout.saturating_sub(LAYOUT);
         let terminal = r.u8("terminal type")?;
         let flags = r.u8("memory flags")?;
         let mut memory = Self {
@@ -140,9 +149,12 @@ impl Memory {
                 *asked = (r.u16_le("command")?, r.u8("command's security byte")?);
             }
         }
-        if layout == LAYOUT_WITH_ORDER {
+        if behind & WITH_ORDER != 0 {
             let (sequence, order) = (r.u16_le("valve order's command")?, r.u8("valve order")?);
             memory.valve_order = Some(ValveOrder { sequence, order, id: r.u32_le("order id")? });
+        }
+        if behind & WITH_ARCHIVE != 0 {
+            memory.archive_order = Some((r.u16_le("archive order's command")?, r.u8("archive order's entries")?));
         }
         r.finish("memory")?;
         Ok(memory)
@@ -171,8 +183,10 @@ impl Memory {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MEMORY_BYTES + 7);
-        let layout = if self.valve_order.is_some() { LAYOUT_WITH_ORDER } else { LAYOUT };
+        let mut out = Vec::with_capacity(MEMORY_BYTES + 10);
+        let with = |part, is_there| if is_there { part } else { 0 };
+        let layout =
+            LAYOUT + with(WITH_ORDER, self.valve_order.is_some()) + with(WITH_ARCHIVE, self.archive_order.is_some());
         let flags =
             [(FLAG_SECURES, self.secures), (FLAG_CLAIMED, self.claimed), (FLAG_NAMES_PENDING, self.names_pending)];
         let flags = flags.into_iter().fold(0, |all, (flag, set)| if set { all | flag } else { all });
@@ -194,6 +208,10 @@ impl Memory {
             out.extend_from_slice(&sequence.to_le_bytes());
             out.push(order);
             out.extend_from_slice(&id.to_le_bytes());
+        }
+        if let Some((sequence, entries)) = self.archive_order {
+            out.extend_from_slice(&sequence.to_le_bytes());
+            out.push(entries);
         }
         out
     }
@@ -346,6 +364,10 @@ mod tests {
         memory.valve_order = Some(ValveOrder { sequence: 0x0102, order: 3, id: 0x0403_0201 });
         assert_eq!(Memory::read(&memory.bytes()), Ok(memory));
         assert!(Memory::read(&memory.bytes()[..MEMORY_BYTES]).is_err());
+        memory.archive_order = Some((0x0102, 77));
+        assert_eq!(Memory::read(&memory.bytes()), Ok(memory));
+        memory.valve_order = None;
+        assert_eq!(Memory::read(&memory.bytes()), Ok(memory));
         assert_eq!(Memory::read(&[]), Ok(Memory::default()));
         assert!(Memory::read(&[9; MEMORY_BYTES]).is_err());
         assert!(Memory::read(&memory.bytes()[..20]).is_err());

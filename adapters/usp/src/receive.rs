@@ -169,6 +169,7 @@ fn learn_key(profile: Profile, memory: &mut Memory, facts: Facts, sealed: bool) 
 
 fn answer(frame: &Frame<'_>, body: &[u8], memory: &mut Memory) -> Result<Vec<Message>, Fault> {
     let mut messages = downlink::answer(&frame.header, body, memory)?;
+    memory.archive_order.take_if(|(sequence, _)| *sequence == frame.header.sequence);
     if frame.header.message == message::SET_KEY
         && let Some(Message::Answer(answer)) = messages.first_mut()
         && answer.outcome == Outcome::Done

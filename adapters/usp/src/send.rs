@@ -28,7 +28,7 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
     let suite = if farewell { None } else { memory.suite().or(order.new_key.map(|key| key.carrier)) };
     let header = Header {
         message: order.message,
-        terminal: Terminal::from_byte(memory.terminal).unwrap_or(Terminal::Meter),
+        terminal: Terminal::from_byte(memory.terminal).unwrap_or(unheard(command)),
         address: address_bytes("device address", &device.address)?,
         sequence: memory.next_sequence(),
         flags: if farewell { flags::FAREWELL } else { flags::COMMAND },
@@ -45,6 +45,11 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
     if let Command::Valve(valve) = command {
         memory.valve_order = Some(downlink::valve_order(header.sequence, valve));
     }
+    memory.archive_order = match command {
+        Command::ArchiveAdd(entries) => Some((header.sequence, entries.len() as u8)),
+        Command::ArchiveRemove(addresses) => Some((header.sequence, addresses.len() as u8)),
+        _ => memory.archive_order,
+    };
     if let Some(key) = order.new_key {
         memory.pending_key = (key.version, key.algorithm, key.check);
     }
@@ -56,6 +61,16 @@ pub fn encode(profile: Profile, context: &Context, command: &Command) -> Result<
         state: None,
         memory: Some(memory.bytes()),
     })
+}
+
+/// What a terminal that has said nothing yet must be, to be asked for this.
+fn unheard(command: &Command) -> Terminal {
+    match command {
+        Command::ArchiveAdd(_) | Command::ArchiveRemove(_) | Command::ArchiveList(_) | Command::Relay(_) => {
+            Terminal::Concentrator
+        }
+        _ => Terminal::Meter,
+    }
 }
 
 fn fits(order: &Order) -> Result<(), Fault> {

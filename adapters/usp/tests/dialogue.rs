@@ -524,6 +524,25 @@ fn parameters(desk: &mut Desk, device: &mut Device) {
     assert!(all.iter().any(|p| p.name == "hardware-firmware"));
 }
 
+/// That frame with another body.
+fn with_body(frame: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut out = [&frame[..16], &(body.len() as u16).to_le_bytes(), body].concat();
+    out.extend(checksum::crc16_modbus(&out).to_le_bytes());
+    out.push(0x16);
+    out
+}
+
+#[test]
+fn who_has_not_spoken_yet_relays_as_a_concentrator() {
+    let mut desk = Desk::of(&Device::concentrator("50009900000001"));
+    let (target, protocol) = ("00231100456790".into(), "cjt188-le".into());
+    let relay = Command::Relay(Relay { target, protocol, channel: 1, timeout_s: 8, payload: b"read".to_vec() });
+    assert_eq!(desk.ask(&relay)[2..5], [0x40, 0x64, 2]);
+    desk.register(&mut Device::meter("50009900000001"));
+    let refused = desk.adapter.encode(&desk.context(), &relay).expect_err("a meter");
+    assert_eq!(refused.kind, FaultKind::Unsupported);
+}
+
 #[test]
 fn a_concentrator_keeps_its_archive_and_relays() {
     let mut device = Device::concentrator("50009900000001");
@@ -549,6 +568,24 @@ fn a_concentrator_keeps_its_archive_and_relays() {
     desk.done(&mut device, &Command::ArchiveRemove(vec!["00231100456789".into()]));
     let missing = desk.order(&mut device, &Command::ArchiveRemove(vec!["00231100456789".into()]));
     assert_eq!(missing.first().map(|a| a.reason.as_str()), Some("not-in-archive"));
+    // Of what is not confirmed nobody says that it is done.
+    let two = Command::ArchiveAdd(vec![entry(7, "7"), entry(8, "8")]);
+    let judged = [
+        (&[0, 2, 7, 0, 0, 8, 0, 0][..], Outcome::Done, ""),
+        (&[0, 2, 7, 0, 0, 8, 0, 0x0B], Outcome::Failed, "incomplete"),
+        (&[0, 2, 7, 0, 0x0B, 8, 0, 0x0B], Outcome::Refused, "storage-full"),
+        (&[0, 1, 7, 0, 0], Outcome::Failed, "incomplete"),
+        (&[0, 0], Outcome::Failed, "incomplete"),
+        (&[0], Outcome::Done, ""),
+    ];
+    for (body, outcome, reason) in judged {
+        let frame = desk.ask(&two);
+        let Ok(Heard::Command { frames, .. }) = device.hear(desk.now, &frame) else { panic!("a command") };
+        let answer = with_body(&frames[0], body);
+        let Some(Message::Answer(answer)) = desk.hear(&answer).messages.into_iter().next() else { panic!("an answer") };
+        assert_eq!((answer.outcome, answer.reason.as_str()), (outcome, reason), "{body:?}");
+        assert!(!desk.memory.is_empty() && desk.memory[0] == 2, "the order is not kept longer than it is asked for");
+    }
     let relay = |payload: &[u8]| {
         let (target, protocol) = ("00231100456790".into(), "cjt188-le".into());
         Command::Relay(Relay { target, protocol, channel: 1, timeout_s: 8, payload: payload.to_vec() })

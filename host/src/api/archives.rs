@@ -130,6 +130,17 @@ pub struct Ordered {
     /// again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_back: Vec<String>,
+    /// Devices that the concentrator's protocol has no words for: give them a `line_address` (or what else is named) that it can
+    /// take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A device about which nothing was ordered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeftOut {
+    pub device: String,
+    pub why: String,
 }
 
 /// Compare a concentrator's archive with the registry
@@ -196,8 +207,8 @@ pub async fn show(
 /// Make a concentrator's archive as the registry is
 ///
 /// Orders what differs between the registry of now and the archive as it was last read: within the last hour, and once, for
-/// afterwards it is another. Entries whose record does not say all are left alone, and so are addresses that are there twice and
-/// entries that cannot be read.
+/// afterwards it is another. Entries whose record does not say all are left alone, and so are addresses that are there twice,
+/// entries that cannot be read, and what the concentrator's protocol cannot express.
 #[utoipa::path(post, path = "/archives/{realm}/{address}/sync", tag = "archives", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)), request_body = NewSync,
     responses((status = 201, body = Ordered), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -221,7 +232,9 @@ pub async fn sync(
     let difference = weigh(&services, &key, &archive).await?;
     let NewSync { add, change, remove } = wish;
     let wish = Wish { add, change, remove };
-    let orders = difference.orders(wish);
+    let concentrator = key.clone();
+    let (orders, differing) = (difference.orders(wish), difference.clone());
+    let (orders, left_out) = look(&services, move |s| sayable(s, &concentrator, orders, &differing)).await?;
     if !orders.is_empty() {
         services.archives.claim(&key, &archive).map_err(unfit)?;
     }
@@ -239,7 +252,43 @@ pub async fn sync(
     })
     .await??;
     shown_all(&services).await;
-    Ok((StatusCode::CREATED, Json(Ordered { commands, left, held_back })))
+    Ok((StatusCode::CREATED, Json(Ordered { commands, left, held_back, left_out })))
+}
+
+/// Leaves out the entries that the concentrator's protocol cannot express: one of them would keep back all of its command.
+fn sayable(
+    services: &Services,
+    concentrator: &DeviceKey,
+    orders: Vec<Command>,
+    difference: &Difference,
+) -> Result<(Vec<Command>, Vec<LeftOut>), ViewError> {
+    let (mut sayable, mut left_out) = (Vec::with_capacity(orders.len()), Vec::new());
+    for order in orders {
+        let may_stay =
+            !matches!(order, Command::ArchiveAdd(_)) || services.out_of_range(concentrator, &order)?.is_none();
+        let entries = match order {
+            Command::ArchiveAdd(entries) if !may_stay => entries,
+            whole => {
+                sayable.push(whole);
+                continue;
+            }
+        };
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match services.out_of_range(concentrator, &Command::ArchiveAdd(vec![entry.clone()]))? {
+                None => kept.push(entry),
+                Some(why) => {
+                    let wanted = difference.missing.iter().chain(difference.differing.iter().map(|(wanted, _)| wanted));
+                    let device = wanted.filter(|wanted| wanted.address == entry.address).map(|w| w.device.to_string());
+                    left_out.extend(device.map(|device| LeftOut { device, why: why.clone() }));
+                }
+            }
+        }
+        if !kept.is_empty() {
+            sayable.push(Command::ArchiveAdd(kept));
+        }
+    }
+    Ok((sayable, left_out))
 }
 
 async fn find(services: &Arc<Services>, key: DeviceKey) -> ApiResult<Comparison> {

@@ -1,13 +1,15 @@
 //! `polymeter fleet`: what concentrators think of the fleet, against what the registry says.
 
 use super::client::{Access, Client, Refused, device_path, escape};
-use super::output::{Columns, Output, line, note};
+use super::output::{Columns, Output, cell, line, note};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Nobody shall wonder for longer what a comparison waits for.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// Codes of the API: the archive is being read already; no such device is shown.
 const UNDER_WAY: &str = "name-taken";
 const UNKNOWN: &str = "unknown-device";
@@ -28,7 +30,8 @@ pub enum FleetCommand {
     /// An address that the archive or the registry has more than once is left alone and named: a concentrator removes by
     /// address, and so the meter that shall stay with the others. Remove it with
     /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again. So is an
-    /// entry that cannot be read; while one is there that may be anybody's, nothing is added.
+    /// entry that cannot be read; while one is there that may be anybody's, nothing is added. A meter of which the concentrator's
+    /// protocol cannot tell is left out and named.
     Sync {
         concentrator: String,
         /// Also remove what the registry does not have behind it, all entries of such an address
@@ -77,6 +80,15 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
                     "{device} was not added: an entry that cannot be read may be its own; take that out first"
                 ));
             }
+            for row in list(&ordered, "left_out") {
+                let text = |name: &str| row.get(name).map(cell).unwrap_or_default();
+                note(&format!(
+                    "{} was left out, for {concentrator} cannot be told of it: {}. Correct its record in the registry, such as its \
+                     line_address",
+                    text("device"),
+                    text("why")
+                ));
+            }
             let count = list(&ordered, "commands").count();
             output.done(&format!("{count} commands wait for {concentrator}"), &ordered)
         }
@@ -96,7 +108,7 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
         Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNDER_WAY) => {}
         Err(error) => return Err(error),
     }
-    let (mut told, mut said) = (0, output.json);
+    let (mut told, mut said) = (0, None::<Instant>);
     loop {
         // Also at first: the station is just writing the command down.
         std::thread::sleep(ASK_EVERY);
@@ -105,8 +117,14 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
         match found.get("state").and_then(Value::as_str) {
             Some("done") => return Ok(found),
             Some("failed") => bail!("{}", found.get("why").and_then(Value::as_str).unwrap_or("it failed")),
-            _ if entries == 0 && !said => said = tell_waiting(client, concentrator)?,
-            _ if entries > told => note(&format!("{entries} entries read")),
+            _ if output.json => {}
+            _ if entries > told => {
+                note(&format!("{entries} entries read"));
+                said = Some(Instant::now());
+            }
+            _ if said.is_none_or(|at| at.elapsed() >= REMIND_EVERY) && tell_waiting(client, concentrator)? => {
+                said = Some(Instant::now());
+            }
             _ => {}
         }
         told = told.max(entries);

@@ -126,6 +126,9 @@ const DEVICE: Columns<'_> = &[
 const READINGS: Columns<'_> = &[
     ("AT", "/at"),
     ("QUANTITY", "/quantity"),
+    ("STORAGE", "/storage"),
+    ("TARIFF", "/tariff"),
+    ("CHANNEL", "/channel"),
     ("VALUE", "/value"),
     ("UNIT", "/unit"),
     ("ROLE", "/role"),

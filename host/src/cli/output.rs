@@ -34,6 +34,9 @@ impl Limit {
     }
 }
 
+/// What only some devices tell apart: no column where no row says it.
+const SELDOM: [&str; 3] = ["/storage", "/tariff", "/channel"];
+
 /// Title of a column, and where its value lies in a row (a JSON pointer).
 pub type Columns<'a> = &'a [(&'a str, &'a str)];
 
@@ -108,6 +111,8 @@ pub fn harmless(text: &str) -> String {
 }
 
 fn table(columns: Columns<'_>, rows: &[Value]) -> String {
+    let is_said = |pointer: &str| !SELDOM.contains(&pointer) || rows.iter().any(|row| row.pointer(pointer).is_some());
+    let columns: Vec<_> = columns.iter().filter(|(_, pointer)| is_said(pointer)).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|(title, _)| *title));
@@ -176,5 +181,13 @@ mod tests {
             "long\u{fffd}[31m \u{fffd}name  1234        yes",
         ];
         assert_eq!(table(columns, &rows), expected.join("\n"));
+    }
+
+    #[test]
+    fn what_few_tell_is_a_column_where_somebody_does() {
+        let columns: Columns<'_> = &[("VALUE", "/value"), ("STORAGE", "/storage"), ("TARIFF", "/tariff")];
+        let rows = [json!({"value": "1.5"}), json!({"value": "1.2", "storage": 1})];
+        assert_eq!(table(columns, &rows), "VALUE  STORAGE\n  1.5\n  1.2        1");
+        assert_eq!(table(columns, &rows[..1]), "VALUE\n  1.5");
     }
 }

@@ -4,7 +4,7 @@
 //! What was read is kept, not what it came to: it is weighed against the registry of whenever somebody asks.
 
 use crate::limits::{ARCHIVE_COMPARISON_AGE_MAX, ARCHIVE_ENTRIES_PER_COMMAND};
-use crate::model::{ArchiveEntry, Command, DeviceKey, Record};
+use crate::model::{ArchiveEntry, Command, DeviceKey, Record, bare};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -226,11 +226,6 @@ impl Wanted {
             format: self.format.clone()?,
         })
     }
-}
-
-/// Concentrators fill addresses with zeros in front.
-fn bare(address: &str) -> &str {
-    address.trim_start_matches('0')
 }
 
 /// What stands there as baud rate or format is none, and then perhaps the address is none either.

@@ -137,8 +137,12 @@ impl Live {
                     session: *session,
                 }
             }
-            // Only a valve shows later what became of its order; anything else is left to people.
-            CommandStep::Answered { outcome: Outcome::Accepted, .. } | CommandStep::Unconfirmed { .. }
+            // Only a valve shows later what became of its order; anything else is left to people. Said once more, it is as open as
+            // before.
+            CommandStep::Answered { outcome: Outcome::Accepted, .. } if matches!(self.command, Command::Valve(_)) => {
+                State::Unconfirmed
+            }
+            CommandStep::Unconfirmed { .. }
                 if matches!(self.command, Command::Valve(_)) && self.state != State::Unconfirmed =>
             {
                 State::Unconfirmed
@@ -369,6 +373,22 @@ mod tests {
         assert!(matches!(&step, CommandStep::Unconfirmed { why } if why.contains("order 9")), "{step:?}");
         order.apply(&step);
         assert_eq!(order.state, State::Over);
+    }
+
+    #[test]
+    fn an_order_that_was_accepted_twice_still_waits_for_a_report() {
+        let accepted = || CommandStep::Answered {
+            outcome: Outcome::Accepted,
+            reason: String::new(),
+            raw_code: 0,
+            body: AnswerBody::None,
+        };
+        let mut order = live(valve(ValveOrder::CloseForced));
+        order.apply(&sent(1, false));
+        order.apply(&accepted());
+        order.apply(&accepted());
+        assert_eq!(order.state, State::Unconfirmed);
+        assert!(matches!(order.weigh(&reports(ValveState::Open), 1), Some(CommandStep::Failed { .. })));
     }
 
     #[test]

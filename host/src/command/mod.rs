@@ -313,6 +313,45 @@ impl Desk {
         Some(CommandFact { id, device: device.clone(), step })
     }
 
+    /// What one frame makes of commands: a step each, the first. What else it says of an order that it has only accepted is told,
+    /// and decides nothing, as if it had come later. Of a valve that has followed a newer order no report tells any more what became
+    /// of the older ones, so those go with it.
+    pub fn taken_together(&self, steps: Vec<CommandFact>) -> Vec<CommandFact> {
+        let mut kept: Vec<CommandFact> = Vec::with_capacity(steps.len());
+        for fact in steps {
+            let told = || kept.iter().filter(|earlier| earlier.id == fact.id);
+            let step = match (told().next().map(|first| &first.step), fact.step) {
+                (None, step) => step,
+                (
+                    Some(CommandStep::Answered { outcome: Outcome::Accepted, .. }),
+                    CommandStep::Answered { outcome, reason, raw_code, body },
+                ) if told().count() == 1 => CommandStep::Late { outcome, reason, raw_code, body },
+                _ => continue,
+            };
+            kept.push(CommandFact { step, ..fact });
+        }
+        let inner = self.lock();
+        let mut overtaken = Vec::new();
+        for CommandFact { id: newer, device, step } in &kept {
+            let CommandStep::Answered { outcome, .. } = step else { continue };
+            let of_device = || inner.of(device).iter().filter(|c| matches!(c.command, Command::Valve(_)));
+            if !may_have_moved(*outcome) || !of_device().any(|c| c.id == *newer) {
+                continue;
+            }
+            let older = of_device().filter(|c| c.state == State::Unconfirmed && c.id < *newer);
+            let is_decided =
+                |id| kept.iter().any(|fact| fact.id == id && !matches!(fact.step, CommandStep::Late { .. }));
+            let older = older.filter(|c| !is_decided(c.id));
+            overtaken.extend(older.map(|c| CommandFact {
+                id: c.id,
+                device: device.clone(),
+                step: c.overtaken(*newer),
+            }));
+        }
+        kept.extend(overtaken);
+        kept
+    }
+
     /// What becomes of commands in flight in a session that gives up waiting or ends. `session` 0: of all.
     pub fn given_up(&self, device: &DeviceKey, session: u64) -> Vec<CommandFact> {
         self.lock()
@@ -343,6 +382,15 @@ impl Desk {
             CommandStep::Answered { outcome: Outcome::Busy, reason, raw_code, body }
         };
         Some(CommandFact { id, device: live.device.clone(), step })
+    }
+
+    /// A taken command that cannot be encoded, or carried. An earlier sending of it may have been executed all the same.
+    pub fn cannot_leave(&self, id: u64, device: DeviceKey, why: String) -> CommandFact {
+        let step = match self.lock().find(id) {
+            Some(live) => live.no_more(CommandStep::Failed { why: why.clone() }, &why),
+            None => CommandStep::Failed { why },
+        };
+        CommandFact { id, device, step }
     }
 
     /// Whether an answer to this command can only be the one to its last sending.
@@ -461,6 +509,14 @@ impl Desk {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere cannot leave the maps half-changed: each change is a single insert or remove.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an order that ends so may have had its effect. One that is accepted has not ended.
+fn may_have_moved(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Done | Outcome::AlreadyDone | Outcome::Failed | Outcome::NoAnswerBehind | Outcome::Other => true,
+        Outcome::Accepted | Outcome::Refused | Outcome::Unsupported | Outcome::Busy | Outcome::Expired => false,
     }
 }
 
@@ -710,6 +766,71 @@ mod tests {
         assert_eq!((told.id, told.step.name()), (older, "answered-late"));
         desk.apply(&told);
         assert_eq!((late(1, 9), late(2, 9)), (None, None), "once");
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_sent_again_may_have_been_executed() {
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        for (sent_before, step) in [(false, "failed"), (true, "unconfirmed")] {
+            let desk = Desk::new(vec![], 1);
+            let id = ask(&desk, valve());
+            if sent_before {
+                send(&desk, id, &[1]);
+                desk.apply(&CommandFact { id, device: device.clone(), step: CommandStep::TimedOut { attempt: 1 } });
+            }
+            let ended = desk.cannot_leave(id, device.clone(), "no such adapter".into());
+            assert_eq!(ended.step.name(), step);
+            desk.apply(&ended);
+            assert_eq!(desk.awaits_evidence(&device), sent_before);
+        }
+    }
+
+    #[test]
+    fn one_frame_says_one_thing_of_an_order() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let id = ask(&desk, valve());
+        send(&desk, id, &[1]);
+        let says = |outcome| {
+            let (correlation, reason) = (HexBytes(vec![1]), String::new());
+            let (raw_code, body, more_follows) = (0, AnswerBody::None, false);
+            let answer = Answer { correlation, outcome, reason, raw_code, body, more_follows };
+            desk.answered(&device, &answer, 9).expect("it is asked")
+        };
+        let lost = desk.given_up(&device, 9).pop().expect("in flight");
+        let told = |steps| desk.taken_together(steps).iter().map(|fact| fact.step.name()).collect::<Vec<_>>();
+        let [accepted, done, refused] = [Outcome::Accepted, Outcome::Done, Outcome::Refused].map(says);
+        assert_eq!(told(vec![done.clone(), accepted.clone()]), ["answered"]);
+        assert_eq!(told(vec![accepted.clone(), lost]), ["answered"], "the carrier's silence comes after its answer");
+        assert_eq!(told(vec![accepted.clone(), done, refused]), ["answered", "answered-late"]);
+        let twice = desk.taken_together(vec![accepted.clone(), accepted]);
+        twice.iter().for_each(|fact| desk.apply(fact));
+        assert!(desk.awaits_evidence(&device), "{twice:?}");
+    }
+
+    #[test]
+    fn what_a_newer_order_has_done_decides_no_older_one() {
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        for (outcome, decides) in [(Outcome::Done, false), (Outcome::Failed, false), (Outcome::Refused, true)] {
+            let desk = Desk::new(vec![], 1);
+            let older = ask(&desk, valve());
+            send(&desk, older, &[1]);
+            desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+            let newer = ask(&desk, valve());
+            send(&desk, newer, &[2]);
+            let (reason, body) = (String::new(), AnswerBody::None);
+            let step = CommandStep::Answered { outcome, reason, raw_code: 0, body };
+            // Beside it comes what answers the older one at last.
+            let late = CommandStep::Late { outcome, reason: String::new(), raw_code: 0, body: AnswerBody::None };
+            let [late, step] =
+                [(older, late), (newer, step)].map(|(id, step)| CommandFact { id, device: device.clone(), step });
+            let steps = desk.taken_together(desk.taken_together(vec![late, step]));
+            assert_eq!(steps.len(), if decides { 2 } else { 3 }, "told once: {steps:?}");
+            let overtaken = |fact: &CommandFact| fact.id == older && fact.step.name() == "unconfirmed";
+            assert_eq!(!steps.iter().any(overtaken), decides, "{outcome:?}: {steps:?}");
+            steps.iter().for_each(|fact| desk.apply(fact));
+            assert_eq!(desk.awaits_evidence(&device), decides, "{outcome:?}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Refusal {
     #[error("{0} has no valve")]
     NoValve(String),
     #[error(
-        "command {other} for this device is a valve order too and is not finished; wait for it or cancel it, then order again"
+        "command {other} for this device is a valve order too and is not finished; cancel it if it has not been sent, else wait until it is answered or unconfirmed, then order again"
     )]
     ValveBusy { other: u64 },
     #[error("{pending} commands wait for this device already; cancel some first")]

@@ -26,6 +26,6 @@ pub use distinct::check_distinct;
 pub use ids::{DeviceKey, Digest, KeyError, KeySlot, NoSlot, Seq, SessionId};
 pub use message::*;
 pub use number::decimal;
-pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record};
+pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record, bare};
 pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};
 pub use text::{in_a_line, moves_text};

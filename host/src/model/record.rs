@@ -32,6 +32,11 @@ pub struct Record {
     pub about: Particulars,
 }
 
+/// An address as it is compared behind a carrier: carriers fill addresses with zeros in front.
+pub fn bare(address: &str) -> &str {
+    address.trim_start_matches('0')
+}
+
 /// Everything but the key. Empty texts: not said.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Particulars {

@@ -186,6 +186,10 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         // A second one of that line address, on another channel, does not hide the first.
         ("usp/7,meter,usp/8,mbus,1,30\n", "2 duplicate", "usp/5"),
         ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
+        // Zeros in front, which a carrier adds as it likes.
+        ("usp/00000000000077,meter,usp/9,mbus,1,\n", "2 duplicate", "usp/1"),
+        ("usp/7,meter,usp/9,mbus,1,0002\n", "2 duplicate", "usp/2"),
+        ("usp/9901,meter,usp/9,mbus,1,901\nsz/0901,meter,usp/9,mbus,1,\n", "3 duplicate", "line 2"),
     ];
     // As long as the views may not show it, and afterwards.
     for shown in [false, true] {

@@ -5,7 +5,7 @@ use super::rows::Row;
 use super::{Change, Pending};
 use crate::adapter::{AddressForm, Catalog, misfit};
 use crate::limits;
-use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record};
+use crate::model::{Column, DeviceKey, Flaw, FlawKind, Particulars, Record, bare};
 use crate::views::{RegistryNow, ViewError, Views};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -178,15 +178,20 @@ impl<'a> Ground<'a> {
         Ok(None)
     }
 
-    /// Devices that the parent may call so: by their line address, and of these realms by their own.
+    /// Devices that the parent may call so: by their line address, and of these realms by their own, with however many zeros
+    /// either is written.
     fn called(&self, realms: &[String], place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
         let Place { parent, called, .. } = place;
-        let mut found = self.now.called(parent, called)?;
-        if !self.pending.lines.is_empty() {
-            let pending = self.pending.lines.get(&((*parent).clone(), (*called).to_owned()));
-            found.extend(pending.into_iter().flatten().cloned());
+        let mut found = Vec::new();
+        for digits in called.len().max(1)..=called.len().max(limits::FILLED_ADDRESS_DIGITS) {
+            let called = format!("{called:0>digits$}");
+            found.extend(self.now.called(parent, &called)?);
+            found.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, &called).ok()));
+            if !self.pending.lines.is_empty() {
+                let pending = self.pending.lines.get(&((*parent).clone(), called));
+                found.extend(pending.into_iter().flatten().cloned());
+            }
         }
-        found.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, called).ok()));
         Ok(found)
     }
 
@@ -216,6 +221,7 @@ impl<'a> Ground<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place<'a> {
     parent: &'a DeviceKey,
+    /// Without zeros in front: a carrier may fill it with them.
     called: &'a str,
     protocol: &'a str,
     channel: u8,
@@ -226,7 +232,7 @@ impl<'a> Place<'a> {
     pub fn of(device: &'a DeviceKey, about: &'a Particulars) -> Option<Self> {
         let called = if about.line_address.is_empty() { device.address() } else { &about.line_address };
         let (protocol, channel) = (&about.protocol[..], about.channel.unwrap_or(0));
-        about.parent.as_ref().map(|parent| Self { parent, called, protocol, channel })
+        about.parent.as_ref().map(|parent| Self { parent, called: bare(called), protocol, channel })
     }
 }
 
@@ -428,7 +434,7 @@ fn same_place_as(device: &DeviceKey) -> Flaw {
 
 fn same_place(whom: &str, remedy: &str) -> Flaw {
     let message = format!(
-        "the parent calls it as it calls {whom}, by the same line address (its own where none is said), protocol and channel; correct these {remedy}"
+        "the parent calls it as it calls {whom}, by the same line address (its own where none is said; zeros in front do not count), protocol and channel; correct these {remedy}"
     );
     Flaw::new(Column::LineAddress, FlawKind::Duplicate, message)
 }

@@ -63,7 +63,8 @@ impl Conversation {
                 raw_code: 0,
                 body: crate::model::AnswerBody::None,
             };
-            steps.push(CommandFact { id: outgoing.id, device: present.device.clone(), step });
+            let answered = CommandFact { id: outgoing.id, device: present.device.clone(), step };
+            steps.extend(self.services.desk.taken_together(vec![answered]));
         }
         let facts = steps.iter().cloned().map(Fact::Command).collect();
         let Ok(seq) = self.services.commit(facts).await else {
@@ -96,7 +97,7 @@ impl Conversation {
             FaultKind::OutOfRange => format!("a value is out of the device's range: {}", fault.detail),
             _ => format!("the adapter could not encode it ({:?}): {}", fault.kind, fault.detail),
         };
-        let failed = CommandFact { id: outgoing.id, device: present.device.clone(), step: CommandStep::Failed { why } };
+        let failed = self.services.desk.cannot_leave(outgoing.id, present.device.clone(), why);
         self.services.commit_steps(vec![failed]).await.map_err(|_| Closing::StoreFailing)
     }
 

@@ -215,7 +215,8 @@ impl Conversation {
             Message::Answer(answer) if !decoded.duplicate => Some(answer),
             _ => None,
         });
-        answers.filter_map(|answer| self.services.desk.answered(&present.device, answer, self.id.0)).collect()
+        let desk = &self.services.desk;
+        desk.taken_together(answers.filter_map(|answer| desk.answered(&present.device, answer, self.id.0)).collect())
     }
 
     pub(super) fn frame_facts(&self, with: &Chosen, decoded: &Decoded) -> FrameFacts {

@@ -24,7 +24,7 @@ mod versions;
 pub use conversation::serve;
 pub use penalty::Penalty;
 
-use crate::adapter::{Adapter, Catalog, KeyStore as _, Transport};
+use crate::adapter::{Adapter, Admission, Catalog, Context, Direction, KeyStore as _, Transport};
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Known, Order, Refusal, Way, Wishes, from_ms};
@@ -34,7 +34,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{DeviceKey, KeySlot, Seq, SessionId};
+use crate::model::{Command, DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -299,6 +299,27 @@ impl Services {
         let one = Some(device).filter(|device| device.address() != "*");
         let Some(why) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
         Ok(self.views.device(device)?.is_none().then_some(why))
+    }
+
+    /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can
+    /// tell before it is there. Nothing comes of asking, as an adapter keeps nothing.
+    pub fn out_of_range(&self, device: &DeviceKey, command: &Command) -> Result<Option<String>, ViewError> {
+        let Some(row) = self.views.device(device)? else { return Ok(None) };
+        let Some(by) = row.adapter else { return Ok(None) };
+        let Some(adapter) = self.catalog.active(&by.name) else { return Ok(None) };
+        let spoken = self.lifecycle.spoken_then(&by.profile);
+        let context = Context {
+            now: self.clock.civil(self.clock.now_ms()),
+            direction: Direction::Uplink,
+            transport: Transport::Stream,
+            admission: Admission::Welcome,
+            pending: 0,
+            device: Some((device.address(), &row.memory.0)),
+            state: &[],
+        };
+        let options = spoken.as_ref().map_or("{}", |spoken| &spoken.options);
+        let failed = adapter.encode(options, &context, command).err();
+        Ok(failed.filter(|fault| fault.kind == FaultKind::OutOfRange).map(|fault| fault.detail))
     }
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.

@@ -13,6 +13,7 @@
 //! ```
 //! The dense id keeps other views' keys short and their rows of one day together.
 
+use super::registry::RegistryNow;
 use super::store::{Result, Snapshot, ViewError, unpack};
 use super::words::ToldAt;
 use crate::journal::AdapterRef;
@@ -462,6 +463,15 @@ pub(super) fn has_read(snapshot: &Snapshot, digest: &Digest) -> Result<bool> {
     Ok(false)
 }
 
+/// What a device says that it is; of one that never registered the registry may know.
+fn kind(snapshot: &Snapshot, key: &DeviceKey, said: Option<&Registration>) -> Result<DeviceKind> {
+    if let Some(registration) = said {
+        return Ok(registration.kind);
+    }
+    let record = RegistryNow::of(snapshot)?.get(key)?;
+    Ok(record.map_or(DeviceKind::Meter, |row| row.record.about.kind))
+}
+
 fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
     let row = row_of(snapshot, id)?;
     let facts: Facts = match snapshot.table(FACTS)?.get(id).map_err(ViewError::store)? {
@@ -472,7 +482,7 @@ fn read(snapshot: &Snapshot, id: u32, key: &DeviceKey) -> Result<Device> {
     Ok(Device {
         id,
         key: key.clone(),
-        kind: facts.registration.as_ref().map_or(DeviceKind::Meter, |r| r.kind),
+        kind: kind(snapshot, key, facts.registration.as_ref())?,
         held: row.held,
         adopted: row.adopted,
         carrier: if row.carrier == 0 { None } else { key_of(snapshot, row.carrier)? },

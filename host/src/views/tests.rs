@@ -492,6 +492,26 @@ fn a_command_is_as_far_as_its_last_step() {
 }
 
 #[test]
+fn of_one_that_never_registered_the_registry_knows_the_kind() {
+    let station = Station::new("kinds");
+    for address in ["1", "2"] {
+        station.tell(Fact::DeviceAdopted { device: device(address), by: "anna".into() });
+    }
+    let mut record = behind("usp/1");
+    record.about.kind = DeviceKind::Concentrator;
+    let set = vec![record];
+    station.tell(Fact::Registry(crate::journal::RegistryFact {
+        set,
+        withdrawn: Vec::new(),
+        by: "anna".into(),
+        retold: None,
+    }));
+    let views = station.views();
+    let kind = |address| views.device(&device(address)).expect("reads").expect("is there").kind;
+    assert_eq!((kind("1"), kind("2")), (DeviceKind::Concentrator, DeviceKind::Meter));
+}
+
+#[test]
 fn registrations_and_heartbeats_tell_who_and_when() {
     let station = Station::new("registrations");
     let registration = |firmware: &str| Registration {

@@ -2,19 +2,19 @@
 
 use super::{Order, Rest};
 use crate::fields::{address_bytes, fit};
-use crate::frame::message;
+use crate::frame::{Header, flags, message};
+use crate::memory::Memory;
 use crate::names;
 use polymeter_sdk::bytes::{FieldError, Reader};
-use polymeter_sdk::{AnswerBody, ArchiveEntry, ArchivePage, ArchiveRange, Fault, Message, bcd};
+use polymeter_sdk::{
+    AnswerBody, ArchiveEntry, ArchivePage, ArchiveRange, Fault, Message, Outcome, Parameter, ParameterValue, bcd,
+};
 
 const BAUDS: [u32; 6] = [300, 600, 1200, 2400, 4800, 9600];
 const FORMATS: [&str; 3] = ["8N1", "8E1", "8O1"];
 const ENTRY_BYTES: usize = 13;
 /// Entries in a sealed body.
 const ENTRIES_MAX: i64 = 77;
-/// What identifies an entry in the answers to 4061 and 4062.
-pub const INDEX_BYTES: usize = 2;
-pub const ADDRESS_BYTES: usize = 7;
 
 // 4061, a count and so many of:
 // | Off | Size | Field                       |
@@ -58,21 +58,55 @@ pub fn list(range: ArchiveRange) -> Order {
     Order::new(message::ARCHIVE_LIST, vec![low, high, range.count])
 }
 
-/// Count, then so many of: identity, result u8. The first failure is the command's; all are kept as bytes.
-pub fn results(r: &mut Reader<'_>, identity_bytes: usize) -> Result<Rest, FieldError> {
-    let kept = *r;
-    let count = r.u8("entry count")?;
-    let mut outcome = None;
+/// How many entries the order named that is answered here; 0: not known, or all.
+pub fn ordered(header: &Header, memory: &Memory) -> usize {
+    let whole = header.flags & flags::MORE == 0;
+    let order = memory.archive_order.filter(|(sequence, _)| whole && *sequence == header.sequence);
+    order.map_or(0, |(_, entries)| usize::from(entries))
+}
+
+/// Count, then so many of: index u16, result u8.
+pub fn added(r: &mut Reader<'_>, ordered: usize) -> Result<Rest, FieldError> {
+    results(r, ordered, |r| Ok(r.u16_le("index")?.to_string()))
+}
+
+/// Count, then so many of: A7, result u8.
+pub fn removed(r: &mut Reader<'_>, ordered: usize) -> Result<Rest, FieldError> {
+    results(r, ordered, |r| {
+        let address: [u8; 7] = r.array("A7")?;
+        Ok(bcd::digits(&address).unwrap_or_else(|| address.iter().map(|byte| format!("{byte:02x}")).collect()))
+    })
+}
+
+/// What became of each entry. It is done when all that were ordered are; what failed for all of them is the command's failure.
+fn results(
+    r: &mut Reader<'_>,
+    ordered: usize,
+    entry: impl Fn(&mut Reader<'_>) -> Result<String, FieldError>,
+) -> Result<Rest, FieldError> {
+    let count = usize::from(r.u8("entry count")?);
+    let (mut told, mut done, mut failure) = (Vec::with_capacity(count), 0, None);
     for _ in 0..count {
-        r.take("entry", identity_bytes)?;
-        let result = r.u8("entry result")?;
-        if result != names::result::OK && outcome.is_none() {
-            outcome = Some(names::outcome(result));
+        let (entry, result) = (entry(r)?, r.u8("entry result")?);
+        let said = names::outcome(result);
+        let value = match said {
+            (Outcome::Done, _) => ParameterValue::Text("done".into()),
+            (Outcome::Other, _) => ParameterValue::Integer(i64::from(result)),
+            (_, reason) => ParameterValue::Text(reason.into()),
+        };
+        if result == names::result::OK {
+            done += 1;
+        } else {
+            failure = failure.or(Some(said));
         }
+        told.push(Parameter { name: format!("entry-{entry}"), value });
     }
-    let length = kept.remaining() - r.remaining();
-    let body = AnswerBody::Raw({ kept }.take("entries", length)?.to_vec());
-    Ok(Rest { outcome, ..body.into() })
+    let outcome = match failure {
+        None if count >= ordered => None,
+        Some(failure) if done == 0 && count >= ordered => Some(failure),
+        _ => Some((Outcome::Failed, "incomplete")),
+    };
+    Ok(Rest { outcome, ..AnswerBody::Parameters(told).into() })
 }
 
 /// Total u16, count u8, entries as in 4061. One that is odd is told by what can be read of it; all odd ones are kept, in one

@@ -106,7 +106,7 @@ pub fn answer(header: &Header, body: &[u8], memory: &Memory) -> Result<Vec<Messa
     let kept = r;
     let counts = result == names::result::OK || holds_behind_refusal(header.message, &kept);
     // The result byte alone is a general acknowledge; behind a refusal the rest may be anything, and is kept.
-    let rest = match rest(header, &mut r) {
+    let rest = match rest(header, memory, &mut r) {
         _ if kept.is_empty() => Rest::default(),
         Ok(rest) if r.is_empty() && counts => rest,
         Ok(_) if result == names::result::OK => return Err(r.finish("answer").err().unwrap_or(surplus(&kept))),
@@ -147,7 +147,7 @@ fn holds_behind_refusal(message: u16, rest: &Reader<'_>) -> bool {
     }
 }
 
-fn rest(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
+fn rest(header: &Header, memory: &Memory, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
     match header.message {
         message::SET_CLOCK => settings::clock_answer(r),
         message::SET_SCHEDULE => settings::schedule_answer(r),
@@ -162,8 +162,8 @@ fn rest(header: &Header, r: &mut Reader<'_>) -> Result<Rest, FieldError> {
         message::READ_ACCOUNT => account::account_answer(r),
         message::UPGRADE_BEGIN | message::UPGRADE_BLOCK => firmware::next_block(r),
         message::UPGRADE_ACTIVATE => firmware::activate_answer(r),
-        message::ARCHIVE_ADD => archive::results(r, archive::INDEX_BYTES),
-        message::ARCHIVE_REMOVE => archive::results(r, archive::ADDRESS_BYTES),
+        message::ARCHIVE_ADD => archive::added(r, archive::ordered(header, memory)),
+        message::ARCHIVE_REMOVE => archive::removed(r, archive::ordered(header, memory)),
         message::ARCHIVE_LIST => archive::page(r),
         message::RELAY => relay::relay_answer(header, r),
         message::TRANSPARENT => relay::transparent_answer(header, r),

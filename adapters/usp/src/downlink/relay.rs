@@ -24,13 +24,14 @@ pub fn order(memory: &Memory, relay: &Relay) -> Result<Order, Fault> {
     let protocol = names::protocol_code(&relay.protocol)
         .ok_or_else(|| Fault::out_of_range("protocol", &relay.protocol, "a code of `wit/codes.md`"))?;
     let (number, mut body) = match Terminal::from_byte(memory.terminal) {
-        Some(Terminal::Concentrator) => {
+        // One that stands behind another concentrator may be asked before it has ever spoken; a DTU knows no targets.
+        Some(Terminal::Concentrator) | None => {
             let mut body = address_bytes("target", &relay.target)?.to_vec();
             body.extend_from_slice(&[protocol, relay.channel, relay.timeout_s]);
             (message::RELAY, body)
         }
         Some(Terminal::Dtu) => (message::TRANSPARENT, vec![relay.channel, protocol, relay.timeout_s]),
-        _ => {
+        Some(Terminal::Meter) => {
             return Err(Fault::unsupported(
                 "only a concentrator or a DTU relays; this terminal has said it is neither",
             ));

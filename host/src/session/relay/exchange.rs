@@ -3,6 +3,7 @@
 
 use super::inward::{Ear, Heard, Told};
 use super::outward::{Leaving, sent_unanswered};
+use super::route::Lost;
 use super::{Behind, Remembered, Unkept, UnkeptFrame};
 use crate::adapter::{Admission, Decoded};
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, Part};
@@ -78,6 +79,7 @@ impl Conversation {
         for (route, words) in std::mem::take(&mut heard.unasked) {
             self.answer_unasked(behind, route, words, &mut leaving);
         }
+        let mut steps = self.services.desk.taken_together(steps);
         let Unkept { frames, facts: entries, leaving: left, .. } = &mut behind.unkept;
         *left = leaving;
         // What a frame before it has decided is decided, though the desk does not know yet.
@@ -240,14 +242,25 @@ impl Conversation {
             return Vec::new();
         }
         let carried = matches!(&told.carrier, Some((Outcome::Done | Outcome::AlreadyDone, ..)));
+        let other = told.other;
+        let instead = |mut fact: CommandFact| {
+            if let (Some(other), CommandStep::Failed { why } | CommandStep::Unconfirmed { why }) =
+                (&other, &mut fact.step)
+            {
+                *why = format!("{why}; {other} spoke up instead");
+            }
+            fact
+        };
         let next =
             told.reply.or_else(|| if told.spoke || (carried && !waits) { errand.rest.pop_front() } else { None });
         let step = |step| vec![CommandFact { id, device: device.clone(), step }];
         let ended = match (next, told.carrier) {
             (Some(frame), _) => match self.next_leg(behind, id, frame, leaving) {
                 Ok(()) => return Vec::new(),
-                Err(why) => {
-                    tracing::debug!(%device, why, "a question to a device behind cannot go on");
+                // Asked once more it would end as it does now.
+                Err(Lost::Why(why)) => vec![self.services.desk.cannot_leave(id, device.clone(), why)],
+                Err(lost) => {
+                    tracing::debug!(%device, why = lost.in_words(), "a question to a device behind cannot go on");
                     self.services.desk.given_up(&device, session)
                 }
             },
@@ -272,7 +285,7 @@ impl Conversation {
                 Some((outcome @ (Outcome::Refused | Outcome::Unsupported | Outcome::Expired), reason, raw_code)),
             ) if unheard => step(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }),
             // It tried, or the device has heard an earlier frame, and nothing came back that answers.
-            (None, Some(_)) => self.services.desk.given_up(&device, session),
+            (None, Some(_)) => self.services.desk.given_up(&device, session).into_iter().map(instead).collect(),
         };
         behind.end(id, now_ms);
         ended

@@ -63,6 +63,8 @@ pub(super) struct Told {
     pub more: bool,
     /// What the adapter says to it.
     pub reply: Option<Vec<u8>>,
+    /// Who spoke up instead.
+    pub other: Option<DeviceKey>,
 }
 
 /// Where a piece is: its message, where it begins in the payload, and its length.
@@ -358,6 +360,9 @@ impl<'a> Ear<'a> {
         self.heard.memories.extend(remembered);
         // Another one than was asked may speak up: his words answer nothing that was asked of somebody else.
         let asked = errand.filter(|errand| errand.device == *device && errand.hops.len() == level + 1);
+        if let Some(errand) = errand.filter(|errand| errand.device != *device && errand.hops.len() == level + 1) {
+            self.told(errand.id).other = Some(device.clone());
+        }
         let answers = decoded.messages.iter().filter_map(|message| match message {
             Message::Answer(answer) if !decoded.duplicate => Some(answer),
             _ => None,

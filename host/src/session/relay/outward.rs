@@ -103,9 +103,7 @@ impl Conversation {
                     services.ring(&device, &way);
                 }
                 Err(Lost::Key(key)) => leaving.steps.extend(services.lacks_key(id, &key)),
-                Err(Lost::Why(why)) => {
-                    leaving.steps.push(CommandFact { id, device, step: CommandStep::Failed { why } });
-                }
+                Err(Lost::Why(why)) => leaving.steps.push(services.desk.cannot_leave(id, device, why)),
             }
         }
     }
@@ -165,23 +163,24 @@ impl Conversation {
         Ok(())
     }
 
-    /// Another frame for the device that is being asked. The error is for people.
+    /// Another frame for the device that is being asked.
     pub(super) fn next_leg(
         &mut self,
         behind: &mut Behind,
         id: u64,
         frame: Vec<u8>,
         leaving: &mut Leaving,
-    ) -> Result<(), String> {
+    ) -> Result<(), Lost> {
         let Behind { subs, errands, .. } = behind;
-        let errand = errands.iter_mut().find(|errand| errand.id == id).ok_or("it is not under way")?;
+        let errand = errands.iter_mut().find(|errand| errand.id == id);
+        let errand = errand.ok_or_else(|| Lost::Why("it is not under way".into()))?;
         if errand.legs >= limits::RELAY_LEGS_MAX {
-            return Err(format!("its answer takes more than {} questions", limits::RELAY_LEGS_MAX));
+            return Err(Lost::Why(format!("its answer takes more than {} questions", limits::RELAY_LEGS_MAX)));
         }
         let mut hops = std::mem::take(&mut errand.hops);
         let wrapped = self.wrap(subs, &mut hops, frame, leaving);
         errand.hops = hops;
-        let wrapped = wrapped.map_err(Lost::in_words)?;
+        let wrapped = wrapped?;
         errand.legs += 1;
         errand.answer_by_ms = self.services.clock.steady_ms() + wrapped.within.as_millis() as i64;
         leaving.bytes.extend(wrapped.frames.concat());
