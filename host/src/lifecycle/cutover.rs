@@ -372,10 +372,6 @@ impl Lifecycle {
     /// A version hears live frames from now on; gives its code.
     pub fn begin_shadow(&self, row: &AdapterRow, permille: u32, order: &Order<'_>) -> Result<Arc<Adapter>> {
         let adapter = self.prepare(row)?;
-        let others = self.rows().into_iter().filter(|other| other.name == row.name && other.digest != row.digest);
-        for other in others.filter(|other| other.state == AdapterState::Shadow) {
-            self.end_shadow(&other.digest, order)?;
-        }
         let share = format!("hears {}.{} % of the live frames", permille / 10, permille % 10);
         let _cutover = self.cutover();
         let now = self.still_kept(row)?;
@@ -387,21 +383,34 @@ impl Lifecycle {
         if now.is_active() {
             return Err(LifecycleError::Serves(label(&now)));
         }
-        self.enter(&now, AdapterState::Shadow, &why, order.by)?;
+        // In one step with the end of the one before: a name has one shadow.
+        let others = self.shadows(&row.name).into_iter().filter(|other| other.digest != row.digest);
+        let ended = others.map(|other| entered(&other, beside_shadow(&other), order.reason, order.by));
+        let begun = entered(&now, AdapterState::Shadow, &why, order.by);
+        self.tell(&ended.chain([begun]).collect::<Vec<_>>())?;
         Ok(adapter)
     }
 
-    /// It is again what it was before.
-    pub fn end_shadow(&self, digest: &Digest, order: &Order<'_>) -> Result<()> {
+    /// Whoever hears as a shadow under this name is again what it was before.
+    pub fn end_shadow(&self, name: &str, order: &Order<'_>) -> Result<()> {
         let cutover = self.cutover();
-        let Some(row) = self.row(digest).filter(|row| row.state == AdapterState::Shadow) else { return Ok(()) };
-        self.enter(&row, beside_shadow(&row), order.reason, order.by)?;
+        let shadows = self.shadows(name);
+        if shadows.is_empty() {
+            return Ok(());
+        }
+        let ended = shadows.iter().map(|row| entered(row, beside_shadow(row), order.reason, order.by));
+        self.tell(&ended.collect::<Vec<_>>())?;
         drop(cutover);
         // It has ended, whatever becomes of a name that nobody serves.
         if let Err(error) = self.fill_gaps() {
-            tracing::warn!(adapter = %label(&row), %error, "nobody takes over");
+            tracing::warn!(name, %error, "nobody takes over");
         }
         Ok(())
+    }
+
+    fn shadows(&self, name: &str) -> Vec<AdapterRow> {
+        let hears = |row: &AdapterRow| row.name == name && row.state == AdapterState::Shadow;
+        self.rows().into_iter().filter(hears).collect()
     }
 
     /// Code that can be asked, whether or not it may serve.

@@ -35,6 +35,8 @@ pub struct Review {
     clock: Clock,
     /// By the adapter's name: what serves may have one shadow at a time.
     mirrors: ArcSwap<BTreeMap<String, Arc<Mirror>>>,
+    /// Held while a shadow begins or ends, so that the one that is told is the one that hears.
+    shadowing: Mutex<()>,
     /// The last walk of each name.
     walks: Mutex<BTreeMap<String, Arc<Walk>>>,
 }
@@ -48,7 +50,9 @@ pub enum ReviewError {
     NoShadow(String),
     #[error("nothing was gone through for `{0}` since the station started")]
     NoWalk(String),
-    #[error("stored frames of `{0}` are being gone through already; ask how far that is")]
+    #[error(
+        "stored frames of `{0}` are being gone through already; GET /api/v1/adapters/{0}/replay says when that is finished"
+    )]
     Busy(String),
     #[error("{0} serves; a shadow is another version")]
     Serves(String),
@@ -71,7 +75,16 @@ impl Review {
         (journal, views): (Journal, Views),
         clock: Clock,
     ) -> Self {
-        Self { catalog, lifecycle, journal, views, clock, mirrors: ArcSwap::default(), walks: Mutex::default() }
+        Self {
+            catalog,
+            lifecycle,
+            journal,
+            views,
+            clock,
+            mirrors: ArcSwap::default(),
+            shadowing: Mutex::default(),
+            walks: Mutex::default(),
+        }
     }
 
     /// The shadow that hears the next frame of this adapter, if it has one and this frame is in its share. Never waits.
@@ -89,17 +102,23 @@ impl Review {
         if row.is_active() {
             return Err(ReviewError::Serves(wanted.escape_debug().to_string()));
         }
+        let _shadowing = self.shadowing.lock().unwrap_or_else(PoisonError::into_inner);
         let adapter = self.lifecycle.begin_shadow(&row, permille, order)?;
-        let views = self.views.clone();
-        let mirror = Mirror::start(adapter, permille, move |device| model_of(&views, device))?;
-        self.exchange(&row.name, Some(&mirror));
-        Ok(mirror)
+        let (lifecycle, views) = (self.lifecycle.clone(), self.views.clone());
+        let started = Mirror::start(adapter, permille, lifecycle, move |device| model_of(&views, device));
+        self.exchange(&row.name, started.as_ref().ok());
+        started.or_else(|error| {
+            self.lifecycle.end_shadow(&row.name, &Order { reason: "no thread to hear with", ..*order })?;
+            Err(error.into())
+        })
     }
 
     /// The shadow of this name hears nothing any more; gives what it has found.
     pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
+        let _shadowing = self.shadowing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever stands as a shadow is none any more, also one that nobody hears.
+        self.lifecycle.end_shadow(name, order)?;
         let mirror = self.mirror(name)?;
-        self.lifecycle.end_shadow(&mirror.adapter.digest, order)?;
         self.exchange(name, None);
         Ok(mirror)
     }
@@ -109,7 +128,14 @@ impl Review {
         for (name, mirror) in self.mirrors.load().iter() {
             let row = self.lifecycle.row(&mirror.adapter.digest);
             if row.is_none_or(|row| row.state != AdapterState::Shadow) {
-                self.exchange(name, None);
+                mirror.stop();
+                // Another one may have begun meanwhile.
+                self.mirrors.rcu(|mirrors| {
+                    let mut mirrors = BTreeMap::clone(mirrors);
+                    mirrors.retain(|_, other| !Arc::ptr_eq(other, mirror));
+                    mirrors
+                });
+                tracing::debug!(name, "its shadow has ended");
             }
         }
     }
@@ -168,6 +194,13 @@ impl Review {
         let entries = facts.into_iter().map(|fact| Entry { at_ms, fact }).collect();
         self.journal.append_all_blocking(entries)?;
         Ok(())
+    }
+}
+
+impl Drop for Review {
+    /// Their threads would go on listening.
+    fn drop(&mut self) {
+        self.mirrors.load().values().for_each(|mirror| mirror.stop());
     }
 }
 
