@@ -108,8 +108,9 @@ pub enum Judged {
 /// The trust file, as it was looked at last.
 #[derive(Default)]
 pub(super) struct TrustSeen {
-    /// `None`: not looked at yet; what serves was judged when it began to.
-    print: Option<Option<Print>>,
+    /// At the first look it is no news: what serves was judged when it began to.
+    looked_before: bool,
+    print: Option<Print>,
     /// For so many looks it has said nothing, and what serves has not been judged by that.
     blank_looks: u32,
 }
@@ -120,7 +121,8 @@ impl Lifecycle {
     pub fn follow_trust(&self) {
         let mut seen = self.trust_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let print = self.trust_print();
-        let changed = seen.print.replace(print).is_some_and(|before| before != print);
+        let first = !std::mem::replace(&mut seen.looked_before, true);
+        let changed = std::mem::replace(&mut seen.print, print) != print && !first;
         if changed || seen.blank_looks > 0 {
             self.believe(&mut seen.blank_looks);
         }
