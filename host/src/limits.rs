@@ -12,7 +12,7 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const READ_BYTES_MAX: usize = 4 * 1024;
 /// Bytes that no adapter took, kept of one connection before it is closed.
 pub const NOISE_BYTES_MAX: usize = 4 * 1024;
-/// Faulty frames in one session before it is closed.
+/// Faulty frames in one session before it is closed, beyond those that good ones make up for.
 pub const SESSION_FAULTS_MAX: u32 = 16;
 /// Connections of one listener, unless the configuration says less.
 pub const CONNECTIONS_MAX: usize = 18_000;
@@ -248,6 +248,9 @@ pub const COMPONENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 /// Its vectors section.
 pub const VECTORS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Processor time of all its vectors together. Those of a sound adapter take well under a second; while they run, no other
+/// component comes in.
+pub const VECTORS_CPU_TIME_MAX: Duration = Duration::from_secs(10);
 /// Signatures of one adapter file: its vendor, a distributor, a test house, the operator.
 pub const SIGNATURES_MAX: usize = 8;
 /// File with a secret key.
@@ -452,7 +455,8 @@ pub const HTTP_CONNECTIONS_MAX: usize = 256;
 pub const HTTP_CONNECTIONS_OF_PEER_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
 /// Time for the head of a request, from its first byte; of a connection's first request, from the beginning.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time in which no byte moves on an HTTP connection, the pause between two requests included.
+/// Longest time in which no byte moves on an HTTP connection, the pause between two requests included; not while the station
+/// works on one.
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after no connection could be accepted.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);

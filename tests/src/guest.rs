@@ -118,6 +118,17 @@ impl Guest {
     }
 }
 
+/// Reads its frames right and takes a million rounds for each, about a millisecond; so many vectors show it.
+pub fn slow(vectors: usize) -> Vec<u8> {
+    let on_decode = "(local $n i32) (local.set $n (i32.const 1000000))
+        (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let guest = Guest { on_decode, ..Guest::new("slow") };
+    let vector = serde_json::json!({"name": "it ends", "frame": "68010203",
+        "expect": {"sender": {"address": "12345678", "kind": "meter"}, "messages": [{"type": "end-of-session"}]}});
+    let vectors = serde_json::json!([{"provenance": "made up", "vectors": vec![vector; vectors]}]);
+    pack(&guest.module(), &guest.manifest(), Some(&vectors)).expect("a component")
+}
+
 /// `result<decoded, fault>`: ok, with a sender's address and a list of messages, and nothing else.
 pub fn decoded(sender: Option<(u32, u32)>, messages: u32, count: u32) -> Vec<u8> {
     let mut record = vec![0; 68];

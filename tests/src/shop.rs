@@ -76,9 +76,10 @@ impl Shop {
         self.views.close();
     }
 
-    /// Looks at the directory; gives what happened since the last call, oldest first.
+    /// Looks at the trust file and the directory; gives what happened since the last call, oldest first.
     pub fn look(&self) -> Vec<String> {
         let seen = self.journal.health().last_seq;
+        self.lifecycle.follow_trust();
         self.lifecycle.follow_dropins().expect("the directory can be read");
         let steps = self.steps();
         steps.into_iter().filter(|(seq, _)| *seq > seen.0).map(|(_, step)| step).collect()

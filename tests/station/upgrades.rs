@@ -101,6 +101,26 @@ fn another_version_takes_over_state_and_memory_once() {
     assert_eq!(site.rows("quarantine"), [json!(null); 0]);
 }
 
+/// It is shown what it would have been handed over at a cutover, or every difference would be one of the layouts.
+#[test]
+fn a_shadow_reads_what_it_would_have_taken_over() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    serve(&site, version("1.0.0", 1, true, false));
+    let mut peer = Peer::udp(site.nb_iot());
+    assert_eq!(read(&site, &mut peer), "0");
+    site.client().upload("adapters/a.wasm?stage=true", version("2.0.0", 2, false, true)).expect("installed");
+    site.client().post("adapters/a/shadow", &json!({"version": "2.0.0"})).expect("a shadow");
+    assert_eq!(read(&site, &mut peer), "705");
+    let report = wait_until("the shadow has heard it", || {
+        let report = site.get("adapters/a/shadow");
+        (report["frames"] == 1).then_some(report)
+    });
+    let changed = report["differences"].as_array().into_iter().flatten().find(|row| row["kind"] == "register-changed");
+    let new = changed.and_then(|row| row["examples"][0]["new"].as_str()).unwrap_or_default();
+    assert!(new.starts_with("806"), "{report}");
+}
+
 /// Sends a frame through a DTU; gives what was read.
 fn read_behind(site: &Site, dtu: &mut Terminal) -> String {
     site.catch_up();

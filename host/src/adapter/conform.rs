@@ -2,6 +2,7 @@
 //!
 //! The same files are run natively by the SDK's runner; both must give the same result, so the rules here are the rules there.
 
+use super::guest::thread_cpu_time;
 use super::manifest::{LoadError, Sections, must_be_a_line};
 use super::{Adapter, Admission, Context, Decoded, Direction, Encoded, Fault, Framing, KeyStore, Transport};
 use crate::model::{Civil, Command, DeviceKey, json};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// After so many differing vectors a run ends: the first ones tell, and each might loop until its deadline.
 const DIFFERENCES_MAX: usize = 20;
@@ -75,13 +77,32 @@ struct DeviceCase {
 /// The moment of a vector that names none.
 const NOW: Civil = Civil(1_710_462_005);
 
-/// Runs all vectors of a vectors section. An `Err` is a section that cannot be understood.
-pub fn check(adapter: &Adapter, section: &[u8]) -> Result<Conformance, String> {
+/// Runs all vectors of a vectors section, in so much processor time at most, and while `wanted` says so. An `Err` is a section
+/// that cannot be understood, takes too long or is not wanted any more.
+pub fn check(
+    adapter: &Adapter,
+    section: &[u8],
+    (cpu_time_max, wanted): (Duration, &dyn Fn() -> bool),
+) -> Result<Conformance, String> {
     let vectors = Vectors::read(adapter, section)?;
     let mut result = Conformance::default();
+    let begun = thread_cpu_time();
     for case in &vectors.cases {
         if result.differences.len() >= DIFFERENCES_MAX {
             break;
+        }
+        if !wanted() {
+            return Err("they were not run to their end".into());
+        }
+        if thread_cpu_time().saturating_sub(begun) >= cpu_time_max {
+            // What differs says more.
+            if !result.differences.is_empty() {
+                break;
+            }
+            let (run, all, most) = (result.vectors, vectors.cases.len(), cpu_time_max.as_secs_f64());
+            return Err(format!(
+                "{run} of {all} have taken {most} s of processor time, which is all that they may take"
+            ));
         }
         result.vectors += 1;
         let lines = vectors.prepare(case).map_or_else(|why| vec![format!("  {why}")], |ready| ready.differences());

@@ -183,7 +183,8 @@ impl LogGate {
     }
 }
 
-fn thread_cpu_time() -> Duration {
+/// What the calling thread has had of a processor.
+pub(super) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

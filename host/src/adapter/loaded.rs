@@ -8,7 +8,7 @@ use super::manifest::{LoadError, Manifest, Sections, is_offered};
 use super::wit::{Kept, Linked};
 use super::{Context, Decoded, Encoded, Fault, Framing, KeyStore, Transport};
 use crate::journal::FaultKind;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, VECTORS_CPU_TIME_MAX};
 use crate::model::{Command, Digest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,13 +59,13 @@ impl Adapter {
     /// Loads, and lets it answer its own vectors: nothing else may serve a meter.
     pub fn load_conforming(runtime: &Arc<Runtime>, bytes: &[u8], keys: Arc<dyn KeyStore>) -> Result<Self, LoadError> {
         let adapter = Self::load(runtime, bytes, keys)?;
-        adapter.must_conform(bytes)?;
+        adapter.must_conform(bytes, &|| true)?;
         Ok(adapter)
     }
 
-    /// Refuses one that does not answer its own vectors; gives their number.
-    pub fn must_conform(&self, bytes: &[u8]) -> Result<usize, LoadError> {
-        let found = self.conform(bytes)?;
+    /// Refuses one that does not answer its own vectors, and gives up once the answer is not `wanted` any more; gives their number.
+    pub fn must_conform(&self, bytes: &[u8], wanted: &dyn Fn() -> bool) -> Result<usize, LoadError> {
+        let found = self.conform_within(bytes, (VECTORS_CPU_TIME_MAX, wanted))?;
         match found.differences.first() {
             None => Ok(found.vectors),
             Some(first) => {
@@ -77,8 +77,17 @@ impl Adapter {
 
     /// Runs the vectors embedded in its file. One without vectors conforms to nothing, and says so by a count of 0.
     pub fn conform(&self, bytes: &[u8]) -> Result<Conformance, LoadError> {
+        self.conform_within(bytes, (VECTORS_CPU_TIME_MAX, &|| true))
+    }
+
+    /// As `conform`, in so much processor time, and only while it is wanted.
+    pub fn conform_within(
+        &self,
+        bytes: &[u8],
+        within: (Duration, &dyn Fn() -> bool),
+    ) -> Result<Conformance, LoadError> {
         match Sections::find(bytes)?.vectors {
-            Some(section) => conform::check(self, section).map_err(LoadError::Vectors),
+            Some(section) => conform::check(self, section, within).map_err(LoadError::Vectors),
             None => Ok(Conformance::default()),
         }
     }

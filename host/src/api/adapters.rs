@@ -199,6 +199,7 @@ impl From<LifecycleError> for ApiError {
             | E::Quarantined { .. }
             | E::Store(StoreError::Absent | StoreError::Changed)
             | E::ProfileBound(..)
+            | E::Stopping
             | E::Full => Code::NotPossible,
             E::Store(cause) => return Self::internal(cause),
             E::Journal(_) => Code::JournalFailing,

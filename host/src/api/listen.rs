@@ -5,11 +5,13 @@ use crate::link::tls::Secured;
 use crate::link::{NotAccepted, SecureListener, canonical};
 use crate::metrics::Metrics;
 use axum::Router;
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use futures_core::Stream;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -27,11 +29,31 @@ use tokio::time::{Instant, Sleep};
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Who asks, and how far the requests of his connection are: odd while one is under way.
+/// Who asks, and how far the requests of his connection are.
 #[derive(Clone)]
 struct Caller {
     peer: Peer,
-    turns: Arc<AtomicU32>,
+    turns: Arc<Turns>,
+}
+
+#[derive(Default)]
+struct Turns {
+    /// Odd while a request is under way.
+    count: AtomicU32,
+    /// The turn whose request has come whole: the next word is the station's.
+    whole: AtomicU32,
+}
+
+impl Turns {
+    fn now(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client waits for the station.
+    fn is_ours(&self) -> bool {
+        let now = self.now();
+        !now.is_multiple_of(2) && self.whole.load(Ordering::Relaxed) == now
+    }
 }
 
 /// Serves so many connections at a time until `stopped` says so; requests that are under way then are answered first, within
@@ -59,11 +81,41 @@ pub async fn serve(front: Front, connections_max: usize, router: Router, stopped
 
 /// Tells the connection that a request's head has come whole, and that it has been answered.
 async fn take_turn(ConnectInfo(caller): ConnectInfo<Caller>, mut request: Request, next: Next) -> Response {
-    caller.turns.fetch_add(1, Ordering::Relaxed);
+    let turn = caller.turns.count.fetch_add(1, Ordering::Relaxed) + 1;
     request.extensions_mut().insert(ConnectInfo(caller.peer));
+    let request = request.map(|body| {
+        let at_end = body.is_end_stream();
+        let heard = Heard { body: body.into_data_stream(), turns: caller.turns.clone(), turn };
+        // Where nothing more comes it says so by being dropped here.
+        if at_end { Body::empty() } else { Body::from_stream(heard) }
+    });
     let response = next.run(request).await;
-    caller.turns.fetch_add(1, Ordering::Relaxed);
+    caller.turns.count.fetch_add(1, Ordering::Relaxed);
     response
+}
+
+/// The body of a request; tells when it has come whole, or nobody wants the rest.
+struct Heard {
+    body: BodyDataStream,
+    turns: Arc<Turns>,
+    turn: u32,
+}
+
+impl Stream for Heard {
+    type Item = Result<Bytes, axum::Error>;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let part = ready!(Pin::new(&mut self.body).poll_next(cx));
+        if part.is_none() {
+            self.turns.whole.store(self.turn, Ordering::Relaxed);
+        }
+        Poll::Ready(part)
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.turns.whole.store(self.turn, Ordering::Relaxed);
+    }
 }
 
 /// A station that is gone without a word has stopped, too.
@@ -194,11 +246,12 @@ impl Connected<IncomingStream<'_, Door>> for Caller {
 }
 
 /// A connection that holds its place, and fails when the head of a request takes too long or no byte moves for too long: a
-/// client that says nothing, sends its request letter by letter or never reads the answer must not keep others out.
+/// client that says nothing, sends its request letter by letter or never reads the answer must not keep others out. While
+/// the station works on a request it is the station's turn, however long that takes.
 struct Guarded {
     wire: Wire,
     clock: Pin<Box<Sleep>>,
-    turns: Arc<AtomicU32>,
+    turns: Arc<Turns>,
     /// While the head of a request is awaited: the turn in which that began.
     hearing: Option<u32>,
     _place: Place,
@@ -221,7 +274,7 @@ impl Guarded {
 
     /// Passes progress on and restarts the clock; turns waiting beyond the limit into an error.
     fn watch<T>(&mut self, cx: &mut Context<'_>, way: Way, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let turn = self.turns.load(Ordering::Relaxed);
+        let turn = self.turns.now();
         if self.hearing.is_some_and(|began| began != turn) {
             self.pause();
         }
@@ -238,8 +291,13 @@ impl Guarded {
             }
             return poll;
         }
-        ready!(self.clock.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        while self.clock.as_mut().poll(cx).is_ready() {
+            if !self.turns.is_ours() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.pause();
+        }
+        Poll::Pending
     }
 
     /// No head is awaited: whatever moves next may take its time.
@@ -328,6 +386,47 @@ mod tests {
         assert!(answer.ends_with("127.0.0.3"), "{answer}");
         assert!(begun.elapsed() < limits::HTTP_HEAD_TIMEOUT, "served beside the crowd, and not after it");
         drop(crowd);
+    }
+
+    /// Lets the connection's time run out; what the next read makes of that, `None`: it gets more time.
+    async fn out_of_time(guarded: &mut Guarded) -> Option<io::ErrorKind> {
+        guarded.clock.as_mut().reset(tokio::time::Instant::now());
+        std::future::poll_fn(|cx| {
+            let mut bytes = [0; 16];
+            match Pin::new(&mut *guarded).poll_read(cx, &mut ReadBuf::new(&mut bytes)) {
+                Poll::Ready(read) => Poll::Ready(read.err().map(|error| error.kind())),
+                Poll::Pending if guarded.clock.deadline() > tokio::time::Instant::now() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    #[test]
+    fn time_runs_out_for_the_client_and_not_for_the_station() {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let _client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+            let (stream, peer) = listener.accept().await.expect("accepted");
+            let room = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("room");
+            let place = Place::take(&Peers::default(), peer.ip(), 1, room).expect("a place");
+            let mut guarded = Guarded::new(Wire::Plain(stream), place);
+            let turns = guarded.turns.clone();
+            assert_eq!(out_of_time(&mut guarded).await, Some(io::ErrorKind::TimedOut), "no head");
+            turns.count.store(1, Ordering::Relaxed);
+            guarded.hearing = None;
+            let mut heard = Heard { body: Body::from("half").into_data_stream(), turns: turns.clone(), turn: 1 };
+            let mut part = async || std::future::poll_fn(|cx| Pin::new(&mut heard).poll_next(cx)).await;
+            assert!(part().await.is_some_and(|part| part.is_ok()));
+            assert_eq!(out_of_time(&mut guarded).await, Some(io::ErrorKind::TimedOut), "no more of the body");
+            assert!(part().await.is_none());
+            for _ in 0..3 {
+                assert_eq!(out_of_time(&mut guarded).await, None, "the station works on it");
+            }
+            turns.count.store(2, Ordering::Relaxed);
+            assert_eq!(out_of_time(&mut guarded).await, Some(io::ErrorKind::TimedOut), "the answer is not read");
+        });
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub fn run(args: &Serve) -> Result<()> {
         tracing::warn!("--dev: adapters that nobody has signed may serve");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no worker threads")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Asked for before anything is opened, so that a signal during a long start is not missed.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -46,7 +46,10 @@ pub fn run(args: &Serve) -> Result<()> {
             }
         };
         crate::station::run(config, shutdown).await
-    })
+    });
+    // The journal is closed: what is still being compiled matters to nobody.
+    runtime.shutdown_background();
+    ended
 }
 
 fn start_log(args: &Serve) -> Result<()> {

@@ -202,12 +202,17 @@ fn check_name(name: &str) -> Result<()> {
     ];
     let good = (1..=NAME_BYTES_MAX).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        && !TAKEN.contains(&name);
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     ensure!(
         good,
-        "`{}` is no name for an adapter; write lower-case letters, digits and `_`, such as acme_g4",
+        "`{}` is no name for an adapter; write at most {NAME_BYTES_MAX} lower-case letters, digits and `_`, a letter first, \
+         such as acme_g4",
         name.escape_debug()
+    );
+    ensure!(
+        !TAKEN.contains(&name),
+        "`{name}` is a word of Rust's or of its build tool, and a crate cannot be called so; take another name, such as \
+         {name}_g4"
     );
     Ok(())
 }
@@ -259,6 +264,10 @@ mod tests {
         }
         for bad in ["", "9a", "Acme", "a-b", "a/b", "../x", "ä", "match", "polymeter_sdk", &"a".repeat(33)] {
             assert!(check_name(bad).is_err(), "{bad}");
+        }
+        for taken in ["test", "core", "std", "gen", "fn"] {
+            let why = check_name(taken).expect_err(taken).to_string();
+            assert!(why.contains("a word of Rust's") && why.contains(&format!("{taken}_g4")), "{why}");
         }
     }
 }

@@ -40,7 +40,7 @@ impl Lifecycle {
         }
         let answered = adapter.answered.load(Ordering::Relaxed);
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = budget.note(adapter.digest, (source, spent), self.clock.now_ms(), answered);
+        let verdict = budget.note(adapter.digest, (source, spent), self.clock.steady_ms(), answered);
         drop(budget);
         // With nobody else to wait and nobody to take over, slow is better than not at all.
         if let Some(why) = verdict.filter(|_| self.others_wait(adapter)) {

@@ -1,16 +1,16 @@
 //! The adapter directory: a `.wasm` file that is dropped into it is installed and serves; one that is taken away retires what
 //! it brought. Only changes count: what a person decided later stays decided.
 
-use super::{Delivery, Lifecycle, LifecycleError, Result, Trust, label, order};
+use super::{Delivery, Lifecycle, LifecycleError, Result, label, order};
 use crate::adapter::Catalog;
 use crate::journal::AdapterState;
-use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX, TRUST_BLANK_LOOKS};
+use crate::limits::{ADAPTER_FILES_MAX, COMPONENT_BYTES_MAX};
 use crate::model::Digest;
 use crate::views::AdapterRow;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The directory, as it was seen last.
 pub(super) struct DropIns {
@@ -20,9 +20,8 @@ pub(super) struct DropIns {
     odd: BTreeSet<String>,
     /// At the first look every file counts as finished, and is no news if it is known.
     looked_before: bool,
+    /// The trust file by which files were refused.
     trust: Option<Print>,
-    /// For so many looks the trust file has said nothing, and what serves has not been judged by that.
-    trust_blank_looks: u32,
 }
 
 struct File {
@@ -37,7 +36,7 @@ struct File {
 
 /// Enough of a file's metadata to notice that it changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Print {
+pub(super) struct Print {
     bytes: u64,
     modified_s: i64,
     modified_ns: i64,
@@ -52,24 +51,18 @@ struct Arrival {
 }
 
 impl Lifecycle {
-    /// Looks at the directory and at the trust file, and does what their changes ask for. Blocks for as long as compiling
-    /// takes; one look at a time.
+    /// Looks at the directory, and does what its changes ask for. Blocks for as long as compiling and vectors take; whoever
+    /// takes a file away meanwhile does not wait for that.
     pub fn follow_dropins(&self) -> io::Result<()> {
-        let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dropins = self.dropins();
         let first = !std::mem::replace(&mut dropins.looked_before, true);
-        let trust = self.data.metadata(super::TRUST_FILE).ok().map(|about| Print::of(&about));
-        let changed = std::mem::replace(&mut dropins.trust, trust) != trust && !first;
-        if changed {
+        let trust = self.trust_print();
+        if std::mem::replace(&mut dropins.trust, trust) != trust && !first {
             dropins.retry_rejected();
-        }
-        if changed || dropins.trust_blank_looks > 0 {
-            self.follow_trust(&mut dropins.trust_blank_looks);
-        }
-        if let Err(error) = self.restore_unreadable() {
-            tracing::warn!(%error, "what can be read again does not serve yet");
         }
         let (arrivals, gone) = dropins.look(first)?;
         *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
+        drop(dropins);
         for file in gone {
             let brought = self.brought_by(&file);
             log(&file, self.take_away(&brought, &file, "its file was taken out of the directory", &file));
@@ -80,35 +73,39 @@ impl Lifecycle {
             if unfinished && !settled {
                 continue;
             }
-            let outcome = self.arrived(&file, &bytes, first);
-            if let Some(known) = dropins.files.get_mut(&file) {
-                let row = known.digest.and_then(|digest| self.row(&digest));
-                (known.done, known.rejected) = (true, row.is_none_or(|row| row.state == AdapterState::Rejected));
+            if self.is_stopping() {
+                break;
             }
-            fresh.extend(log(&file, outcome).flatten());
+            let outcome = self.arrived(&file, &bytes, first);
+            if self.has_dealt_with(&file) {
+                fresh.extend(log(&file, outcome).flatten());
+            } else {
+                let brought = self.brought_by(&file);
+                log(&file, self.take_away(&brought, &file, "its file was removed while it was being checked", &file));
+            }
         }
-        drop(dropins);
         self.serve_newest(fresh);
         Ok(())
     }
 
-    /// Whoever writes a file anew empties it first, and whoever replaces it may take it away before: until it has been so for
-    /// a while that is no word about what serves. What comes in is judged by the file as it is.
-    fn follow_trust(&self, blank_looks: &mut u32) {
-        let trust = self.trust();
-        if trust.as_ref().is_ok_and(Trust::says_nothing) && *blank_looks < TRUST_BLANK_LOOKS {
-            *blank_looks += 1;
-            return;
-        }
-        *blank_looks = 0;
-        self.review(trust);
+    /// Notes what came of a file; `false`: somebody has taken it away meanwhile.
+    fn has_dealt_with(&self, file: &str) -> bool {
+        let mut dropins = self.dropins();
+        let Some(known) = dropins.files.get_mut(file) else { return false };
+        let row = known.digest.and_then(|digest| self.row(&digest));
+        (known.done, known.rejected) = (true, row.is_none_or(|row| row.state == AdapterState::Rejected));
+        true
+    }
+
+    fn dropins(&self) -> MutexGuard<'_, DropIns> {
+        self.dropins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the file out of the directory and retires what it brought; where it brought nothing, what came last in another way
     /// under this name: the version that serves, or else the newest. What stood by takes over.
     pub fn take_file_away(&self, file: &str, by: &str) -> Result<()> {
         let was_there = {
-            let mut dropins = self.dropins.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut dropins = self.dropins();
             dropins.files.remove(file).is_some() && dropins.dir.remove_file(file).is_ok()
         };
         let mut of_it = self.brought_by(file);
@@ -179,14 +176,7 @@ impl Lifecycle {
 
 impl DropIns {
     pub fn new(dir: Dir) -> Self {
-        Self {
-            dir,
-            files: BTreeMap::new(),
-            odd: BTreeSet::new(),
-            looked_before: false,
-            trust: None,
-            trust_blank_looks: 0,
-        }
+        Self { dir, files: BTreeMap::new(), odd: BTreeSet::new(), looked_before: false, trust: None }
     }
 
     /// What came, in the order of names, and which files are gone.
@@ -272,7 +262,7 @@ impl DropIns {
 }
 
 impl Print {
-    fn of(about: &Metadata) -> Self {
+    pub fn of(about: &Metadata) -> Self {
         Self { bytes: about.len(), modified_s: about.mtime(), modified_ns: about.mtime_nsec(), inode: about.ino() }
     }
 }

@@ -34,6 +34,9 @@ impl Lifecycle {
         }
         let row = self.describe(delivery);
         let _installing = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping() {
+            return Err(LifecycleError::Stopping);
+        }
         if let Some(known) = self.row(&row.digest).filter(|known| known.state.is_kept()) {
             self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?)?;
             // Where its file was lost, it is there again; what is in service was checked when it came.
@@ -57,6 +60,8 @@ impl Lifecycle {
                 self.catalog.forget(&row.digest);
                 // What is left of a rejected file in the store is overwritten or ignored.
                 let _ = self.store.remove(&row.digest);
+                // No verdict: the next start says that it was being checked.
+                let error = if self.is_stopping() { LifecycleError::Stopping } else { error };
                 if error.rejects() {
                     self.enter(&row, AdapterState::Rejected, &error.to_string(), delivery.by)?;
                 }
@@ -96,7 +101,7 @@ impl Lifecycle {
         // 2. From here on its code is compiled, and then run: the bytes that were verified.
         let adapter = self.catalog.load(delivery.bytes)?;
         self.enter(row, AdapterState::Compiled, "", delivery.by)?;
-        let agree = match adapter.must_conform(delivery.bytes)? {
+        let agree = match adapter.must_conform(delivery.bytes, &|| !self.is_stopping())? {
             0 => "it brings no vectors: nothing shows that it reads its frames right".to_owned(),
             vectors => format!("{vectors} vectors agree"),
         };

@@ -36,10 +36,12 @@ use dropins::DropIns;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strikes::Strikes;
 use suspects::Suspects;
 use tokio::sync::Notify;
+use trust::TrustSeen;
 
 /// Who asks, where nobody does.
 const STATION: &str = "station";
@@ -59,6 +61,7 @@ pub struct Lifecycle {
     views: Views,
     profiles: Profiles,
     dropins: Mutex<DropIns>,
+    trust_seen: Mutex<TrustSeen>,
     /// What lies in the adapter directory, by file.
     dropped_in: RwLock<BTreeMap<String, Digest>>,
     /// What the view shows, without its delay.
@@ -74,6 +77,8 @@ pub struct Lifecycle {
     suspects: Suspects,
     tasks: Mutex<Tasks>,
     changed: Notify,
+    /// Nothing new is begun, and what takes long is given up.
+    stopping: AtomicBool,
 }
 
 /// What is left to do by somebody who may take his time.
@@ -174,6 +179,8 @@ pub enum LifecycleError {
     Full,
     #[error("{0}")]
     Store(#[from] StoreError),
+    #[error("the station is stopping; hand it over again once it runs")]
+    Stopping,
     #[error("the journal cannot be written, so nothing was done: {0}")]
     Journal(String),
     #[error("{0}; nothing was done. See /health, then try again")]
@@ -197,6 +204,7 @@ impl Lifecycle {
             views: views.clone(),
             profiles: Profiles::open(bound, &profiles, views)?,
             dropins: Mutex::new(DropIns::new(dropins)),
+            trust_seen: Mutex::default(),
             dropped_in: RwLock::default(),
             book: RwLock::new(book),
             telling: Mutex::default(),
@@ -207,7 +215,17 @@ impl Lifecycle {
             suspects: Suspects::default(),
             tasks: Mutex::default(),
             changed: Notify::new(),
+            stopping: AtomicBool::new(false),
         })
+    }
+
+    /// What is being checked is given up: whoever waits for the end must not wait for a vendor's vectors.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 
     /// Every component that ever came, by name and then by when it came.

@@ -83,7 +83,7 @@ impl Lifecycle {
         let strike = Strike {
             source,
             stranger: stranger.map(|stranger| (stranger.peer, Digest::of(stranger.frame))),
-            now_ms: self.clock.now_ms(),
+            now_ms: self.clock.steady_ms(),
             answered: adapter.answered.load(Ordering::Relaxed),
             met: adapter.met.load(Ordering::Relaxed),
         };

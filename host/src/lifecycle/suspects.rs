@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Default)]
 pub(super) struct Suspects {
     count: AtomicUsize,
-    /// Until when.
+    /// Until when; of the steady clock, or whoever sets the machine's would let them go or keep them.
     by: Mutex<FxHashMap<(Digest, String), i64>>,
 }
 
@@ -24,12 +24,12 @@ impl Lifecycle {
     pub fn is_suspect(&self, adapter: &Adapter, source: &str) -> bool {
         let by = self.suspects.by.lock().unwrap_or_else(PoisonError::into_inner);
         let until = by.get(&(adapter.digest, source.to_owned()));
-        until.is_some_and(|until| self.clock.now_ms() < *until)
+        until.is_some_and(|until| self.clock.steady_ms() < *until)
     }
 
     /// What this one has sent made a call fail or run long.
     pub fn suspect(&self, digest: Digest, source: &str) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         let mut by = self.suspects.by.lock().unwrap_or_else(PoisonError::into_inner);
         if by.len() >= SUSPECTS_MAX {
             by.retain(|_, until| now_ms < *until);
@@ -42,7 +42,7 @@ impl Lifecycle {
 
     /// Forgets those who have behaved since; for whoever comes round by the clock.
     pub fn forget_suspects(&self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         let mut by = self.suspects.by.lock().unwrap_or_else(PoisonError::into_inner);
         by.retain(|_, until| now_ms < *until);
         self.suspects.count.store(by.len(), Ordering::Relaxed);

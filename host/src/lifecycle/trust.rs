@@ -21,14 +21,17 @@
 //!                                           # stands for its whole version, however it is signed
 //! ```
 
+use super::Lifecycle;
+use super::dropins::Print;
 use crate::adapter::{Manifest, PublicKey, SignatureError, Signed, signatures};
-use crate::limits::TRUST_BYTES_MAX;
+use crate::limits::{TRUST_BLANK_LOOKS, TRUST_BYTES_MAX};
 use crate::model::{Civil, Day, Digest};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::PoisonError;
 use toml::Spanned;
 
 /// What the trust file says.
@@ -100,6 +103,49 @@ pub enum Distrust {
 pub enum Judged {
     At(Civil),
     Again,
+}
+
+/// The trust file, as it was looked at last.
+#[derive(Default)]
+pub(super) struct TrustSeen {
+    /// At the first look it is no news: what serves was judged when it began to.
+    looked_before: bool,
+    print: Option<Print>,
+    /// For so many looks it has said nothing, and what serves has not been judged by that.
+    blank_looks: u32,
+}
+
+impl Lifecycle {
+    /// Looks at the trust file, and judges what serves by it if it has changed; what could not be read serves again once it
+    /// can be. Waits for nothing that comes in: a revocation is not held up by a component that is being checked.
+    pub fn follow_trust(&self) {
+        let mut seen = self.trust_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let print = self.trust_print();
+        let first = !std::mem::replace(&mut seen.looked_before, true);
+        let changed = std::mem::replace(&mut seen.print, print) != print && !first;
+        if changed || seen.blank_looks > 0 {
+            self.believe(&mut seen.blank_looks);
+        }
+        if let Err(error) = self.restore_unreadable() {
+            tracing::warn!(%error, "what can be read again does not serve yet");
+        }
+    }
+
+    /// Whoever writes a file anew empties it first, and whoever replaces it may take it away before: until it has been so for
+    /// a while that is no word about what serves. What comes in is judged by the file as it is.
+    fn believe(&self, blank_looks: &mut u32) {
+        let trust = self.trust();
+        if trust.as_ref().is_ok_and(Trust::says_nothing) && *blank_looks < TRUST_BLANK_LOOKS {
+            *blank_looks += 1;
+            return;
+        }
+        *blank_looks = 0;
+        self.review(trust);
+    }
+
+    pub(super) fn trust_print(&self) -> Option<Print> {
+        self.data.metadata(super::TRUST_FILE).ok().map(|about| Print::of(&about))
+    }
 }
 
 impl Trust {

@@ -5,8 +5,9 @@ use super::compare::{Reading, compare};
 use super::tally::{Compared, Tally};
 use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
 use crate::background;
+use crate::lifecycle::Lifecycle;
 use crate::limits::MIRROR_QUEUE_MAX;
-use crate::model::{Civil, DeviceKey};
+use crate::model::{Civil, DeviceKey, Digest};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ pub struct Sample {
     pub device: Option<DeviceKey>,
     pub memory: Vec<u8>,
     pub state: Vec<u8>,
+    /// The version that serves, in whose layout both are.
+    pub left_by: Digest,
     pub state_version: u32,
     pub frame: Vec<u8>,
     /// What the version that serves made of it.
@@ -37,6 +40,7 @@ pub struct Mirror {
     dropped: AtomicU64,
     stopped: AtomicBool,
     queue: SyncSender<Sample>,
+    lifecycle: Arc<Lifecycle>,
     tally: Mutex<Tally>,
 }
 
@@ -45,6 +49,7 @@ impl Mirror {
     pub fn start(
         adapter: Arc<Adapter>,
         permille: u32,
+        lifecycle: Arc<Lifecycle>,
         model: impl Fn(&DeviceKey) -> String + Send + 'static,
     ) -> std::io::Result<Arc<Self>> {
         let (queue, samples) = sync_channel(MIRROR_QUEUE_MAX);
@@ -55,6 +60,7 @@ impl Mirror {
             dropped: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             queue,
+            lifecycle,
             tally: Mutex::default(),
         });
         let working = mirror.clone();
@@ -101,16 +107,24 @@ impl Mirror {
     }
 
     fn read(&self, sample: &Sample) -> Reading {
-        // State of another layout would be misread: it begins with none, as the session would.
+        // As a cutover would hand both over: state of another layout that nobody takes over is none, memory stays as it is.
+        let source = sample.device.as_ref().map_or("", DeviceKey::as_str);
         let same_layout = self.adapter.manifest.state_version == sample.state_version;
+        let (state, memory) = (&sample.state[..], &sample.memory[..]);
+        let taken = |kept| self.lifecycle.state_for(&self.adapter, &sample.options, kept, source);
+        let new_state =
+            Some((sample.state_version, state)).filter(|_| !same_layout && !state.is_empty()).and_then(taken);
+        let kept = (Some(sample.left_by), memory);
+        let new_memory = self.lifecycle.memory_for(&self.adapter, &sample.options, kept, source);
+        let memory = new_memory.as_deref().unwrap_or(memory);
         let context = Context {
             now: sample.now,
             direction: Direction::Uplink,
             transport: sample.transport,
             admission: sample.admission,
             pending: sample.pending,
-            device: sample.device.as_ref().map(|device| (device.address(), sample.memory.as_slice())),
-            state: if same_layout { &sample.state } else { &[] },
+            device: sample.device.as_ref().map(|device| (device.address(), memory)),
+            state: if same_layout { state } else { new_state.as_deref().unwrap_or_default() },
         };
         Reading::of(self.adapter.realm(), &self.adapter.decode(&sample.options, &context, &sample.frame))
     }

@@ -37,6 +37,7 @@ pub struct Review {
     transports: BTreeMap<String, Transport>,
     /// By the adapter's name: what serves may have one shadow at a time.
     mirrors: ArcSwap<Mirrors>,
+    /// Held while a shadow begins or ends, so that the one that is told is the one that hears.
     shadowing: Mutex<()>,
     /// The last walk of each name.
     walks: Mutex<BTreeMap<String, Arc<Walk>>>,
@@ -53,7 +54,9 @@ pub enum ReviewError {
     NoShadow(String),
     #[error("nothing was gone through for `{0}` since the station started")]
     NoWalk(String),
-    #[error("stored frames of `{0}` are being gone through already; ask how far that is")]
+    #[error(
+        "stored frames of `{0}` are being gone through already; GET /api/v1/adapters/{0}/replay says when that is finished"
+    )]
     Busy(String),
     #[error("{0} serves; a shadow is another version")]
     Serves(String),
@@ -98,12 +101,12 @@ impl Review {
         }
         let _shadowing = self.shadowing();
         let adapter = self.lifecycle.begin_shadow(&row, permille, order)?;
-        let views = self.views.clone();
-        let begun = Mirror::start(adapter, permille, move |device| model_of(&views, device));
+        let (lifecycle, views) = (self.lifecycle.clone(), self.views.clone());
+        let begun = Mirror::start(adapter, permille, lifecycle, move |device| model_of(&views, device));
         let mirror = match begun {
             Ok(mirror) => mirror,
             Err(error) => {
-                self.lifecycle.end_shadow(&row.name, order)?;
+                self.lifecycle.end_shadow(&row.name, &Order { reason: "no thread to hear with", ..*order })?;
                 return Err(error.into());
             }
         };
@@ -116,8 +119,9 @@ impl Review {
     /// The shadow of this name hears nothing any more; gives what it has found.
     pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
         let _shadowing = self.shadowing();
-        let mirror = self.mirror(name)?;
+        // Whoever stands as a shadow is none any more, also one that nobody hears.
         self.lifecycle.end_shadow(name, order)?;
+        let mirror = self.mirror(name)?;
         self.tidy();
         Ok(mirror)
     }
@@ -194,6 +198,13 @@ impl Review {
         let entries = facts.into_iter().map(|fact| Entry { at_ms, fact }).collect();
         self.journal.append_all_blocking(entries)?;
         Ok(())
+    }
+}
+
+impl Drop for Review {
+    /// Their threads would go on listening.
+    fn drop(&mut self) {
+        self.mirrors.load().values().for_each(|mirror| mirror.stop());
     }
 }
 

@@ -139,6 +139,7 @@ impl Conversation {
             device: self.present.as_ref().map(|p| p.device.clone()),
             memory: self.present.as_ref().map(|p| p.memory.clone()).unwrap_or_default(),
             state: self.state.clone(),
+            left_by: with.adapter.digest,
             state_version: with.adapter.manifest.state_version,
             frame: frame.to_vec(),
             reading: Reading::of(with.adapter.realm(), decoded),

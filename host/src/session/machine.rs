@@ -215,6 +215,8 @@ impl Machine {
     fn on_frame(&mut self, facts: &FrameFacts, now_ms: i64) -> Vec<Action> {
         self.spoke = true;
         self.active_ms = now_ms;
+        // A gateway that lives for months may also bring what nobody can read.
+        self.faults = self.faults.saturating_sub(1);
         if let Some(registered) = facts.registered {
             self.registered = Some(registered);
         }
@@ -485,6 +487,15 @@ mod tests {
         let replied = Input::Frame(FrameFacts { waits: true, ..registered(false) });
         let unanswered = Input::Frame(FrameFacts { report_complete: true, ..FrameFacts::default() });
         check(&[(10, replied, &[]), (20, unanswered, &DONE)]);
+    }
+
+    #[test]
+    fn a_good_frame_makes_up_for_a_faulty_one() {
+        let mut machine = check(&[]);
+        for _ in 0..3 * limits::SESSION_FAULTS_MAX {
+            assert_eq!(machine.step(&Input::Fault, 1), []);
+            assert_eq!(machine.step(&Input::Frame(FrameFacts::default()), 1), []);
+        }
     }
 
     #[test]

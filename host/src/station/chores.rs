@@ -1,4 +1,4 @@
-//! What comes round by the clock: new adapters, expired commands, whether the journal is still there, old days, memories that the views show by now.
+//! What comes round by the clock: new adapters, another trust file, expired commands, whether the journal is still there, old days, memories that the views show by now.
 
 use super::{polling, redecode};
 use crate::config::Config;
@@ -22,6 +22,7 @@ pub(super) fn spawn(
 ) {
     let retention_days = config.retention_days;
     tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_dropins));
+    tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_trust));
     tasks.spawn(tend_adapters(services.clone(), stopped.clone()));
     for poll in &services.polls {
         tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
@@ -63,6 +64,12 @@ async fn follow_dropins(services: Arc<Services>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the adapter directory cannot be read"),
         Err(error) => tracing::error!(%error, "looking for adapters was interrupted"),
+    }
+}
+
+async fn follow_trust(services: Arc<Services>) {
+    if let Err(error) = tokio::task::spawn_blocking(move || services.lifecycle.follow_trust()).await {
+        tracing::error!(%error, "looking at the trust file was interrupted");
     }
 }
 

@@ -145,6 +145,7 @@ impl Station {
     pub async fn stop(mut self) {
         // Nobody left to tell is fine.
         let _ = self.stop.send(true);
+        self.services.lifecycle.stop();
         self.doors.drain().await;
         let chores = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(limits::DRAIN_TIMEOUT, chores).await;
@@ -225,6 +226,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         running: Mutex::default(),
     };
     services.lifecycle.resume()?;
+    services.lifecycle.follow_trust();
     services.lifecycle.follow_dropins().context("the adapter directory cannot be read")?;
     Ok(services)
 }

@@ -127,11 +127,16 @@ fn is_enough(entries: &[&FrameFact]) -> bool {
     let of = |wanted: FaultKind| {
         entries.iter().filter(move |f| matches!(f.outcome, FrameOutcome::Fault { kind, .. } if kind == wanted))
     };
-    let faults = entries.iter().filter(|f| matches!(f.outcome, FrameOutcome::Fault { .. })).count();
+    // Each good frame makes up for a faulty one.
+    let mut faults = 0_u32;
+    let mut weigh = |f: &&FrameFact| {
+        let is_fault = matches!(f.outcome, FrameOutcome::Fault { .. });
+        faults = if is_fault { faults + 1 } else { faults.saturating_sub(1) };
+        faults >= limits::SESSION_FAULTS_MAX
+    };
+    let too_many = entries.iter().any(&mut weigh);
     let noise: usize = of(FaultKind::Noise).map(|f| f.raw.len()).sum();
-    faults >= limits::SESSION_FAULTS_MAX as usize
-        || of(FaultKind::Foreign).next().is_some()
-        || noise > limits::NOISE_BYTES_MAX
+    too_many || of(FaultKind::Foreign).next().is_some() || noise > limits::NOISE_BYTES_MAX
 }
 
 /// A meter that somebody else speaks for.

@@ -5,12 +5,14 @@ use polymeter::kit::check::{self, Report, Verdict};
 use polymeter::kit::{bench, build, capture, signing, trial};
 use polymeter::lifecycle::Trust;
 use polymeter::model::Civil;
-use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, register, report};
+use polymeter_tests::guest::{Guest, MESSAGES, RESULT, decoded, register, report, slow};
 use polymeter_tests::keys::NoKeys;
 use polymeter_tests::scratch::Scratch;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 const NOW: Civil = Civil(1_710_462_005);
 
@@ -216,6 +218,19 @@ fn a_bench_names_the_limits_and_what_could_not_be_measured() {
     let measured = bench::run(&load(&looping), &looping).expect("it has vectors");
     assert!(measured.costs.is_empty(), "{measured:?}");
     assert!(measured.failed[0].starts_with("it ends: deadline"), "{measured:?}");
+}
+
+#[test]
+fn vectors_end_when_their_time_is_over_or_nobody_waits_for_them() {
+    let bytes = slow(1_000);
+    let adapter = load(&bytes);
+    let within = Duration::from_millis(100);
+    let error = adapter.conform_within(&bytes, (within, &|| true)).expect_err("too long").to_string();
+    assert!(error.contains("of 1000 have taken 0.1 s of processor time"), "{error}");
+    let left = AtomicUsize::new(3);
+    let wanted = || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+    let error = adapter.must_conform(&bytes, &wanted).expect_err("not wanted").to_string();
+    assert!(error.contains("not run to their end"), "{error}");
 }
 
 #[test]

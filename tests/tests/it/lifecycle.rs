@@ -5,9 +5,10 @@ use polymeter::clock::Clock;
 use polymeter::journal::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use polymeter::lifecycle::{Bound, LifecycleError, Stranger, Struck, Unsigned};
 use polymeter::model::{Digest, HexBytes, Message};
-use polymeter_tests::guest::Guest;
+use polymeter_tests::guest::{Guest, slow};
 use polymeter_tests::scratch::Scratch;
-use polymeter_tests::shop::{Shop, order};
+use polymeter_tests::shop::{BY, Shop, order};
+use polymeter_tests::site::wait_until;
 
 fn version(version: &'static str) -> Vec<u8> {
     Guest { version, ..Guest::new("a") }.component()
@@ -99,6 +100,66 @@ fn going_back_leads_to_what_served_before() {
     // Never forward to what was left.
     says(shop.lifecycle.rollback("a", &order("")), "installed are a@1.0.0, a@1.1.0, a@1.2.0");
     assert_eq!(shop.state(&three), "standby");
+}
+
+/// Several people may ask at once: a name has one shadow, and none is left behind.
+#[test]
+fn of_many_shadows_at_once_one_is_left() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    shop.serve(&version("1.0.0")).expect("serves");
+    let rows = ["1.1.0", "1.2.0", "1.3.0", "1.4.0"].map(|v| shop.install(&version(v)).expect("installed"));
+    let shadows = || shop.lifecycle.rows().iter().filter(|row| row.state.name() == "shadow").count();
+    for _ in 0..10 {
+        std::thread::scope(|threads| {
+            for row in &rows {
+                threads.spawn(|| shop.lifecycle.begin_shadow(row, 1_000, &order("at once")).expect("begun"));
+            }
+        });
+        assert_eq!(shadows(), 1);
+    }
+    shop.lifecycle.end_shadow("a", &order("")).expect("ended");
+    assert_eq!(shadows(), 0);
+}
+
+/// A vendor's vectors may take seconds. Who is revoked or taken away meanwhile does not wait for them, nor does a stop.
+#[test]
+fn a_long_check_holds_up_no_revocation_no_removal_and_no_stop() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (serves, long) = (version("1.0.0"), slow(9_000));
+    shop.serve(&serves).expect("serves");
+    shop.look();
+    scratch.write("adapters/slow.wasm", &long);
+    std::thread::scope(|threads| {
+        let looking = threads.spawn(|| shop.lifecycle.follow_dropins());
+        wait_until("it is being checked", || (shop.state(&long) == "compiled").then_some(()));
+        let revoked = format!("[revoked]\ndigests = [\"{}\"]\n", Digest::of(&serves));
+        scratch.write("data/trust.toml", revoked.as_bytes());
+        shop.lifecycle.follow_trust();
+        shop.lifecycle.carry_out().expect("carried out");
+        assert_eq!(shop.state(&serves), "quarantined");
+        shop.lifecycle.take_file_away("slow.wasm", BY).expect("taken away");
+        shop.lifecycle.stop();
+        looking.join().expect("no panic").expect("the directory can be read");
+    });
+    assert_eq!(shop.state(&long), "compiled", "given up, and not judged");
+    shop.shut();
+    assert_eq!(Shop::open(&scratch).state(&long), "rejected");
+}
+
+/// What is checked when the station stops is given up, and no verdict on the file.
+#[test]
+fn a_stop_ends_what_is_being_checked() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    shop.lifecycle.stop();
+    says(shop.install(&version("1.0.0")), "the station is stopping");
+    scratch.write("adapters/a.wasm", &version("1.0.0"));
+    assert_eq!(shop.look(), [""; 0]);
+    shop.shut();
+    let shop = Shop::open(&scratch);
+    assert_eq!(shop.look(), ["a 1.0.0 conformed", "a 1.0.0 active"]);
 }
 
 #[test]

@@ -7,11 +7,13 @@ use crate::kit::decode::SlotKeys;
 use crate::kit::{build, signing, trial};
 use anyhow::{Result, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+/// Why a station has it.
+const DRAFT: &str = "a draft of `adapter dev`";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Files of one crate that are watched; more than any adapter has.
 const WATCHED_MAX: usize = 5_000;
@@ -35,12 +37,12 @@ pub struct DevArgs {
 }
 
 pub fn run(args: &DevArgs) -> Result<()> {
-    let (mut seen, mut draft) = (None, None);
+    let mut seen = None;
     loop {
         let now = newest(&args.dir);
         if seen != Some(now) {
             seen = Some(now);
-            match round(args, &mut draft) {
+            match round(args) {
                 Ok(sentence) => line(&sentence)?,
                 Err(error) if args.once => return Err(error),
                 Err(error) => note(&format!("{error:#}")),
@@ -54,8 +56,8 @@ pub fn run(args: &DevArgs) -> Result<()> {
     }
 }
 
-/// Builds, tries, hands over. `draft` is what the round before has left in a shadow.
-fn round(args: &DevArgs, draft: &mut Option<String>) -> Result<String> {
+/// Builds, tries, hands over.
+fn round(args: &DevArgs) -> Result<String> {
     let built = build::build(&args.dir, None)?;
     let bytes = signing::read_component(&built.path)?;
     let adapter = super::load(&built.path, &bytes, SlotKeys::default())?;
@@ -68,12 +70,12 @@ fn round(args: &DevArgs, draft: &mut Option<String>) -> Result<String> {
     if args.no_station {
         return Ok(sentence);
     }
-    let became = hand_over(args, adapter.name(), &adapter.digest.to_string(), bytes, draft)?;
+    let became = hand_over(args, adapter.name(), &adapter.digest.to_string(), bytes)?;
     Ok(format!("{sentence}; in the station {became}"))
 }
 
 /// Into the shadow of what serves; where nothing does, or that is what serves already, there is nobody to compare it with.
-fn hand_over(args: &DevArgs, name: &str, digest: &str, bytes: Vec<u8>, draft: &mut Option<String>) -> Result<String> {
+fn hand_over(args: &DevArgs, name: &str, digest: &str, bytes: Vec<u8>) -> Result<String> {
     let client = args.access.remote.connect()?;
     let file = format!("adapters/{}", escape(&format!("{name}.wasm")));
     let rows = client.rows("adapters", &[], usize::MAX).collect::<Result<Vec<_>>>()?;
@@ -81,24 +83,31 @@ fn hand_over(args: &DevArgs, name: &str, digest: &str, bytes: Vec<u8>, draft: &m
     if active.is_some_and(|row| row["digest"] == digest) {
         return Ok("it serves already".into());
     }
-    let reason = "a draft of `adapter dev`";
     if args.activate || active.is_none() {
-        let asked = format!("{file}?downgrade={0}&reason={0}", escape(reason));
+        let asked = format!("{file}?downgrade={0}&reason={0}", escape(DRAFT));
         client.upload(&asked, bytes)?;
         return Ok("it serves".into());
     }
-    let asked = format!("{file}?stage=true&downgrade={}", escape(reason));
+    let asked = format!("{file}?stage=true&downgrade={}", escape(DRAFT));
     client.upload(&asked, bytes)?;
     let path = |what: &str| format!("adapters/{}/{what}", escape(name));
-    client.post(&path("shadow"), &json!({"version": digest, "reason": reason}))?;
-    if let Some(before) = draft.replace(digest.to_owned()).filter(|before| before != digest) {
-        // Drafts must not fill the store; one that somebody has put into service meanwhile stays.
-        let retired = client.post(&path("retire"), &json!({"version": before, "reason": "a newer draft is there"}));
+    client.post(&path("shadow"), &json!({"version": digest, "reason": DRAFT}))?;
+    // Drafts must not fill the store, nor make their version ambiguous, whichever run has left them.
+    for before in rows.iter().filter(|row| is_draft(row, name) && row["digest"] != digest) {
+        let why = "a newer draft is there";
+        let retired = client.post(&path("retire"), &json!({"version": before["digest"], "reason": why}));
         if let Err(error) = retired {
             note(&format!("{error:#}"));
         }
     }
     Ok(format!("it hears live frames; `polymeter adapter shadow {name}` shows what would change"))
+}
+
+/// Left by a round before: it heard as a shadow and has served nobody.
+fn is_draft(row: &Value, name: &str) -> bool {
+    row["name"] == name
+        && ["shadow", "conformed"].iter().any(|state| row["state"] == *state)
+        && row["reason"].as_str().is_some_and(|why| why.ends_with(DRAFT))
 }
 
 /// How many files the crate has, and when the newest was written.
@@ -122,4 +131,24 @@ fn newest(dir: &Path) -> (usize, Option<SystemTime>) {
         }
     }
     (count, newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_of_any_run_are_known_and_nothing_else_is() {
+        for (name, state, reason, expected) in [
+            ("a", "shadow", format!("hears 100.0 % of the live frames: {DRAFT}"), true),
+            ("a", "conformed", DRAFT.to_owned(), true),
+            ("b", "conformed", DRAFT.to_owned(), false),
+            ("a", "active", DRAFT.to_owned(), false),
+            ("a", "standby", DRAFT.to_owned(), false),
+            ("a", "conformed", "4 vectors agree".to_owned(), false),
+        ] {
+            let row = json!({"name": name, "state": state, "reason": reason});
+            assert_eq!(is_draft(&row, "a"), expected, "{row}");
+        }
+    }
 }

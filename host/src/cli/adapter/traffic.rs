@@ -13,14 +13,15 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const POLL_EVERY: Duration = Duration::from_millis(500);
+const HEADER: &str = "# time, session, direction, bytes";
 
 #[derive(Args)]
 pub struct RecordArgs {
-    /// The file to write, instead of standard output.
+    /// The file to write, instead of standard output; what is in it stays until a frame comes.
     #[arg(short, long)]
     out: Option<PathBuf>,
     /// Only frames of this listener.
@@ -69,7 +70,7 @@ pub fn record(args: &RecordArgs) -> Result<()> {
         bail!("{why}");
     }
     let mut out: Box<dyn Write> = match &args.out {
-        Some(path) => Box::new(BufWriter::new(File::create(path).with_context(|| path.display().to_string())?)),
+        Some(path) => Box::new(BufWriter::new(Fresh::open(path).with_context(|| path.display().to_string())?)),
         None => Box::new(io::stdout().lock()),
     };
     let newest = || -> Result<u64> { Ok(client.get("journal")?["last_seq"].as_u64().unwrap_or_default()) };
@@ -79,7 +80,6 @@ pub fn record(args: &RecordArgs) -> Result<()> {
     };
     let end = Instant::now() + Duration::from_secs(args.seconds);
     let mut written = 0;
-    writeln!(out, "# time, session, direction, bytes")?;
     while written < args.frames {
         let before = after;
         written += entries(args, &client, &mut after, args.frames - written, &mut out)?;
@@ -99,6 +99,32 @@ pub fn record(args: &RecordArgs) -> Result<()> {
     }
 }
 
+/// A file that is emptied when there is something to write: a capture that nothing follows is worth keeping.
+struct Fresh {
+    file: File,
+    begun: bool,
+}
+
+impl Fresh {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::options().create(true).write(true).truncate(false).open(path)?, begun: false })
+    }
+}
+
+impl Write for Fresh {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A pipe or a device has nothing to empty.
+        if !std::mem::replace(&mut self.begun, true) && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Why nothing will come of the listener that is wanted: the station has none of that name.
 fn unknown_listener(args: &RecordArgs, client: &Client) -> Result<Option<String>> {
     let Some(wanted) = &args.listener else { return Ok(None) };
@@ -115,6 +141,9 @@ fn entries(args: &RecordArgs, client: &Client, after: &mut u64, most: usize, out
         let row = row?;
         *after = row["seq"].as_u64().unwrap_or(*after);
         if let Some(frame) = row.get("frame").filter(|frame| is_wanted(args, frame)) {
+            if written == 0 && most == args.frames {
+                writeln!(out, "{HEADER}")?;
+            }
             writeln!(out, "{}", recorded(frame)?)?;
             written += 1;
             if written == most {
@@ -176,4 +205,25 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         bail!("nothing could be sent to {station}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_stays_until_something_follows_it() {
+        let path = std::env::temp_dir().join(format!("polymeter-capture-{}", std::process::id()));
+        std::fs::write(&path, "a capture of yesterday\n").expect("written");
+        let text = || std::fs::read_to_string(&path).expect("readable");
+        let mut out = BufWriter::new(Fresh::open(&path).expect("opens"));
+        out.flush().expect("nothing to write");
+        assert_eq!(text(), "a capture of yesterday\n");
+        writeln!(out, "{HEADER}").expect("written");
+        out.flush().expect("written");
+        writeln!(out, "aa").expect("written");
+        out.flush().expect("written");
+        assert_eq!(text(), format!("{HEADER}\naa\n"));
+        std::fs::remove_file(&path).expect("removed");
+    }
 }

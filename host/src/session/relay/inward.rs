@@ -434,6 +434,7 @@ impl<'a> Ear<'a> {
             device: said.device.clone(),
             memory: sub.memory,
             state: sub.state,
+            left_by: adapter.digest,
             state_version: adapter.manifest.state_version,
             frame: raw.to_vec(),
             reading: Reading::of(adapter.realm(), &said.decoded),
