@@ -23,7 +23,7 @@ const DURABLE_EVERY: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a batch grows, and how many of its entries make a millisecond of that. Half of it makes reports noticeably dearer:
 /// their pages are written twice as often.
-const GROWS_MAX_MS: u64 = 400;
+const GROWS_MAX_MS: u64 = 800;
 const ENTRIES_PER_GROWN_MS: u64 = 20;
 /// When nothing has come for so long, a batch is written before its time.
 const QUIET: Duration = Duration::from_millis(25);
