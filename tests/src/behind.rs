@@ -85,14 +85,27 @@ impl Lines {
         let sub = inner.subs.get_mut(&called)?;
         sub.heard += 1;
         let channel = sub.channel;
-        let speaker = sub.speaks_for.clone().unwrap_or(called);
+        let speaker = sub.speaks_for.clone().unwrap_or_else(|| called.clone());
         let silent = sub.silent;
-        let answer = if silent { None } else { inner.subs.get_mut(&speaker)?.meter.hear(now, payload) };
+        let heard = if speaker == called { payload.to_vec() } else { misheard(payload, &speaker)? };
+        let answer = if silent { None } else { inner.subs.get_mut(&speaker)?.meter.hear(now, &heard) };
         let bytes = payload.len() + answer.as_ref().map_or(0, Vec::len);
         let ms = bytes as f64 * BITS_OF_BYTE * 1_000.0 / f64::from(inner.baud);
         *inner.busy_ms.entry(channel).or_default() += ms;
         answer
     }
+}
+
+/// A CJ/T 188 question as another meter takes it for its own.
+fn misheard(question: &[u8], number: &str) -> Option<Vec<u8>> {
+    let start = question.iter().position(|&b| b == 0x68)?;
+    let mut frame = question[start..].to_vec();
+    let pairs = (0..number.len()).step_by(2).rev();
+    let address: Vec<u8> = pairs.map(|i| u8::from_str_radix(&number[i..i + 2], 16).ok()).collect::<Option<_>>()?;
+    frame.get_mut(2..9)?.copy_from_slice(&address);
+    let end = frame.len() - 2;
+    frame[end] = polymeter_sdk::checksum::sum8(&frame[..end]);
+    Some(frame)
 }
 
 impl Meter {

@@ -69,7 +69,7 @@ fn a_profile_counts_from_the_next_frame_on() {
     let refused = client.put("profiles/odd", &json!({"adapter": "a", "options": [1]})).expect_err("no object");
     assert!(refused.to_string().contains("options"), "{refused:#}");
     let twice = run(&["set", "odd", "--adapter", "a", "--options", r#"{"n":1,"n":2}"#]);
-    assert!(twice.contains("`n` is said twice"), "{twice}");
+    assert!(twice.contains("`n` stands there twice"), "{twice}");
     // By listener, and after a restart; the registry's column knows the name.
     run(&["bind", "odd", "--listener", "nb-iot"]);
     assert!(run(&["remove", "odd"]).contains("`odd` is bound to listener nb-iot"));

@@ -896,7 +896,7 @@ mod tests {
         let ms = |utc: &str| utc.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
         let ordered = |now: &str, expires_s: u64, note: &str| -> Result<(i64, String), Refusal> {
             let (expires, note) = (Some(Duration::from_secs(expires_s)), note.to_owned());
-            let order = Order { expires, note, ..order(valve()) };
+            let order = Order { note, expires, ..order(valve()) };
             let fact = Desk::new(vec![], 1).propose(order, Some(Known::default()), at(ms(now)), &clock)?;
             match fact.step {
                 CommandStep::Requested { command: Command::Valve(valve), note, expires_ms, .. } => {

@@ -168,9 +168,9 @@ impl Machine {
 
     /// Another device speaks on this connection: what the one before said and was asked does not count for it.
     pub fn another_device(&mut self, now_ms: i64) {
-        let (faults, sending) = (self.faults, self.sending);
+        let (faults, sending, closed) = (self.faults, self.sending, self.closed);
         let command_wait = Duration::from_millis(self.command_wait_ms.max(0) as u64);
-        *self = Self { faults, sending, spoke: true, ..Self::new(now_ms, command_wait) };
+        *self = Self { faults, sending, closed, spoke: true, ..Self::new(now_ms, command_wait) };
     }
 
     /// The session is over, whoever has ended it; what had come by then is still read, and its faults still count.
@@ -456,6 +456,14 @@ mod tests {
             (11, Input::NothingSent, &[]),
             (12, report(false), &DONE),
         ]);
+    }
+
+    #[test]
+    fn what_is_over_stays_over_whoever_speaks() {
+        let mut machine = Machine::new(0, WAIT);
+        machine.close();
+        machine.another_device(1);
+        assert_eq!(machine.step(&report(false), 2), []);
     }
 
     #[test]

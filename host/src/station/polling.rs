@@ -255,10 +255,11 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::views::RoundTold;
 
     #[test]
     fn rounds_of_a_clock_that_was_ahead_are_void_and_those_of_summer_time_are_not() {
-        let row = |due| RoundRow { due: Civil(due), told: Default::default() };
+        let row = |due| RoundRow { due: Civil(due), told: RoundTold::default() };
         let (hour, now) = (3_600, Civil(1_000_000_000));
         let last = |dues: &[i64]| last_due(&dues.iter().map(|due| row(now.0 + due)).collect::<Vec<_>>(), now);
         assert_eq!(last(&[4 * 365 * 24 * hour, -hour, -24 * hour]), Some(Civil(now.0 - hour)));

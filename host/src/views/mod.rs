@@ -32,6 +32,8 @@ mod words;
 mod rebuild_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod times_tests;
 
 pub use adapters::{AdapterEvent, AdapterRow, DIGEST_DIGITS_MIN};
 pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
@@ -41,7 +43,7 @@ pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing, Tol
 pub use events::EventRow;
 pub use families::{Carrier, Family};
 pub use latest::LatestReport;
-pub use polls::RoundRow;
+pub use polls::{RoundRow, RoundTold};
 pub use profiles::{BindingRow, ProfileEvent, ProfileRow};
 pub use quarantine::{QuarantineCount, QuarantineFilter, QuarantineRow};
 pub use readings::{Reading, ReadingFilter};
