@@ -69,7 +69,7 @@ pub fn end_before_repetition(now_ms: i64, expires_ms: &mut i64, clock: &Clock) -
     if before_ms <= now_ms {
         let least_s = (twice.end - now_ms + 999) / 1_000;
         return Err(Refusal::Invalid(format!(
-            "the order would end in an hour that the clocks show twice, and the device could not tell which one is meant: let              it wait for at least {least_s} s (`expires_s`), or order once the clocks have gone back"
+            "the order would end in an hour that the clocks show twice, and the device could not tell which one is meant: let it wait for at least {least_s} s (`expires_s`), or order once the clocks have gone back"
         )));
     }
     *expires_ms = before_ms;

@@ -203,7 +203,9 @@ impl Datagrams {
     }
 
     fn begin(&mut self, peer: SocketAddr, first: VecDeque<Datagram>) -> Inbound {
-        let (sender, queue) = mpsc::channel(limits::DATAGRAM_QUEUE_MAX.saturating_sub(first.len()).max(1));
+        // It stays as long as the session, and a burst may come after what was handed back is taken.
+        let places = limits::DATAGRAM_QUEUE_MAX.saturating_sub(first.len()).max(limits::DATAGRAM_QUEUE_MAX / 2);
+        let (sender, queue) = mpsc::channel(places);
         self.peers.insert(peer, Peer { queue: sender, late: VecDeque::new() });
         Inbound { shared: self.shared.clone(), peer, first, queue, back: self.back.clone(), heard: false }
     }

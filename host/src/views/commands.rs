@@ -293,6 +293,13 @@ impl CommandRow {
         let is_unconfirmed = self.state == CommandState::Unconfirmed || self.settled.is_some();
         let why = if self.settled.is_some() { String::new() } else { self.why };
         match self.answer {
+            // What came late has decided nothing, and decides nothing when it is told again.
+            Some(Answered { outcome, reason, raw_code, body })
+                if is_unconfirmed && answered(outcome) != CommandState::Unconfirmed =>
+            {
+                steps.push(last(CommandStep::Unconfirmed { why: why.clone() }));
+                steps.push(last(CommandStep::Late { outcome, reason, raw_code, body }));
+            }
             Some(Answered { outcome, reason, raw_code, body }) => {
                 steps.push(last(CommandStep::Answered { outcome, reason, raw_code, body }));
             }

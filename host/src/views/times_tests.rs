@@ -90,7 +90,11 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         raw_code: 4,
         body: AnswerBody::None,
     };
+    let late = |outcome| CommandStep::Late { outcome, reason: "late".into(), raw_code: 0, body: AnswerBody::None };
     let stories = [
+        vec![ask(valve(), None), sent(), unconfirmed(), late(Outcome::Done)],
+        vec![ask(valve(), None), sent(), accepted.clone(), late(Outcome::Refused)],
+        vec![ask(valve(), None), sent(), unconfirmed(), late(Outcome::Refused), settled.clone()],
         vec![ask(read.clone(), round)],
         vec![ask(read, None), sent(), CommandStep::TimedOut { attempt: 2 }],
         vec![ask(valve(), None), sent()],
@@ -110,9 +114,9 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         rows.map(|row| CommandRow { steps: Vec::new(), told: Seq(0), ..row }).collect::<Vec<_>>()
     };
     let before = shown(&views);
-    assert_eq!(before.len(), 7);
+    assert_eq!(before.len(), 10);
     let told = standing(&views, 1_000);
-    assert_eq!(told.len(), 7);
+    assert_eq!(told.len(), 10);
     assert!(standing(&views, 1).is_empty(), "what is kept need not be told again");
     // As after the days were dropped: nothing but what was told again, at another time.
     let later = Station::new("retold-commands-later");
@@ -121,10 +125,10 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         later.journal.append_blocking(entry).expect("appends");
     }
     assert_eq!(shown(&later.views()), before);
-    let last = told.into_iter().map(|fact| station.tell(fact)).last().expect("seven");
+    let last = told.into_iter().map(|fact| station.tell(fact)).last().expect("ten");
     assert!(views.wait_caught_up(last, Duration::from_secs(20)));
     assert_eq!(shown(&views), before, "it says nothing new");
-    assert!(standing(&views, last.0 - 6).is_empty(), "once is enough");
+    assert!(standing(&views, last.0 - 9).is_empty(), "once is enough");
 }
 
 #[test]

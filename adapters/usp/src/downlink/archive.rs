@@ -85,7 +85,7 @@ fn results(
     entry: impl Fn(&mut Reader<'_>) -> Result<String, FieldError>,
 ) -> Result<Rest, FieldError> {
     let count = usize::from(r.u8("entry count")?);
-    let (mut told, mut done, mut failure) = (Vec::with_capacity(count), 0, None);
+    let (mut told, mut distinct, mut done, mut failure) = (Vec::with_capacity(count), 0, 0, None);
     for _ in 0..count {
         let (entry, result) = (entry(r)?, r.u8("entry result")?);
         let said = names::outcome(result);
@@ -99,11 +99,14 @@ fn results(
         } else {
             failure = failure.or(Some(said));
         }
-        told.push(Parameter { name: format!("entry-{entry}"), value });
+        let name = format!("entry-{entry}");
+        // Said twice it is one entry all the same.
+        distinct += usize::from(!told.iter().any(|known: &Parameter| known.name == name));
+        told.push(Parameter { name, value });
     }
     let outcome = match failure {
-        None if count >= ordered => None,
-        Some(failure) if done == 0 && count >= ordered => Some(failure),
+        None if distinct >= ordered => None,
+        Some(failure) if done == 0 && distinct >= ordered => Some(failure),
         _ => Some((Outcome::Failed, "incomplete")),
     };
     Ok(Rest { outcome, ..AnswerBody::Parameters(told).into() })
