@@ -409,8 +409,6 @@ pub const CATCH_UP_REPORT_EVERY: Duration = Duration::from_secs(2);
 pub const RECORD_TEXT_BYTES_MAX: usize = 160;
 /// Concentrators and DTUs in front of one device, one behind the other. Older journals have more; nothing reaches those.
 pub const RECORD_DEPTH_MAX: usize = RELAY_DEPTH_MAX;
-/// Digits up to which carriers are expected to fill addresses with zeros in front: seven bytes of BCD.
-pub const FILLED_ADDRESS_DIGITS: usize = 14;
 /// Rows and bytes of one chunk of an import: it becomes one entry, so that it holds as a whole or not at all.
 pub const CHUNK_ROWS_MAX: usize = 4_000;
 pub const CHUNK_BYTES_MAX: usize = 184 * 1024;

@@ -1,6 +1,6 @@
 //! What a device can say. Wording of every field: `wit/types.wit`.
 
-use super::{Civil, HexBytes, Register, Series};
+use super::{Civil, HexBytes, Register, Series, bare};
 use serde::{Deserialize, Serialize};
 
 names! {
@@ -215,6 +215,34 @@ impl Message {
             Self::Report(report) => Some(report),
             Self::Answer(Answer { body: AnswerBody::Report(report), .. }) => Some(report),
             _ => None,
+        }
+    }
+
+    /// Of whom a carrier speaks, if not of itself: what it calls him, or `realm/address` once the registry has been asked.
+    pub fn subject(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Report(report) => report.subject.as_mut(),
+            Self::Answer(Answer { body: AnswerBody::Report(report), .. }) => report.subject.as_mut(),
+            Self::Event(event) => event.subject.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// What was said again is of whom it was of: subjects that were named when these came are named so.
+    pub fn named_as(messages: &mut [Self], told: &[Self]) {
+        let mut told = told.to_vec();
+        let told: Vec<String> = told.iter_mut().filter_map(|message| message.subject().cloned()).collect();
+        if told.iter().all(|subject| !subject.contains('/')) {
+            return;
+        }
+        let new: Vec<&mut String> = messages.iter_mut().filter_map(Self::subject).collect();
+        let in_order = new.len() == told.len();
+        for (at, subject) in new.into_iter().enumerate() {
+            let named = |told: &&String| told.split_once('/').is_some_and(|(_, own)| bare(own) == bare(subject));
+            let was = if in_order { Some(&told[at]) } else { told.iter().find(named) };
+            if let Some(was) = was.filter(|was| was.contains('/')) {
+                subject.clone_from(was);
+            }
         }
     }
 }

@@ -37,10 +37,8 @@ pub struct Records {
 #[derive(Default)]
 struct Pending {
     last_words: FxHashMap<DeviceKey, LastWord>,
-    /// By parent and line address, of those that have one.
+    /// By parent and what that calls them, without zeros in front.
     lines: FxHashMap<(DeviceKey, String), Vec<DeviceKey>>,
-    /// How many of `last_words` are of each realm.
-    realms: FxHashMap<String, usize>,
     /// Which devices each entry speaks of, oldest first.
     entries: VecDeque<(Seq, Vec<DeviceKey>)>,
 }
@@ -179,9 +177,9 @@ impl Pending {
             self.say(device, LastWord { seq, about });
             devices.push(device.clone());
         }
-        for Record { device, about } in weighed.set.iter().filter(|record| !record.about.line_address.is_empty()) {
-            if let Some(parent) = &about.parent {
-                let called_so = self.lines.entry((parent.clone(), about.line_address.clone())).or_default();
+        for Record { device, about } in &weighed.set {
+            if let Some((parent, called)) = weigh::Place::of(device, about).map(weigh::Place::on_line) {
+                let called_so = self.lines.entry((parent.clone(), called.to_owned())).or_default();
                 if !called_so.contains(device) {
                     called_so.push(device.clone());
                 }
@@ -202,13 +200,9 @@ impl Pending {
             for device in self.entries.pop_front().into_iter().flat_map(|(_, devices)| devices) {
                 if self.last_words.get(&device).is_some_and(|word| word.seq <= cursor) {
                     self.last_words.remove(&device);
-                    if let Some(count) = self.realms.get_mut(device.realm()) {
-                        *count -= 1;
-                    }
                 }
             }
         }
-        self.realms.retain(|_, count| *count > 0);
         self.lines.retain(|_, devices| {
             devices.retain(|device| self.last_words.contains_key(device));
             !devices.is_empty()
@@ -216,8 +210,6 @@ impl Pending {
     }
 
     fn say(&mut self, device: &DeviceKey, word: LastWord) {
-        if self.last_words.insert(device.clone(), word).is_none() {
-            *self.realms.entry(device.realm().to_owned()).or_default() += 1;
-        }
+        self.last_words.insert(device.clone(), word);
     }
 }

@@ -168,6 +168,8 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         [""; 0]
     );
     assert_eq!(import("usp/5,meter,usp/8,mbus,1,30\nusp/6,meter,usp/8,mbus,2,30\n"), [""; 0]);
+    let long = "m/1,meter,usp/8,mbus,1,0004A30B001C0530\nm/4,meter,usp/8,mbus,1,00000000123456789012\n";
+    assert_eq!(import(long), [""; 0]);
     let good = [
         // Another line, another carrier, the same again.
         "usp/3,meter,usp/9,mbus,2,2\n",
@@ -185,6 +187,10 @@ fn a_carrier_calls_each_device_behind_it_otherwise() {
         ("sz/2,meter,usp/9,mbus,1,\n", "2 duplicate", "usp/2"),
         // A second one of that line address, on another channel, does not hide the first.
         ("usp/7,meter,usp/8,mbus,1,30\n", "2 duplicate", "usp/5"),
+        // Zeros in front do not count, however long the address is.
+        ("usp/7,meter,usp/8,mbus,1,0030\n", "2 duplicate", "usp/5"),
+        ("m/2,meter,usp/8,mbus,1,0004A30B001C0530\n", "2 duplicate", "m/1"),
+        ("m/00000000123456789012,meter,usp/8,mbus,1,\n", "2 duplicate", "m/4"),
         ("usp/77,meter,usp/9,mbus,1,\nusp/1,meter,usp/9,mbus,1,77\n", "2 duplicate", "line 3"),
         // Zeros in front, which a carrier adds as it likes.
         ("usp/00000000000077,meter,usp/9,mbus,1,\n", "2 duplicate", "usp/1"),

@@ -10,7 +10,6 @@ use crate::views::{RegistryNow, ViewError, Views};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
-use std::collections::hash_map::Entry;
 
 /// What records may name: adapters that serve, profiles, whether the configuration has them or the journal, and protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -178,29 +177,14 @@ impl<'a> Ground<'a> {
         Ok(None)
     }
 
-    /// Devices that the parent may call so: by their line address, and of these realms by their own, with however many zeros
-    /// either is written.
-    fn called(&self, realms: &[String], place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
-        let Place { parent, called, .. } = place;
-        let mut found = Vec::new();
-        for digits in called.len().max(1)..=called.len().max(limits::FILLED_ADDRESS_DIGITS) {
-            let called = format!("{called:0>digits$}");
-            found.extend(self.now.called(parent, &called)?);
-            found.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, &called).ok()));
-            if !self.pending.lines.is_empty() {
-                let pending = self.pending.lines.get(&((*parent).clone(), called));
-                found.extend(pending.into_iter().flatten().cloned());
-            }
+    /// Devices that the parent may call so.
+    fn called(&self, place: &Place<'_>) -> Result<Vec<DeviceKey>, ViewError> {
+        let mut found = self.now.called(place.parent, place.called)?;
+        if !self.pending.lines.is_empty() {
+            let pending = self.pending.lines.get(&(place.parent.clone(), place.called.to_owned()));
+            found.extend(pending.into_iter().flatten().cloned());
         }
         Ok(found)
-    }
-
-    /// Realms of which devices may stand behind that one.
-    fn realms_behind(&self, parent: &DeviceKey) -> Result<Vec<String>, ViewError> {
-        let mut realms = self.now.realms_behind(parent)?;
-        let more: Vec<_> = self.pending.realms.keys().filter(|realm| !realms.contains(realm)).cloned().collect();
-        realms.extend(more);
-        Ok(realms)
     }
 
     fn behind(&self) -> &FxHashMap<DeviceKey, Vec<DeviceKey>> {
@@ -233,6 +217,10 @@ impl<'a> Place<'a> {
         let called = if about.line_address.is_empty() { device.address() } else { &about.line_address };
         let (protocol, channel) = (&about.protocol[..], about.channel.unwrap_or(0));
         about.parent.as_ref().map(|parent| Self { parent, called: bare(called), protocol, channel })
+    }
+
+    pub(super) fn on_line(self) -> (&'a DeviceKey, &'a str) {
+        (self.parent, self.called)
     }
 }
 
@@ -271,8 +259,7 @@ fn set(ground: &Ground<'_>, mut rows: Vec<Row>) -> Result<Weighed, ViewError> {
             places.entry(place).or_insert(row);
         }
     }
-    let mut weighing =
-        Weighing { ground, rows: by_device, places, parents: FxHashMap::default(), realms: FxHashMap::default() };
+    let mut weighing = Weighing { ground, rows: by_device, places, parents: FxHashMap::default() };
     let mut news = Vec::with_capacity(rows.len());
     for (row, (before, complete)) in rows.iter().zip(befores) {
         let flaw = if complete { weighing.flaw(row, before.as_ref())? } else { None };
@@ -298,8 +285,6 @@ struct Weighing<'a> {
     places: FxHashMap<Place<'a>, &'a Row>,
     /// Parents looked up so far; many rows have the same one.
     parents: FxHashMap<DeviceKey, Option<Particulars>>,
-    /// Realms of the devices behind parents.
-    realms: FxHashMap<DeviceKey, Vec<String>>,
 }
 
 impl Weighing<'_> {
@@ -340,11 +325,7 @@ impl Weighing<'_> {
         if let Some(first) = self.places.get(&place).filter(|first| first.record.device != *device) {
             return Ok(Some(same_place_as_line(first.line)));
         }
-        let realms = match self.realms.entry(place.parent.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.ground.realms_behind(place.parent)?),
-        };
-        for other in self.ground.called(realms, &place)?.into_iter().filter(|other| other != device) {
+        for other in self.ground.called(&place)?.into_iter().filter(|other| other != device) {
             let row = self.rows.get(&other);
             let about = match row {
                 Some(row) => Some(row.record.about.clone()),

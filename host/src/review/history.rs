@@ -165,13 +165,14 @@ impl Walk {
             self.note(|progress| progress.unrepeatable += 1);
             return Ok(None);
         };
+        let replayed = replayed.named_as(&said.outcome);
         let (new, device) = replayed.reading(said.device.as_ref());
         let old = match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
                 let other = path.by_other(review, active.digest, (bytes, &spoken.options, now));
                 let Some(other) = other else { return Ok(None) };
-                other.reading(said.device.as_ref()).0
+                other.named_as(&said.outcome).reading(said.device.as_ref()).0
             }
             Purpose::Show | Purpose::Apply { .. } => {
                 if later.is_none() && !path.repeats(review, kept, now) {

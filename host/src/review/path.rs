@@ -6,7 +6,7 @@ use super::{Review, ReviewError};
 use crate::adapter::Adapter;
 use crate::journal::{Again, FrameOutcome, Piece};
 use crate::limits::REPLAY_DEVICES_MAX;
-use crate::model::{Civil, DeviceKey, Digest, HexBytes, Seq};
+use crate::model::{Civil, DeviceKey, Digest, HexBytes, Message, Seq};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -125,12 +125,24 @@ impl Path {
         let repeated = self.by_other(review, adapter.digest, (kept.bytes(review), &spoken.options, now));
         repeated.is_none_or(|repeated| {
             let same_sender = repeated.device.is_none() || repeated.device.as_ref() == kept.piece.device;
-            same_sender && repeated.result.is_ok_and(|decoded| decoded.messages == *messages)
+            same_sender
+                && repeated.result.is_ok_and(|mut decoded| {
+                    Message::named_as(&mut decoded.messages, messages);
+                    decoded.messages == *messages
+                })
         })
     }
 }
 
 impl Replayed {
+    /// A carrier speaks of whom it spoke when the frame came.
+    pub(super) fn named_as(mut self, told: &FrameOutcome) -> Self {
+        if let (Ok(decoded), FrameOutcome::Decoded { messages, .. }) = (&mut self.result, told) {
+            Message::named_as(&mut decoded.messages, messages);
+        }
+        self
+    }
+
     /// What it made of it, and whose it is: a frame that does not tell is of whom it was before.
     pub(super) fn reading(&self, before: Option<&DeviceKey>) -> (Reading, Option<DeviceKey>) {
         let device = self.device.as_ref().or(before).cloned();

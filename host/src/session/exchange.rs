@@ -265,13 +265,16 @@ impl Conversation {
         self.present.as_ref().is_some_and(|p| p.admission == Admission::Refused)
     }
 
-    pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
+    pub(super) fn outcome(&self, mut messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
             let detail =
                 "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read".into();
             return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
+        if let Some(present) = &self.present {
+            self.services.name_subjects(&present.device, &mut messages);
+        }
         FrameOutcome::Decoded {
             messages,
             memory: memory.map(|m| HexBytes(m.to_vec())),

@@ -34,7 +34,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{Command, DeviceKey, KeySlot, Seq, SessionId};
+use crate::model::{Command, DeviceKey, KeySlot, Message, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -173,7 +173,9 @@ impl Services {
     /// It may have been set while somebody found that it is missing, and nobody says so twice.
     fn look_for_key(&self, key: &KeySlot) {
         if self.vault.key(&key.device, &key.slot).is_some() {
-            self.desk.keys_came(&FxHashSet::from_iter([key.clone()]));
+            for (device, way) in self.desk.keys_came(&FxHashSet::from_iter([key.clone()])) {
+                self.ring(&device, &way);
+            }
         }
     }
 
@@ -320,6 +322,27 @@ impl Services {
         let options = spoken.as_ref().map_or("{}", |spoken| &spoken.options);
         let failed = adapter.encode(options, &context, command).err();
         Ok(failed.filter(|fault| fault.kind == FaultKind::OutOfRange).map(|fault| fault.detail))
+    }
+
+    /// Names whom a carrier speaks of, where the registry has one device behind it that it calls so. What the entry says then stays,
+    /// whatever the registry says later.
+    pub fn name_subjects(&self, carrier: &DeviceKey, messages: &mut [Message]) {
+        let mut registry = None;
+        for subject in messages.iter_mut().filter_map(Message::subject) {
+            let found = match &registry {
+                Some(registry) => Ok(registry),
+                None => self.views.registry().map(|now| &*registry.insert(now)),
+            };
+            match found.and_then(|registry| registry.called(carrier, subject)).as_deref() {
+                Ok([device]) => *subject = device.to_string(),
+                Ok(_) => {}
+                Err(error) => {
+                    self.views.note(error);
+                    tracing::warn!(%carrier, %error, "whom it speaks of is not looked up: the views cannot be read");
+                    return;
+                }
+            }
+        }
     }
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.

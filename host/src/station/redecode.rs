@@ -210,7 +210,8 @@ fn outcome(
     decoded: Decoded,
     at_ms: i64,
 ) -> FrameOutcome {
-    let messages = decoded.messages;
+    let mut messages = decoded.messages;
+    services.name_subjects(device, &mut messages);
     let read = door.map(|door| relay::read_again(services, door, device, &messages, services.clock.civil(at_ms)));
     let behind = read.and_then(Result::ok).unwrap_or_default();
     FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind }

@@ -356,8 +356,11 @@ impl CommandRow {
         }
         self.steps.push(StepRow { seq, at_ms, step: step.name().to_owned() });
         if let CommandStep::Late { outcome, reason, raw_code, body } = step {
-            let (outcome, reason, raw_code, body) = (*outcome, reason.clone(), *raw_code, body.clone());
-            self.answer = Some(Answered { outcome, reason, raw_code, body });
+            // The device's answer is the one that counted.
+            self.answer.get_or_insert_with(|| {
+                let (outcome, reason, raw_code, body) = (*outcome, reason.clone(), *raw_code, body.clone());
+                Answered { outcome, reason, raw_code, body }
+            });
             return;
         }
         // What is over stays so: a step that was decided before that and came after it is no more than part of the story.

@@ -129,7 +129,6 @@ impl Fold {
 
     /// Before the first entry of a batch; `snapshot` shows what was written so far.
     pub fn begin(&mut self, snapshot: &Snapshot) -> Result<()> {
-        self.registry.begin(snapshot)?;
         self.devices.begin(snapshot)
     }
 
@@ -444,10 +443,9 @@ impl Fold {
         Ok(())
     }
 
-    /// Of whom a carrier speaks: whom the registry has behind it and it calls so, or else by that address.
-    fn subject(&mut self, carrier: Slot, address: &str) -> Result<Option<Slot>> {
-        let registered = self.registry.called(self.devices.key(carrier), address)?;
-        self.devices.subject(carrier, registered, address)
+    /// Of whom a carrier speaks: `realm/address` where the registry had somebody there when the frame came, or an address.
+    fn subject(&mut self, carrier: Slot, subject: &str) -> Result<Option<Slot>> {
+        self.devices.subject(carrier, subject.parse().ok(), subject)
     }
 
     fn clock(&mut self, slot: Slot, arrival: Arrival, clock: Option<Civil>) {

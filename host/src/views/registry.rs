@@ -4,7 +4,7 @@
 //! registry            realm/address              -> postcard of Stored
 //! registry_children   (parent, realm/address)    -> ()
 //! registry_districts  (district, realm/address)  -> (), where a district is said
-//! registry_lines      (parent, line address, realm/address) -> (), where it is not the device's own address
+//! registry_lines      (parent, what that calls the device, without zeros in front, realm/address) -> ()
 //! registry_entries    u64 seq                    -> (): entries that set something and were not told again since
 //! ```
 //! An import brings rows in any order. A batch is written sorted by key, the last word on a device only, so that
@@ -13,9 +13,8 @@
 use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::RegistryFact;
-use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq};
+use crate::model::{DeviceKey, DeviceKind, Particulars, Record, Seq, bare};
 use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -28,8 +27,6 @@ pub(super) const ENTRIES: TableDefinition<u64, ()> = TableDefinition::new("regis
 
 /// Devices of one line address behind one carrier: one on each channel, and of each protocol.
 const CALLED_SO_MAX: usize = 512;
-/// Realms of devices behind one carrier that are looked into.
-const REALMS_BEHIND_MAX: usize = 64;
 /// Rows that one call looks at while it searches; a page may come back with fewer rows than asked for and go on.
 const SCAN_ROWS_MAX: usize = 20_000;
 
@@ -95,38 +92,21 @@ impl RegistryNow {
         }
     }
 
-    /// The devices that their carrier calls so, where that is not their own address: one on each of its channels, say.
-    pub fn called(&self, parent: &DeviceKey, line_address: &str) -> Result<Vec<DeviceKey>> {
-        let range = self.lines.range((parent.as_str(), line_address, "")..).map_err(ViewError::store)?;
+    /// The devices that their carrier calls so, by their line address or their own, with however many zeros either is written:
+    /// one on each of its channels, say.
+    pub fn called(&self, parent: &DeviceKey, address: &str) -> Result<Vec<DeviceKey>> {
+        let address = bare(address);
+        let range = self.lines.range((parent.as_str(), address, "")..).map_err(ViewError::store)?;
         let mut found = Vec::new();
         for row in range.take(CALLED_SO_MAX) {
             let (key, _) = row.map_err(ViewError::store)?;
             let (of, line, device) = key.value();
-            if (of, line) != (parent.as_str(), line_address) {
+            if (of, line) != (parent.as_str(), address) {
                 break;
             }
             found.push(parsed(device)?);
         }
         Ok(found)
-    }
-
-    /// Realms of the devices behind that one.
-    pub fn realms_behind(&self, parent: &DeviceKey) -> Result<Vec<String>> {
-        let (mut realms, mut from) = (Vec::new(), String::new());
-        while realms.len() < REALMS_BEHIND_MAX {
-            let mut range = self.children.range((parent.as_str(), &from[..])..).map_err(ViewError::store)?;
-            let Some(row) = range.next() else { break };
-            let (key, _) = row.map_err(ViewError::store)?;
-            let (of, child) = key.value();
-            if of != parent.as_str() {
-                break;
-            }
-            let realm = child.split_once('/').map_or(child, |(realm, _)| realm);
-            realms.push(realm.to_owned());
-            // `0` is what follows `/`: behind all devices of the realm.
-            from = format!("{realm}0");
-        }
-        Ok(realms)
     }
 
     /// Devices behind that one, in the order of their keys.
@@ -278,12 +258,6 @@ fn row(device: DeviceKey, bytes: &[u8]) -> Result<RegistryRow> {
 #[derive(Default)]
 pub(super) struct Fold {
     words: Vec<Word>,
-    /// Of the first so many words, once somebody asks: the last one on each device, and who was said to stand where.
-    indexed: usize,
-    last: FxHashMap<DeviceKey, usize>,
-    places: FxHashMap<(DeviceKey, String), Vec<DeviceKey>>,
-    /// As it was written before the batch.
-    now: Option<RegistryNow>,
     /// Entries that set something, and those whose records were told again.
     entries: Vec<(u64, bool)>,
 }
@@ -303,19 +277,9 @@ struct Placed {
     line_address: String,
 }
 
-impl Placed {
-    fn place<'a>(&'a self, device: &'a DeviceKey) -> Option<(&'a DeviceKey, &'a str)> {
-        place(self.parent.as_ref(), &self.line_address, device)
-    }
-}
-
-/// Behind whom a device stands, and what that one calls it.
-fn place<'a>(
-    parent: Option<&'a DeviceKey>,
-    line_address: &'a str,
-    device: &'a DeviceKey,
-) -> Option<(&'a DeviceKey, &'a str)> {
-    Some((parent?, if line_address.is_empty() { device.address() } else { line_address }))
+/// What its carrier calls a device, as the index has it.
+fn called_so<'a>(line_address: &'a str, device: &'a DeviceKey) -> &'a str {
+    bare(if line_address.is_empty() { device.address() } else { line_address })
 }
 
 /// Changes of one index: name, device, whether it belongs there.
@@ -340,53 +304,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Before the first entry of a batch.
-    pub fn begin(&mut self, snapshot: &Snapshot) -> Result<()> {
-        self.now = Some(RegistryNow::of(snapshot)?);
-        Ok(())
-    }
-
-    /// The one device behind that carrier which it calls so. `None`: nobody is, or more than one.
-    pub fn called(&mut self, carrier: &DeviceKey, address: &str) -> Result<Option<DeviceKey>> {
-        for (at, Word { device, to, .. }) in self.words.iter().enumerate().skip(self.indexed) {
-            self.last.insert(device.clone(), at);
-            if let Some((parent, called)) = to.as_ref().and_then(|placed| placed.place(device)) {
-                self.places.entry((parent.clone(), called.to_owned())).or_default().push(device.clone());
-            }
-        }
-        self.indexed = self.words.len();
-        let now = self.now.as_ref().ok_or_else(|| ViewError::Store("no batch was begun".into()))?;
-        let mut candidates = now.called(carrier, address)?;
-        let realms = now.realms_behind(carrier)?;
-        candidates.extend(realms.iter().filter_map(|realm| DeviceKey::new(realm, address).ok()));
-        if !self.places.is_empty() {
-            let said = self.places.get(&(carrier.clone(), address.to_owned()));
-            candidates.extend(said.into_iter().flatten().cloned());
-        }
-        candidates.sort_unstable();
-        candidates.dedup();
-        let mut found = None;
-        for device in candidates {
-            let stands_there = match self.last.get(&device) {
-                Some(at) => {
-                    self.words[*at].to.as_ref().and_then(|placed| placed.place(&device)) == Some((carrier, address))
-                }
-                None => now.get(&device)?.is_some_and(|row| {
-                    let about = row.record.about;
-                    place(about.parent.as_ref(), &about.line_address, &device) == Some((carrier, address))
-                }),
-            };
-            if stands_there && found.replace(device).is_some() {
-                return Ok(None);
-            }
-        }
-        Ok(found)
-    }
-
     pub fn write(&mut self, txn: &WriteTransaction) -> Result<()> {
-        (self.indexed, self.now) = (0, None);
-        self.last.clear();
-        self.places.clear();
         if self.words.is_empty() && self.entries.is_empty() {
             return Ok(());
         }
@@ -411,14 +329,13 @@ impl Fold {
                 before.map(|about| (about.parent, about.district, about.line_address)).unwrap_or_default();
             let (parent_now, district_now, line_now) =
                 to.map(|placed| (placed.parent, placed.district, placed.line_address)).unwrap_or_default();
-            if !line.is_empty() || !line_now.is_empty() {
-                let placed = |parent: &Option<DeviceKey>, line: String| parent.clone().map(|parent| (parent, line));
-                let (was, is) = (placed(&parent, line), placed(&parent_now, line_now));
-                if let Some((parent, line)) = was.filter(|(_, line)| !line.is_empty()) {
-                    lines.remove((parent.as_str(), &line[..], device.as_str())).map_err(ViewError::store)?;
+            let (was, is) = (called_so(&line, &device), called_so(&line_now, &device));
+            if (&parent, was) != (&parent_now, is) {
+                if let Some(parent) = &parent {
+                    lines.remove((parent.as_str(), was, device.as_str())).map_err(ViewError::store)?;
                 }
-                if let Some((parent, line)) = is.filter(|(_, line)| !line.is_empty()) {
-                    lines.insert((parent.as_str(), &line[..], device.as_str()), ()).map_err(ViewError::store)?;
+                if let Some(parent) = &parent_now {
+                    lines.insert((parent.as_str(), is, device.as_str()), ()).map_err(ViewError::store)?;
                 }
             }
             let name = |parent: Option<DeviceKey>| parent.map(|parent| parent.to_string()).unwrap_or_default();
@@ -466,7 +383,6 @@ mod tests {
     use crate::journal::{Fact, RegistryFact};
     use crate::model::{Civil, DeviceKey, Message, Report};
     use crate::views::tests::{Station, behind, decoded, device, frame, register, report};
-    use std::time::Duration;
 
     #[test]
     fn buses_of_one_carrier_number_their_meters_alike() {
@@ -485,45 +401,31 @@ mod tests {
         let called = |line| registry.called(&carrier, line).expect("reads");
         assert_eq!(called("17"), [device("2"), device("4")]);
         assert_eq!(called("18"), [device("1"), device("3")]);
-        assert_eq!(called("1"), []);
-        assert_eq!(registry.realms_behind(&carrier).expect("reads"), ["usp"]);
+        assert_eq!((called("0017"), called("1")), (vec![device("2"), device("4")], vec![]));
+        // By their own address, as long as it is, and filled up with zeros.
+        let long = "0004A30B001C0530";
+        station.tell(set(vec![record(long, ""), record("12082058", "")]));
+        let views = station.views();
+        let registry = views.registry().expect("reads");
+        let called = |line| registry.called(&carrier, line).expect("reads");
+        assert_eq!((called(long), called("00000012082058")), (vec![device(long)], vec![device("12082058")]));
     }
 
-    /// A concentrator's collected readings are of its meters by the addresses of its archive, which the registry knows.
+    /// A concentrator's collected readings are of whom the entry names; the registry was asked when it came.
     #[test]
-    fn a_carrier_speaks_for_whom_the_registry_has_behind_it() {
+    fn a_carrier_speaks_for_whom_the_entry_names() {
         let station = Station::new("registered");
-        let of = |subject: &str, mantissa| {
-            let report = Report { subject: Some(subject.into()), ..report(Some(Civil(10)), vec![register(mantissa)]) };
+        let of = |subject: &str| {
+            let report = Report { subject: Some(subject.into()), ..report(Some(Civil(10)), vec![register(11)]) };
             frame("9", decoded(vec![Message::Report(report)]))
         };
-        let record = |key: &str, line: &str, channel| {
-            let mut record = behind(key);
-            (record.about.line_address, record.about.channel) = (line.into(), channel);
-            record
-        };
-        let told = |set, withdrawn| Fact::Registry(RegistryFact { set, withdrawn, by: "ops".into(), retold: None });
         let key = |text: &str| text.parse::<DeviceKey>().expect("a key");
-        let twins = vec![record("m/T1", "50", Some(1)), record("m/T2", "50", Some(2))];
-        let mut set = vec![record("cjt/1", "", None), record("m/LGB7", "0007", None), record("m/LGB8", "0008", None)];
-        set.extend(twins);
-        // In the batch that brings the records, and in a later one.
-        station.tell(told(set, vec![]));
-        let reports = || [of("1", 11), of("0007", 22), of("50", 55), of("LGB8", 88)].map(|fact| station.tell(fact));
-        reports();
+        for subject in ["m/LGB7", "1", "m/LGB7"] {
+            station.tell(of(subject));
+        }
         let views = station.views();
-        let shown = || assert!(views.wait_caught_up(station.journal.reader().last_seq(), Duration::from_secs(20)));
-        reports();
-        shown();
         let count = |device: &str| views.device(&key(device)).expect("reads").map_or(0, |device| device.counts.reports);
-        assert_eq!((count("cjt/1"), count("m/LGB7"), count("m/LGB8")), (2, 2, 0));
-        assert_eq!((count("usp/1"), count("usp/0007")), (0, 0), "nobody else is made of it");
-        // Two are called so, and nobody: by the address, as without a registry.
-        assert_eq!((count("m/T1"), count("m/T2"), count("usp/50"), count("usp/LGB8")), (0, 0, 2, 2));
+        assert_eq!((count("m/LGB7"), count("usp/1"), count("usp/LGB7")), (2, 1, 0));
         assert_eq!(views.device(&key("m/LGB7")).expect("reads").expect("known").carrier, Some(device("9")));
-        station.tell(told(vec![record("m/LGB8", "0007", None)], vec![key("m/LGB7")]));
-        station.tell(of("0007", 23));
-        shown();
-        assert_eq!((count("m/LGB7"), count("m/LGB8")), (2, 1), "as the registry was at that moment");
     }
 }

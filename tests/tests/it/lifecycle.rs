@@ -177,25 +177,6 @@ fn what_serves_cannot_be_retired_in_passing() {
     assert_eq!(scratch.names("data/store").len(), 1);
 }
 
-#[test]
-fn of_shadows_that_begin_at_once_one_is_left() {
-    let scratch = Scratch::new();
-    let shop = Shop::open(&scratch);
-    shop.serve(&version("1.0.0")).expect("serves");
-    let waiting = ["1.1.0", "1.2.0", "1.3.0"].map(|of| shop.install(&version(of)).expect("installed"));
-    for _ in 0..20 {
-        std::thread::scope(|threads| {
-            for row in &waiting {
-                threads.spawn(|| shop.lifecycle.begin_shadow(row, 100, &order("")).expect("hears"));
-            }
-        });
-        let hear = shop.lifecycle.rows().iter().filter(|row| row.state.name() == "shadow").count();
-        assert_eq!(hear, 1);
-        shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
-        assert!(shop.lifecycle.rows().iter().all(|row| row.state.name() != "shadow"));
-    }
-}
-
 /// Devices, keys and orders belong to the realm of what has served.
 #[test]
 fn a_name_speaks_for_one_realm() {

@@ -332,6 +332,9 @@ impl<'a> Ear<'a> {
             Some(device) if !decoded.duplicate => self.hear(device, &decoded.messages, level + 1)?,
             _ => Vec::new(),
         };
+        if let Some(device) = &device {
+            self.services.name_subjects(device, &mut decoded.messages);
+        }
         let outcome = FrameOutcome::Decoded {
             messages: decoded.messages,
             memory: decoded.memory.filter(|_| !self.past).map(HexBytes),

@@ -186,13 +186,6 @@ pub(super) fn from(
                 add(&device.clone(), Some(device), &row.record.about)?;
             }
         }
-        for adapter in services.catalog.all_active() {
-            let Ok(device) = DeviceKey::new(adapter.realm(), &relayed.target) else { continue };
-            let Some(row) = registry.get(&device)? else { continue };
-            if row.record.about.parent.as_ref() == Some(carrier) {
-                add(&device.clone(), Some(device), &row.record.about)?;
-            }
-        }
     }
     if found.is_empty() {
         let carried = door.relays.iter().filter(|c| c.protocol == relayed.protocol);
