@@ -189,13 +189,13 @@ impl Conversation {
         self.feed(Input::Taken { rest: !self.buffer.is_empty() }).await
     }
 
-    /// Whether more has come behind a frame. Where the session may end over it, what waits in the socket has come, too.
-    pub(super) async fn more_at_hand(&mut self, may_end: bool) -> bool {
-        if may_end && self.buffer.is_empty() && !self.parting {
+    /// Whether more has come than was taken: what waits in the socket when the session is about to end has come, too.
+    async fn has_come_meanwhile(&mut self) -> bool {
+        if self.buffer.is_empty() {
             self.link.receive_at_hand(&mut self.buffer).await;
             self.unseen = !self.buffer.is_empty();
         }
-        !self.buffer.is_empty()
+        self.unseen
     }
 
     /// Takes as many frames off the buffer as there are.
@@ -255,6 +255,10 @@ impl Conversation {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let actions = self.machine.step(&input, self.services.clock.steady_ms());
+            if actions.contains(&Action::Close(Closing::Done)) && self.has_come_meanwhile().await {
+                self.machine.not_yet();
+                continue;
+            }
             for action in actions {
                 match action {
                     Action::SendNext => inputs.push_back(self.send_next().await?),

@@ -79,7 +79,7 @@ impl Conversation {
         }
         // 5. The reply goes out, together with a goodbye if the machine ends it here.
         facts.waits = self.waits(&facts, reply.as_deref());
-        facts.more_at_hand = self.more_at_hand(facts.report_complete).await;
+        facts.more_at_hand = !self.buffer.is_empty();
         self.out.extend(reply.unwrap_or_default());
         let answered = self.in_hand.is_some_and(|id| steps.iter().any(|s| s.id == id));
         self.feed(Input::Frame(facts)).await?;

@@ -178,6 +178,12 @@ impl Machine {
         self.closed = true;
     }
 
+    /// The session was to end because nothing is left to do, and more has come: it ends once that is taken.
+    pub fn not_yet(&mut self) {
+        self.closed = false;
+        self.more_at_hand = true;
+    }
+
     /// Whether a frame of this device has wanted words of ours.
     pub fn is_waited_for(&self) -> bool {
         self.waited_for
@@ -432,6 +438,32 @@ mod tests {
         let rest = Input::Taken { rest: true };
         check(&[(10, followed(report(false)), &[]), (11, rest, &[]), (900, report(false), &DONE)]);
         check(&[(10, other(), &[]), (11, TAKEN, &[]), (12, Input::Taken { rest: true }, &[])]);
+    }
+
+    #[test]
+    fn what_has_come_when_it_was_about_to_end_is_read_first() {
+        let ends: [&[(i64, Input, &[Action])]; 3] = [
+            &[(20, report(false), &DONE)],
+            &[
+                (20, report(true), &[Action::SendNext]),
+                (20, sent(30), &[]),
+                (21, Input::CommandAnswered, &[Action::SendNext]),
+                (21, Input::NothingSent, &DONE),
+            ],
+            &[
+                (20, report(true), &[Action::SendNext]),
+                (20, Input::CommandSent { answer_within: None }, &[Action::SendNext]),
+                (20, Input::NothingSent, &DONE),
+            ],
+        ];
+        for script in ends {
+            let mut machine = check(script);
+            machine.not_yet();
+            assert_eq!(machine.clone().step(&TAKEN, 22), DONE, "it was nothing that anything follows from");
+            assert_eq!(machine.clone().step(&report(true), 22), [Action::SendNext], "a command waits by now");
+            assert_eq!(machine.step(&followed(report(false)), 22), []);
+            assert_eq!(machine.step(&TAKEN, 23), DONE);
+        }
     }
 
     #[test]
