@@ -41,7 +41,7 @@ impl Conversation {
         if self.concerns_others(&decoded) {
             return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
-        self.keep_carried().await?;
+        self.keep_carried_before(&frame).await?;
         if let Some(order) = self.missing_days(&decoded)? {
             decoded = match Box::pin(self.ask_first(with, &frame, order)).await {
                 Ok(decoded) => decoded,
@@ -90,6 +90,16 @@ impl Conversation {
         self.flush().await
     }
 
+    /// Goes on with what was carried before this frame. If the session ends over that, the frame is what the peer has sent before
+    /// the end, and is read as the first of it.
+    async fn keep_carried_before(&mut self, frame: &[u8]) -> Result<(), Closing> {
+        let carried = self.keep_carried().await;
+        if carried.is_err() {
+            self.buffer.splice(..0, frame.iter().copied());
+        }
+        carried
+    }
+
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
     async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Result<Decoded, Fault>, Closing> {
         let decoded = match self.decode(with, frame).await {
@@ -108,6 +118,7 @@ impl Conversation {
         let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
+                self.keep_carried_before(frame).await?;
                 let left_by = Box::pin(self.greet(device, kind)).await?;
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
@@ -307,7 +318,11 @@ impl Conversation {
         detail: &str,
         with: Option<&Chosen>,
     ) -> Result<(), Closing> {
-        self.keep_carried().await?;
+        // The session may end over what was carried before; these bytes are kept all the same.
+        let carried = self.keep_carried().await;
+        if carried == Err(Closing::StoreFailing) {
+            return carried;
+        }
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {
@@ -327,7 +342,7 @@ impl Conversation {
         if kind.is_sandbox() && self.services.catalog.active(name).is_some_and(|active| !serves(&active)) {
             self.services.lifecycle.read_again([name.to_owned()].into());
         }
-        Ok(())
+        carried
     }
 
     /// The sandbox has stopped this version over what this peer sent.
