@@ -79,6 +79,25 @@ fn telegrams_of_one_write_are_all_read_and_the_gateway_stays() {
     assert!(site.rows("quarantine").is_empty());
 }
 
+/// Its access telegram reports nothing, and takes nothing from what the gateway is.
+#[test]
+fn a_gateway_stays_whose_last_meter_has_only_shown_that_it_is_there() {
+    let access = hex::decode("0e4793157856341233037f2d8a2b04000027eb").expect("hex");
+    let site = site();
+    let mut meters = meters(1..3);
+    let mut gateway = Peer::tcp(site.door("radio").expect("a listener"));
+    gateway.send(&[meters[0].radio(Format::A), access.clone()].concat());
+    wait_until("the meter that shows itself", || site.device("mbus/ELS123456783303"));
+    // Another gateway hears the same, and then somebody else.
+    let mut other = Peer::tcp(site.door("radio").expect("a listener"));
+    other.send(&[access, meters[1].radio(Format::A)].concat());
+    await_frames(&site, &meters[1..], 1);
+    gateway.send(&meters[0].radio(Format::A));
+    await_frames(&site, &meters[..1], 2);
+    assert!(gateway.is_quiet() && other.is_quiet());
+    assert!(site.rows("quarantine").is_empty());
+}
+
 #[test]
 fn datagrams_of_one_socket_that_come_at_once_are_all_read() {
     let site = site();
@@ -132,7 +151,7 @@ fn an_alarm_behind_the_last_answer_is_read_before_the_session_ends() {
     assert_eq!(result, 0);
     let answer = answer.concat();
     let alarm = terminal.device.abnormal(terminal.now, &[EventEntry { code: 0x40, at: terminal.now, value: 9 }]);
-    let noise = vec![0; READ_BYTES_MAX - answer.len()];
+    let noise = vec![0xFE; READ_BYTES_MAX - answer.len()];
     terminal.peer.send(&[noise, answer, alarm].concat());
     assert!(matches!(terminal.hear(), Some(UspHeard::Reply(reply)) if reply.result == 0));
     assert_eq!(terminal.farewell(), 0);

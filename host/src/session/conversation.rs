@@ -148,7 +148,7 @@ impl Conversation {
                 Woken::Received(Err(_)) => Err(Closing::LinkError),
                 Woken::Ring(Ring::Command) => self.on_command_waiting().await,
                 // Another gateway has heard the device, too. This connection is not the device's, and stays.
-                Woken::Ring(Ring::TakenOver) if self.machine.is_one_way() => self.let_go().await.map(drop),
+                Woken::Ring(Ring::TakenOver) if self.machine.is_one_way() => self.let_go().await,
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
                 Woken::Alarm if self.services.clock.steady_ms() < self.machine.deadline_ms() => continue,

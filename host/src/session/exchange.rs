@@ -177,9 +177,7 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        if self.let_go().await? {
-            self.machine.another_device(self.services.clock.steady_ms());
-        }
+        self.let_go().await?;
         self.behind = (kind != DeviceKind::Meter).then(Box::default);
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
@@ -210,7 +208,7 @@ impl Conversation {
     }
 
     /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.
-    pub(super) async fn let_go(&mut self) -> Result<bool, Closing> {
+    pub(super) async fn let_go(&mut self) -> Result<(), Closing> {
         self.keep_carried().await?;
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
@@ -218,7 +216,10 @@ impl Conversation {
         self.behind = None;
         self.state.clear();
         self.speaking.another_device();
-        Ok(self.present.take().is_some())
+        if self.present.take().is_some() {
+            self.machine.another_device(self.services.clock.steady_ms());
+        }
+        Ok(())
     }
 
     pub(super) fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {

@@ -134,6 +134,8 @@ pub struct Machine {
     registers_first: bool,
     spoke: bool,
     reported: bool,
+    /// Devices before this one have reported on this connection, and nobody waited.
+    one_way_before: bool,
     /// Some frame wanted words of ours.
     waited_for: bool,
     more_at_hand: bool,
@@ -156,6 +158,7 @@ impl Machine {
             registers_first: false,
             spoke: false,
             reported: false,
+            one_way_before: false,
             waited_for: false,
             more_at_hand: false,
             done: false,
@@ -166,11 +169,13 @@ impl Machine {
         }
     }
 
-    /// Another device speaks on this connection: what the one before said and was asked does not count for it.
+    /// Another device speaks on this connection: what the one before said and was asked does not count for it. Whether anybody
+    /// waits at the other end is a property of the connection.
     pub fn another_device(&mut self, now_ms: i64) {
         let (faults, sending, closed) = (self.faults, self.sending, self.closed);
+        let one_way_before = self.is_one_way();
         let command_wait = Duration::from_millis(self.command_wait_ms.max(0) as u64);
-        *self = Self { faults, sending, closed, spoke: true, ..Self::new(now_ms, command_wait) };
+        *self = Self { faults, sending, closed, one_way_before, spoke: true, ..Self::new(now_ms, command_wait) };
     }
 
     /// The session is over, whoever has ended it; what had come by then is still read, and its faults still count.
@@ -330,7 +335,7 @@ impl Machine {
 
     /// It reports, and nobody waits for us: a radio gateway that passes on what it hears.
     pub fn is_one_way(&self) -> bool {
-        self.reported && !self.waited_for && !self.always_online()
+        (self.reported || self.one_way_before) && !self.waited_for && !self.always_online()
     }
 
     fn awake_ends_ms(&self) -> Option<i64> {
@@ -520,6 +525,27 @@ mod tests {
         assert_eq!(machine.step(&one_way(), AWAKE_MS + 3), []);
         let over = [Action::Close(Closing::HeartbeatsMissed)];
         assert_eq!(machine.step(&Input::Tick, AWAKE_MS + 3 + silence), over);
+    }
+
+    #[test]
+    fn a_connection_stays_one_way_over_its_devices_until_one_waits() {
+        let silence = limits::ONE_WAY_SILENCE.as_millis() as i64;
+        let one_way = || Input::Frame(FrameFacts { report_complete: true, ..FrameFacts::default() });
+        let heartbeat = || Input::Frame(FrameFacts::default());
+        let mut machine = check(&[(10, one_way(), &[])]);
+        for now in [20, 30] {
+            machine.another_device(now);
+            assert_eq!(machine.step(&heartbeat(), now), []);
+            assert!(machine.is_one_way());
+            assert_eq!(machine.deadline_ms(), now + silence);
+        }
+        assert_eq!(machine.step(&Input::CommandWaiting, 31), [], "it has not reported");
+        machine.another_device(40);
+        assert_eq!(machine.step(&Input::Frame(FrameFacts { waits: true, ..FrameFacts::default() }), 40), []);
+        assert!(!machine.is_one_way());
+        machine.another_device(50);
+        assert_eq!(machine.step(&heartbeat(), 50), []);
+        assert!(!machine.is_one_way());
     }
 
     #[test]
