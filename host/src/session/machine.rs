@@ -6,7 +6,7 @@
 //! The rules (unified station protocol, part A, made general): the device speaks first; commands wait until it has
 //! reported, or, if it stays on line, until it has registered; one command at a time; nothing to do after a report
 //! ends the session at once, but never before all that has come is read; a connection on which nobody waits for words of
-//! ours stays for as long as it is heard; two minutes without a command end it; the awake period ends it, but never while
+//! ours stays for as long as it is heard, and what waits for a device leaves within its awake period after it was heard; two minutes without a command end it; the awake period ends it, but never while
 //! an answer is awaited; an always-online device lives by its heartbeats.
 
 use crate::limits;
@@ -129,6 +129,8 @@ pub struct Machine {
     opened_ms: i64,
     /// Last frame, command or answer.
     active_ms: i64,
+    /// Last frame of the device.
+    heard_ms: i64,
     command_wait_ms: i64,
     registered: Option<Registered>,
     registers_first: bool,
@@ -153,6 +155,7 @@ impl Machine {
         Self {
             opened_ms: now_ms,
             active_ms: now_ms,
+            heard_ms: now_ms,
             command_wait_ms: millis(command_wait),
             registered: None,
             registers_first: false,
@@ -226,6 +229,7 @@ impl Machine {
     fn on_frame(&mut self, facts: &FrameFacts, now_ms: i64) -> Vec<Action> {
         self.spoke = true;
         self.active_ms = now_ms;
+        self.heard_ms = now_ms;
         // A gateway that lives for months may also bring what nobody can read.
         self.faults = self.faults.saturating_sub(1);
         if let Some(registered) = facts.registered {
@@ -320,6 +324,10 @@ impl Machine {
         if self.awake_is_over(now_ms) {
             return Self::say_end(Closing::AwakeOver);
         }
+        // That the gateway stays says nothing of the device: it listens for a while after it has spoken.
+        if self.is_one_way() && now_ms >= self.heard_ms + millis(self.awake()) {
+            return Vec::new();
+        }
         self.sending = true;
         self.done = false;
         vec![Action::SendNext]
@@ -342,8 +350,11 @@ impl Machine {
         if self.always_online() || self.is_one_way() {
             return None;
         }
-        let awake = self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT);
-        Some(self.opened_ms + millis(awake))
+        Some(self.opened_ms + millis(self.awake()))
+    }
+
+    fn awake(&self) -> Duration {
+        self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT)
     }
 
     fn awake_is_over(&self, now_ms: i64) -> bool {
@@ -525,6 +536,25 @@ mod tests {
         assert_eq!(machine.step(&one_way(), AWAKE_MS + 3), []);
         let over = [Action::Close(Closing::HeartbeatsMissed)];
         assert_eq!(machine.step(&Input::Tick, AWAKE_MS + 3 + silence), over);
+    }
+
+    #[test]
+    fn nothing_leaves_for_a_device_that_sleeps_behind_a_gateway_that_stays() {
+        let one_way = |pending| Input::Frame(FrameFacts { report_complete: true, pending, ..registered(false) });
+        let unheard = 20 + AWAKE_MS;
+        check(&[
+            (10, one_way(false), &[]),
+            (20, one_way(false), &[]),
+            (unheard - 1, Input::Fault, &[]),
+            (unheard, Input::CommandWaiting, &[]),
+            (unheard + 5, one_way(true), &[Action::SendNext]),
+            (unheard + 5, sent(60), &[]),
+            (unheard + 60_005, Input::Tick, &[Action::GiveUpAnswer, Action::SendNext]),
+            (unheard + 60_005, Input::NothingSent, &[]),
+            (unheard + 4 + AWAKE_MS, Input::CommandWaiting, &[Action::SendNext]),
+            (unheard + 4 + AWAKE_MS, sent(60), &[]),
+            (unheard + 60_004 + AWAKE_MS, Input::Tick, &[Action::GiveUpAnswer]),
+        ]);
     }
 
     #[test]
