@@ -12,7 +12,7 @@ use crate::limits;
 use crate::link::{Link, Received};
 use crate::model::{Command, Day, DeviceKey, Digest, EndReason, SessionId};
 use crate::views::Told;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Conversation {
     pub unseen: bool,
     /// The session is over: what had come by then is still read and kept, and answered by nobody.
     pub parting: bool,
+    /// The adapters whose frames were kept unread because a newer session had begun.
+    pub set_aside: BTreeSet<String>,
     /// Skipped bytes that await their entry.
     pub noise: Vec<u8>,
     pub noise_total: usize,
@@ -113,6 +115,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         buffer: Vec::new(),
         unseen: false,
         parting: false,
+        set_aside: BTreeSet::new(),
         noise: Vec::new(),
         noise_total: 0,
         sticky: None,
@@ -128,6 +131,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
     let closing = conversation.run().await;
     conversation.end(closing).await;
     conversation.services.alive().remove(&id.0);
+    conversation.services.lifecycle.read_again(std::mem::take(&mut conversation.set_aside));
     closing
 }
 

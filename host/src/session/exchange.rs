@@ -19,7 +19,13 @@ use std::time::Duration;
 impl Conversation {
     /// The numbered story of a frame.
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
+        if self.bell.is_passed_over() && self.machine.is_one_way() {
+            // Another gateway has heard the device, too; this frame may be somebody else's.
+            self.keep_carried_before(&frame).await?;
+            self.let_go().await?;
+        }
         if self.bell.is_passed_over() {
+            self.set_aside.insert(with.adapter.name().to_owned());
             let detail = "a newer session of this device had begun before this was read; kept to be read again";
             self.keep_fault(frame, FaultKind::NotMine, detail, Some(with)).await?;
             return if self.parting { Ok(()) } else { Err(Closing::TakenOver) };
@@ -218,6 +224,7 @@ impl Conversation {
         self.speaking.another_device();
         if self.present.take().is_some() {
             self.machine.another_device(self.services.clock.steady_ms());
+            self.bell.has_let_go();
         }
         Ok(())
     }
