@@ -4,22 +4,27 @@
 use en13757::device::{Meter, Record};
 use en13757::radio::Format;
 use fleet::station::{Listener, Settings};
+use polymeter::limits::READ_BYTES_MAX;
 use polymeter_tests::coap::CoapSocket;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{NOON, civil};
+use polymeter_tests::usp::{NOON, Terminal, civil, meter};
+use serde_json::json;
 use szrq::device::Heard;
+use usp::device::{EventEntry, Heard as UspHeard};
 
-/// Radio listeners `radio` and `radio-udp`, and `strict`, which knows nobody; `szrq` and `szrq-coap`.
+/// Radio listeners `radio` and `radio-udp`, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
 fn site() -> Site {
     let mut settings = Settings::usual();
     let radio = r#""en13757""#;
     let mut strict = Listener::tcp("strict", radio);
-    strict.unknown = "refuse";
+    let mut strict_usp = Listener::tcp("strict-usp", r#""usp""#);
+    (strict.unknown, strict_usp.unknown) = ("refuse", "refuse");
     settings.listeners.extend([
         Listener::tcp("radio", radio),
         Listener::udp("radio-udp", radio),
         strict,
+        strict_usp,
         Listener::tcp("szrq", r#""szrq""#),
         Listener::on("coap", "szrq-coap", r#""szrq""#),
     ]);
@@ -74,6 +79,25 @@ fn telegrams_of_one_write_are_all_read_and_the_gateway_stays() {
     assert!(site.rows("quarantine").is_empty());
 }
 
+/// Its access telegram reports nothing, and takes nothing from what the gateway is.
+#[test]
+fn a_gateway_stays_whose_last_meter_has_only_shown_that_it_is_there() {
+    let access = hex::decode("0e4793157856341233037f2d8a2b04000027eb").expect("hex");
+    let site = site();
+    let mut meters = meters(1..3);
+    let mut gateway = Peer::tcp(site.door("radio").expect("a listener"));
+    gateway.send(&[meters[0].radio(Format::A), access.clone()].concat());
+    wait_until("the meter that shows itself", || site.device("mbus/ELS123456783303"));
+    // Another gateway hears the same, and then somebody else.
+    let mut other = Peer::tcp(site.door("radio").expect("a listener"));
+    other.send(&[access, meters[1].radio(Format::A)].concat());
+    await_frames(&site, &meters[1..], 1);
+    gateway.send(&meters[0].radio(Format::A));
+    await_frames(&site, &meters[..1], 2);
+    assert!(gateway.is_quiet() && other.is_quiet());
+    assert!(site.rows("quarantine").is_empty());
+}
+
 #[test]
 fn datagrams_of_one_socket_that_come_at_once_are_all_read() {
     let site = site();
@@ -110,6 +134,44 @@ fn reports_of_one_write_or_request_are_all_answered() {
         assert_eq!(device["counts"]["frames"], 3, "{device}");
     }
     assert!(site.rows("quarantine").is_empty());
+}
+
+/// One read of the station ends with the answer; the alarm comes with the next.
+#[test]
+fn an_alarm_behind_the_last_answer_is_read_before_the_session_ends() {
+    let site = Site::usual();
+    let mut terminal = Terminal::tcp(meter("50001234567840"), site.meters());
+    terminal.whole_communication();
+    site.catch_up();
+    drop(terminal.reconnect(site.meters()));
+    let id = site.order("usp/50001234567840", &json!({"read": {"scope": "current"}}));
+    assert_eq!(terminal.register().result, 0);
+    assert_eq!(terminal.daily().pending, 1);
+    let (_, result, answer) = terminal.take_command();
+    assert_eq!(result, 0);
+    let answer = answer.concat();
+    let alarm = terminal.device.abnormal(terminal.now, &[EventEntry { code: 0x40, at: terminal.now, value: 9 }]);
+    let noise = vec![0xFE; READ_BYTES_MAX - answer.len()];
+    terminal.peer.send(&[noise, answer, alarm].concat());
+    assert!(matches!(terminal.hear(), Some(UspHeard::Reply(reply)) if reply.result == 0));
+    assert_eq!(terminal.farewell(), 0);
+    site.await_state(id, "done");
+}
+
+/// What one brings from behind it is kept together with what comes next, and it is refused over that.
+#[test]
+fn a_frame_behind_one_that_was_carried_is_kept_when_the_session_ends_over_that() {
+    let carrying = hex::decode("6801407103500088000000070900200009000201000400fefe68014ebb16").expect("hex");
+    let heartbeat = hex::decode("6801300303500088000000071000200008002403151200001404b46c16").expect("hex");
+    let site = site();
+    let mut gateway = Peer::tcp(site.door("strict-usp").expect("a listener"));
+    gateway.send(&[&carrying[..], &heartbeat].concat());
+    gateway.until_closed();
+    site.catch_up();
+    let rows = site.rows("quarantine");
+    let kept: Vec<_> = rows.iter().map(|row| (row["fault"].as_str(), row["raw"].as_str())).collect();
+    let wanted = [carrying, heartbeat].map(hex::encode);
+    assert_eq!(kept, wanted.each_ref().map(|raw| (Some("refused"), Some(raw.as_str()))));
 }
 
 /// It is refused over the first; the others are kept as what they are.

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::link::{Link, Received};
 use crate::model::{Command, Day, DeviceKey, Digest, EndReason, SessionId};
 use crate::views::Told;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Conversation {
     pub unseen: bool,
     /// The session is over: what had come by then is still read and kept, and answered by nobody.
     pub parting: bool,
+    /// The adapters whose frames were kept unread because a newer session had begun.
+    pub set_aside: BTreeSet<String>,
     /// Skipped bytes that await their entry.
     pub noise: Vec<u8>,
     pub noise_total: usize,
@@ -113,6 +115,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         buffer: Vec::new(),
         unseen: false,
         parting: false,
+        set_aside: BTreeSet::new(),
         noise: Vec::new(),
         noise_total: 0,
         sticky: None,
@@ -128,6 +131,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
     let closing = conversation.run().await;
     conversation.end(closing).await;
     conversation.services.alive().remove(&id.0);
+    conversation.services.lifecycle.read_again(std::mem::take(&mut conversation.set_aside));
     closing
 }
 
@@ -148,7 +152,7 @@ impl Conversation {
                 Woken::Received(Err(_)) => Err(Closing::LinkError),
                 Woken::Ring(Ring::Command) => self.on_command_waiting().await,
                 // Another gateway has heard the device, too. This connection is not the device's, and stays.
-                Woken::Ring(Ring::TakenOver) if self.machine.is_one_way() => self.let_go().await.map(drop),
+                Woken::Ring(Ring::TakenOver) if self.machine.is_one_way() => self.let_go().await,
                 Woken::Ring(Ring::TakenOver) => self.feed(Input::TakenOver).await,
                 Woken::Ring(Ring::Drain) => self.feed(Input::Draining).await,
                 Woken::Alarm if self.services.clock.steady_ms() < self.machine.deadline_ms() => continue,
@@ -189,13 +193,13 @@ impl Conversation {
         self.feed(Input::Taken { rest: !self.buffer.is_empty() }).await
     }
 
-    /// Whether more has come behind a frame. Where the session may end over it, what waits in the socket has come, too.
-    pub(super) async fn more_at_hand(&mut self, may_end: bool) -> bool {
-        if may_end && self.buffer.is_empty() && !self.parting {
+    /// Whether more has come than was taken: what waits in the socket when the session is about to end has come, too.
+    async fn has_come_meanwhile(&mut self) -> bool {
+        if self.buffer.is_empty() {
             self.link.receive_at_hand(&mut self.buffer).await;
             self.unseen = !self.buffer.is_empty();
         }
-        !self.buffer.is_empty()
+        self.unseen
     }
 
     /// Takes as many frames off the buffer as there are.
@@ -255,6 +259,10 @@ impl Conversation {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let actions = self.machine.step(&input, self.services.clock.steady_ms());
+            if actions.contains(&Action::Close(Closing::Done)) && self.has_come_meanwhile().await {
+                self.machine.not_yet();
+                continue;
+            }
             for action in actions {
                 match action {
                     Action::SendNext => inputs.push_back(self.send_next().await?),

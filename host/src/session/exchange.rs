@@ -19,7 +19,13 @@ use std::time::Duration;
 impl Conversation {
     /// The numbered story of a frame.
     pub(super) async fn on_frame(&mut self, with: &Chosen, frame: Vec<u8>) -> Result<(), Closing> {
+        if self.bell.is_passed_over() && self.machine.is_one_way() {
+            // Another gateway has heard the device, too; this frame may be somebody else's.
+            self.keep_carried_before(&frame).await?;
+            self.let_go().await?;
+        }
         if self.bell.is_passed_over() {
+            self.set_aside.insert(with.adapter.name().to_owned());
             let detail = "a newer session of this device had begun before this was read; kept to be read again";
             self.keep_fault(frame, FaultKind::NotMine, detail, Some(with)).await?;
             return if self.parting { Ok(()) } else { Err(Closing::TakenOver) };
@@ -41,7 +47,7 @@ impl Conversation {
         if self.concerns_others(&decoded) {
             return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
-        self.keep_carried().await?;
+        self.keep_carried_before(&frame).await?;
         if let Some(order) = self.missing_days(&decoded)? {
             decoded = match Box::pin(self.ask_first(with, &frame, order)).await {
                 Ok(decoded) => decoded,
@@ -79,7 +85,7 @@ impl Conversation {
         }
         // 5. The reply goes out, together with a goodbye if the machine ends it here.
         facts.waits = self.waits(&facts, reply.as_deref());
-        facts.more_at_hand = self.more_at_hand(facts.report_complete).await;
+        facts.more_at_hand = !self.buffer.is_empty();
         self.out.extend(reply.unwrap_or_default());
         let answered = self.in_hand.is_some_and(|id| steps.iter().any(|s| s.id == id));
         self.feed(Input::Frame(facts)).await?;
@@ -88,6 +94,16 @@ impl Conversation {
             self.feed(Input::CommandAnswered).await?;
         }
         self.flush().await
+    }
+
+    /// Goes on with what was carried before this frame. If the session ends over that, the frame is what the peer has sent before
+    /// the end, and is read as the first of it.
+    async fn keep_carried_before(&mut self, frame: &[u8]) -> Result<(), Closing> {
+        let carried = self.keep_carried().await;
+        if carried.is_err() {
+            self.buffer.splice(..0, frame.iter().copied());
+        }
+        carried
     }
 
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
@@ -108,6 +124,7 @@ impl Conversation {
         let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
             Ok(device) => {
+                self.keep_carried_before(frame).await?;
                 let left_by = Box::pin(self.greet(device, kind)).await?;
                 self.attune(&with.adapter)?;
                 self.take_over_memory(&with.adapter, left_by);
@@ -166,9 +183,7 @@ impl Conversation {
 
     /// Decides about a device that has just said who it is, and takes its place. Gives the version that read it last.
     async fn greet(&mut self, device: DeviceKey, kind: DeviceKind) -> Result<Option<Digest>, Closing> {
-        if self.let_go().await? {
-            self.machine.another_device(self.services.clock.steady_ms());
-        }
+        self.let_go().await?;
         self.behind = (kind != DeviceKind::Meter).then(Box::default);
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         // Without its row a device would be a stranger whose memory is empty: better it comes again.
@@ -199,7 +214,7 @@ impl Conversation {
     }
 
     /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.
-    pub(super) async fn let_go(&mut self) -> Result<bool, Closing> {
+    pub(super) async fn let_go(&mut self) -> Result<(), Closing> {
         self.keep_carried().await?;
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
@@ -207,7 +222,11 @@ impl Conversation {
         self.behind = None;
         self.state.clear();
         self.speaking.another_device();
-        Ok(self.present.take().is_some())
+        if self.present.take().is_some() {
+            self.machine.another_device(self.services.clock.steady_ms());
+            self.bell.has_let_go();
+        }
+        Ok(())
     }
 
     pub(super) fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
@@ -310,7 +329,11 @@ impl Conversation {
         detail: &str,
         with: Option<&Chosen>,
     ) -> Result<(), Closing> {
-        self.keep_carried().await?;
+        // The session may end over what was carried before; these bytes are kept all the same.
+        let carried = self.keep_carried().await;
+        if carried == Err(Closing::StoreFailing) {
+            return carried;
+        }
         let name = with.map_or("", |w| w.adapter.name());
         tracing::debug!(peer = %self.peer, adapter = name, ?kind, detail, bytes = raw.len(), "kept in quarantine");
         if let Some(with) = with.filter(|_| kind.is_sandbox()) {
@@ -330,7 +353,7 @@ impl Conversation {
         if kind.is_sandbox() && self.services.catalog.active(name).is_some_and(|active| !serves(&active)) {
             self.services.lifecycle.read_again([name.to_owned()].into());
         }
-        Ok(())
+        carried
     }
 
     /// The sandbox has stopped this version over what this peer sent.

@@ -6,7 +6,7 @@
 //! The rules (unified station protocol, part A, made general): the device speaks first; commands wait until it has
 //! reported, or, if it stays on line, until it has registered; one command at a time; nothing to do after a report
 //! ends the session at once, but never before all that has come is read; a connection on which nobody waits for words of
-//! ours stays for as long as it is heard; two minutes without a command end it; the awake period ends it, but never while
+//! ours stays for as long as it is heard, and what waits for a device leaves within its awake period after it was heard; two minutes without a command end it; the awake period ends it, but never while
 //! an answer is awaited; an always-online device lives by its heartbeats.
 
 use crate::limits;
@@ -129,11 +129,15 @@ pub struct Machine {
     opened_ms: i64,
     /// Last frame, command or answer.
     active_ms: i64,
+    /// Last frame of the device.
+    heard_ms: i64,
     command_wait_ms: i64,
     registered: Option<Registered>,
     registers_first: bool,
     spoke: bool,
     reported: bool,
+    /// Devices before this one have reported on this connection, and nobody waited.
+    one_way_before: bool,
     /// Some frame wanted words of ours.
     waited_for: bool,
     more_at_hand: bool,
@@ -151,11 +155,13 @@ impl Machine {
         Self {
             opened_ms: now_ms,
             active_ms: now_ms,
+            heard_ms: now_ms,
             command_wait_ms: millis(command_wait),
             registered: None,
             registers_first: false,
             spoke: false,
             reported: false,
+            one_way_before: false,
             waited_for: false,
             more_at_hand: false,
             done: false,
@@ -166,16 +172,24 @@ impl Machine {
         }
     }
 
-    /// Another device speaks on this connection: what the one before said and was asked does not count for it.
+    /// Another device speaks on this connection: what the one before said and was asked does not count for it. Whether anybody
+    /// waits at the other end is a property of the connection.
     pub fn another_device(&mut self, now_ms: i64) {
         let (faults, sending, closed) = (self.faults, self.sending, self.closed);
+        let one_way_before = self.is_one_way();
         let command_wait = Duration::from_millis(self.command_wait_ms.max(0) as u64);
-        *self = Self { faults, sending, closed, spoke: true, ..Self::new(now_ms, command_wait) };
+        *self = Self { faults, sending, closed, one_way_before, spoke: true, ..Self::new(now_ms, command_wait) };
     }
 
     /// The session is over, whoever has ended it; what had come by then is still read, and its faults still count.
     pub fn close(&mut self) {
         self.closed = true;
+    }
+
+    /// The session was to end because nothing is left to do, and more has come: it ends once that is taken.
+    pub fn not_yet(&mut self) {
+        self.closed = false;
+        self.more_at_hand = true;
     }
 
     /// Whether a frame of this device has wanted words of ours.
@@ -215,6 +229,7 @@ impl Machine {
     fn on_frame(&mut self, facts: &FrameFacts, now_ms: i64) -> Vec<Action> {
         self.spoke = true;
         self.active_ms = now_ms;
+        self.heard_ms = now_ms;
         // A gateway that lives for months may also bring what nobody can read.
         self.faults = self.faults.saturating_sub(1);
         if let Some(registered) = facts.registered {
@@ -309,6 +324,10 @@ impl Machine {
         if self.awake_is_over(now_ms) {
             return Self::say_end(Closing::AwakeOver);
         }
+        // That the gateway stays says nothing of the device: it listens for a while after it has spoken.
+        if self.is_one_way() && now_ms >= self.heard_ms + millis(self.awake()) {
+            return Vec::new();
+        }
         self.sending = true;
         self.done = false;
         vec![Action::SendNext]
@@ -324,15 +343,18 @@ impl Machine {
 
     /// It reports, and nobody waits for us: a radio gateway that passes on what it hears.
     pub fn is_one_way(&self) -> bool {
-        self.reported && !self.waited_for && !self.always_online()
+        (self.reported || self.one_way_before) && !self.waited_for && !self.always_online()
     }
 
     fn awake_ends_ms(&self) -> Option<i64> {
         if self.always_online() || self.is_one_way() {
             return None;
         }
-        let awake = self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT);
-        Some(self.opened_ms + millis(awake))
+        Some(self.opened_ms + millis(self.awake()))
+    }
+
+    fn awake(&self) -> Duration {
+        self.registered.map(|r| r.awake).filter(|a| !a.is_zero()).unwrap_or(limits::AWAKE_DEFAULT)
     }
 
     fn awake_is_over(&self, now_ms: i64) -> bool {
@@ -435,6 +457,32 @@ mod tests {
     }
 
     #[test]
+    fn what_has_come_when_it_was_about_to_end_is_read_first() {
+        let ends: [&[(i64, Input, &[Action])]; 3] = [
+            &[(20, report(false), &DONE)],
+            &[
+                (20, report(true), &[Action::SendNext]),
+                (20, sent(30), &[]),
+                (21, Input::CommandAnswered, &[Action::SendNext]),
+                (21, Input::NothingSent, &DONE),
+            ],
+            &[
+                (20, report(true), &[Action::SendNext]),
+                (20, Input::CommandSent { answer_within: None }, &[Action::SendNext]),
+                (20, Input::NothingSent, &DONE),
+            ],
+        ];
+        for script in ends {
+            let mut machine = check(script);
+            machine.not_yet();
+            assert_eq!(machine.clone().step(&TAKEN, 22), DONE, "it was nothing that anything follows from");
+            assert_eq!(machine.clone().step(&report(true), 22), [Action::SendNext], "a command waits by now");
+            assert_eq!(machine.step(&followed(report(false)), 22), []);
+            assert_eq!(machine.step(&TAKEN, 23), DONE);
+        }
+    }
+
+    #[test]
     fn a_rest_that_never_comes_ends_with_the_command_wait() {
         let mut machine = check(&[(10, followed(report(false)), &[]), (11, Input::Taken { rest: true }, &[])]);
         let over = [Action::SayEnd(Goodbye::Done), Action::Close(Closing::CommandWait)];
@@ -488,6 +536,46 @@ mod tests {
         assert_eq!(machine.step(&one_way(), AWAKE_MS + 3), []);
         let over = [Action::Close(Closing::HeartbeatsMissed)];
         assert_eq!(machine.step(&Input::Tick, AWAKE_MS + 3 + silence), over);
+    }
+
+    #[test]
+    fn nothing_leaves_for_a_device_that_sleeps_behind_a_gateway_that_stays() {
+        let one_way = |pending| Input::Frame(FrameFacts { report_complete: true, pending, ..registered(false) });
+        let unheard = 20 + AWAKE_MS;
+        check(&[
+            (10, one_way(false), &[]),
+            (20, one_way(false), &[]),
+            (unheard - 1, Input::Fault, &[]),
+            (unheard, Input::CommandWaiting, &[]),
+            (unheard + 5, one_way(true), &[Action::SendNext]),
+            (unheard + 5, sent(60), &[]),
+            (unheard + 60_005, Input::Tick, &[Action::GiveUpAnswer, Action::SendNext]),
+            (unheard + 60_005, Input::NothingSent, &[]),
+            (unheard + 4 + AWAKE_MS, Input::CommandWaiting, &[Action::SendNext]),
+            (unheard + 4 + AWAKE_MS, sent(60), &[]),
+            (unheard + 60_004 + AWAKE_MS, Input::Tick, &[Action::GiveUpAnswer]),
+        ]);
+    }
+
+    #[test]
+    fn a_connection_stays_one_way_over_its_devices_until_one_waits() {
+        let silence = limits::ONE_WAY_SILENCE.as_millis() as i64;
+        let one_way = || Input::Frame(FrameFacts { report_complete: true, ..FrameFacts::default() });
+        let heartbeat = || Input::Frame(FrameFacts::default());
+        let mut machine = check(&[(10, one_way(), &[])]);
+        for now in [20, 30] {
+            machine.another_device(now);
+            assert_eq!(machine.step(&heartbeat(), now), []);
+            assert!(machine.is_one_way());
+            assert_eq!(machine.deadline_ms(), now + silence);
+        }
+        assert_eq!(machine.step(&Input::CommandWaiting, 31), [], "it has not reported");
+        machine.another_device(40);
+        assert_eq!(machine.step(&Input::Frame(FrameFacts { waits: true, ..FrameFacts::default() }), 40), []);
+        assert!(!machine.is_one_way());
+        machine.another_device(50);
+        assert_eq!(machine.step(&heartbeat(), 50), []);
+        assert!(!machine.is_one_way());
     }
 
     #[test]

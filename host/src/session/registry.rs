@@ -52,6 +52,12 @@ impl Doorbell {
         self.passed_over.load(Ordering::Acquire)
     }
 
+    /// The session has given its device's place up itself: what was asked of it about that is done.
+    pub fn has_let_go(&self) {
+        self.rings.fetch_and(!TAKEN_OVER, Ordering::AcqRel);
+        self.passed_over.store(false, Ordering::Release);
+    }
+
     /// Ends the session because the station stops.
     pub fn drain(&self) {
         self.ring(DRAIN);
@@ -215,10 +221,15 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_does_not_leave_is_passed_over() {
         let registry = Arc::new(Registry::default());
-        let stuck = registry.claim(&device(), SessionId(1), &Arc::default(), PATIENCE).await;
+        let bell: Arc<Doorbell> = Arc::default();
+        let stuck = registry.claim(&device(), SessionId(1), &bell, PATIENCE).await;
         let place = registry.claim(&device(), SessionId(2), &Arc::default(), Duration::from_millis(1)).await;
         assert!(stuck.bell.is_passed_over() && !place.bell.is_passed_over());
         drop(stuck);
+        bell.has_let_go();
+        assert!(!bell.is_passed_over(), "whom it serves next is its own");
+        bell.drain();
+        assert_eq!(bell.wait().await, Ring::Drain, "it is not asked for what it has given up");
         assert!(registry.is_online(&device()), "the late leaver does not take the newer one's place away");
         drop(place);
         assert_eq!(registry.count(), 0);

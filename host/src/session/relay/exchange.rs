@@ -62,7 +62,7 @@ impl Conversation {
             present.memory.clone_from(memory);
         }
         facts.waits = self.waits(&facts, reply.as_deref());
-        facts.more_at_hand = self.more_at_hand(facts.report_complete).await;
+        facts.more_at_hand = !self.buffer.is_empty();
         // 2. Who behind it says what?
         let (parts, mut heard) = if duplicate || self.is_refused() {
             (Vec::new(), Heard::default())
