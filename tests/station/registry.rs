@@ -66,7 +66,8 @@ fn an_address_that_no_meter_has_is_refused() {
         assert!(words.contains(part), "{words}");
     }
     let api = site.client();
-    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    let digits = "000102030405060708090a0b0c0d0e0f";
+    let key = json!({"key": digits});
     for error in [
         api.put("registry/usp/31", &json!({"kind": "meter"})).expect_err("no record"),
         api.put("keys/usp/31/1", &key).expect_err("no key"),
@@ -75,6 +76,9 @@ fn an_address_that_no_meter_has_is_refused() {
     ] {
         assert!(format!("{error:#}").contains("14 digits"), "{error:#}");
     }
+    // Columns are mixed up: the address is the key, and no refusal repeats it.
+    let mixed = api.put(&format!("keys/usp/{digits}/1"), &key).expect_err("no key");
+    assert!(format!("{mixed:#}").contains("14 digits") && !format!("{mixed:#}").contains(digits), "{mixed:#}");
     api.put("keys/usp/*/1", &key).expect("a key for all");
     // A realm of which no adapter says anything.
     api.put("registry/acme/31", &json!({"kind": "meter"})).expect("a record");

@@ -45,7 +45,16 @@ fn a_key_goes_in_and_never_comes_out() {
     for answer in [&keys, &entries] {
         assert!(!answer.to_string().contains(key), "{answer}");
     }
-    for bad in [json!({"key": "00"}), json!({"key": 5}), Value::Null, json!({"key": key, "x": 1})] {
+    for bad in [
+        json!({"key": "00"}),
+        json!({"key": 5}),
+        Value::Null,
+        json!({"key": key, "x": 1}),
+        json!(key),
+        json!({key: "1"}),
+        json!({"key": key, key: 1}),
+        json!({"key": [key]}),
+    ] {
         let answer = served.by(Role::Admin, "PUT", "keys/usp/2/main", Some(bad));
         assert_eq!(code(&answer), (400, "bad-request"), "{answer:?}");
         assert!(!answer.1.to_string().contains(key), "a refusal repeats no key: {answer:?}");
