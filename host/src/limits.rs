@@ -412,6 +412,8 @@ pub const RECORD_DEPTH_MAX: usize = RELAY_DEPTH_MAX;
 /// Rows and bytes of one chunk of an import: it becomes one entry, so that it holds as a whole or not at all.
 pub const CHUNK_ROWS_MAX: usize = 4_000;
 pub const CHUNK_BYTES_MAX: usize = 184 * 1024;
+/// Keys that are imported through a pipe, which can be read only once, are held in memory: a million rows.
+pub const PIPED_KEYS_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// Bytes that a row takes in an entry beyond its text in a chunk: lengths and what is not said.
 pub const RECORD_OVERHEAD_BYTES: usize = 16;
 /// Changed records that the views need not show yet; whoever writes more of them waits.

@@ -65,8 +65,23 @@ fn an_address_that_no_meter_has_is_refused() {
     for part in ["line 3, device:", "14 digits", "such as 50001234567810", "nothing was written"] {
         assert!(words.contains(part), "{words}");
     }
+    // Nor is a key beside it written, and the one that stands in place of an address is not shown.
+    let digits = "000102030405060708090a0b0c0d0e0f";
+    let keys = format!("slot,device,key\n1,usp/50001234567831,{digits}\n\n1,usp/{digits},{digits}\n");
+    scratch.write("keys.csv", format!("{keys}1,usp/50001234567832,{digits}\n1,usp/5.0E13,{digits}\n").as_bytes());
+    for more in [&["--dry-run"][..], &[]] {
+        let file = scratch.path("keys.csv");
+        let ran = polymeter(&site, &[&["key", "import", file.to_str().expect("text")], more].concat()).output();
+        let ran = ran.expect("runs");
+        let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(!ran.status.success() && !words.contains(digits), "{words}");
+        for part in ["line 4, device:", "line 6, device:", "14 digits", "2 errors; nothing was written"] {
+            assert!(words.contains(part), "{words}");
+        }
+    }
+    assert_eq!(site.get("keys")["items"], json!([]));
     let api = site.client();
-    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    let key = json!({"key": digits});
     for error in [
         api.put("registry/usp/31", &json!({"kind": "meter"})).expect_err("no record"),
         api.put("keys/usp/31/1", &key).expect_err("no key"),
@@ -75,6 +90,9 @@ fn an_address_that_no_meter_has_is_refused() {
     ] {
         assert!(format!("{error:#}").contains("14 digits"), "{error:#}");
     }
+    // Columns are mixed up: the address is the key, and no refusal repeats it.
+    let mixed = api.put(&format!("keys/usp/{digits}/1"), &key).expect_err("no key");
+    assert!(format!("{mixed:#}").contains("14 digits") && !format!("{mixed:#}").contains(digits), "{mixed:#}");
     api.put("keys/usp/*/1", &key).expect("a key for all");
     // A realm of which no adapter says anything.
     api.put("registry/acme/31", &json!({"kind": "meter"})).expect("a record");
@@ -94,8 +112,12 @@ fn a_town() -> String {
 }
 
 fn client(site: &Site, args: &[&str]) -> Command {
+    polymeter(site, &[&["registry"], args].concat())
+}
+
+fn polymeter(site: &Site, args: &[&str]) -> Command {
     let mut command = Command::new(fleet::station::built("polymeter").expect("built"));
-    command.arg("registry").args(args).args(["--url", &format!("http://{}", site.http().expect("running"))]);
+    command.args(args).args(["--url", &format!("http://{}", site.http().expect("running"))]);
     command.env("POLYMETER_TOKEN", site.token()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -92,8 +92,8 @@ impl std::fmt::Display for AddressForm {
     }
 }
 
-/// Why no device can be called so, by the forms of all adapters that serve its realm. `None`: one may be, or one of the
-/// adapters does not say, or there is none.
+/// What a device of its realm is called instead, by the forms of all adapters that serve it. `None`: one may be called so, or
+/// one of the adapters does not say, or there is none. The address is not repeated: among keys it may be one of them.
 pub fn misfit<'a>(device: &DeviceKey, forms: impl IntoIterator<Item = Option<&'a AddressForm>>) -> Option<String> {
     let forms: Vec<&AddressForm> = forms.into_iter().collect::<Option<_>>()?;
     if forms.is_empty() || forms.iter().any(|form| form.admits(device.address())) {
@@ -101,7 +101,7 @@ pub fn misfit<'a>(device: &DeviceKey, forms: impl IntoIterator<Item = Option<&'a
     }
     let wanted: Vec<_> = forms.iter().map(ToString::to_string).collect();
     Some(format!(
-        "no device is called {device}: an address of {}/… is {}. Correct it; a spreadsheet keeps long numbers only in columns of text",
+        "an address of {}/… is {}. Correct it; a spreadsheet keeps long numbers only in columns of text",
         device.realm(),
         wanted.join("; or ")
     ))
@@ -125,6 +125,7 @@ mod tests {
         for bad in ["31", "5.0E13", "5.00012E+13", "500012345678100", "5000123456781A"] {
             let why = why(bad, &[Some(&usp)]).expect("refused");
             assert!(why.contains("14 digits (as printed), such as 50001234567810"), "{why}");
+            assert!(!why.contains(&format!("/{bad}")), "{why}");
         }
         // Who does not say admits all, and so does nobody.
         assert_eq!(why("31", &[Some(&usp), None]), None);

@@ -44,7 +44,7 @@ impl Catalog {
         self.lock().get(digest).cloned()
     }
 
-    /// Why no device can be called so, as far as those that serve its realm say.
+    /// What a device of its realm is called instead of so, as far as those that serve its realm say.
     pub fn misfit(&self, device: &DeviceKey) -> Option<String> {
         let active = self.active.load();
         let of_realm = active.values().filter(|adapter| adapter.realm() == device.realm());

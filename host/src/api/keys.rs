@@ -12,7 +12,7 @@ use crate::journal::Fact;
 use crate::keys::Change;
 use crate::limits;
 use crate::model::{Column, DeviceKey, Flaw, FlawKind, HexBytes, KeySlot};
-use crate::records::keys::{Chunk, Row, parse_key};
+use crate::records::keys::{Chunk, NO_DEVICE, Row, parse_key};
 use crate::session::Services;
 use axum::Json;
 use axum::body::Bytes;
@@ -76,12 +76,13 @@ pub async fn set(
     Admin(caller): Admin,
     State(services): State<Arc<Services>>,
     Named((realm, address, slot)): Named<(String, String, String)>,
-    Body(new): Body<NewKey>,
+    new: ApiResult<Body<NewKey>>,
 ) -> ApiResult<StatusCode> {
+    let Body(new) = new.map_err(unrepeated)?;
     let place = place(&realm, &address, slot)?;
     let named = place.device.clone();
-    if let Some(why) = look(&services, move |s| s.misfit(&named)).await? {
-        return Err(ApiError::new(Code::NotPossible, why));
+    if let Some(wanted) = look(&services, move |s| s.misfit(&named)).await? {
+        return Err(ApiError::new(Code::NotPossible, wanted));
     }
     let key = parse_key(&new.key).map_err(ApiError::bad_request)?;
     let sealed = services.vault.seal(&place, &key).map_err(|e| ApiError::internal(&e))?;
@@ -120,7 +121,7 @@ fn weigh(services: &Services, body: &[u8], dry_run: bool) -> ApiResult<(ImportAn
     let mut chunk = Chunk::of_csv(body).map_err(|error| ApiError::bad_request(unreadable(&error)))?;
     for Row { line, at, .. } in &chunk.rows {
         let misfit = services.misfit(&at.device).map_err(|e| ApiError::internal(&e))?;
-        chunk.flaws.extend(misfit.map(|why| (*line, Flaw::new(Column::Device, FlawKind::Malformed, why))));
+        chunk.flaws.extend(misfit.map(|wanted| (*line, Flaw::new(Column::Device, FlawKind::Malformed, wanted))));
     }
     let mut answer = ImportAnswer::of(chunk.flaws, dry_run);
     let mut sealed = Vec::new();
@@ -162,10 +163,20 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The device as keys name it, once it and the slot are well formed.
+/// A refusal of a body without its words: where they name what they did not expect, that may be the key.
+fn unrepeated(refusal: ApiError) -> ApiError {
+    match refusal.code {
+        Code::BadRequest => ApiError::bad_request(
+            "send the key as a JSON object with nothing else in it, {\"key\": \"…\"}, as `application/json`: 32 hexadecimal digits",
+        ),
+        _ => refusal,
+    }
+}
+
+/// The device as keys name it, once it and the slot are well formed. The refusal repeats neither: either may be the key.
 pub fn place(realm: &str, address: &str, slot: String) -> ApiResult<KeySlot> {
     // `*` is a good address by its form, so one check serves devices and realms.
-    let device = DeviceKey::new(realm, address).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let device = DeviceKey::new(realm, address).map_err(|_| ApiError::bad_request(format!("this {NO_DEVICE}")))?;
     KeySlot::new(device, slot).map_err(|e| ApiError::bad_request(e.to_string()))
 }
 
@@ -203,6 +214,11 @@ mod tests {
         for (realm, address, slot) in [("", "1", "main"), ("usp", "a b", "main"), ("usp", "1", "m/n"), ("usp", "1", "")]
         {
             assert!(place(realm, address, slot.into()).is_err());
+        }
+        let (key, twice) = ("00112233445566778899aabbccddeeff", "00112233445566778899aabbccddeeff".repeat(2));
+        for (realm, address, slot) in [("usp", &*twice, "1"), (&*twice, "1", "1"), ("usp", "1", &*twice)] {
+            let refusal = place(realm, address, slot.into()).expect_err("refused");
+            assert!(!refusal.message.contains(key), "{refusal:?}");
         }
     }
 }

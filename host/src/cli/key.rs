@@ -37,8 +37,8 @@ pub enum KeyCommand {
     /// Set keys from a CSV file (UTF-8, a header, one key a line)
     ///
     /// Columns, in any order: device (realm/address, or realm/* for all of a realm), slot, key (32 hexadecimal digits). The
-    /// whole file is checked before anything is written; what is wrong is named by line and column, and no key is shown. A
-    /// key that is there already is left as it is: an interrupted import is simply run again.
+    /// whole file is checked and tried before anything is written; what is wrong is named by line and column, and no key is
+    /// shown. A key that is there already is left as it is: an interrupted import is simply run again.
     Import(Import),
     /// Which devices have a key, without the keys
     List,

@@ -12,6 +12,9 @@ const DEVICE: &str = "device";
 const SLOT: &str = "slot";
 const KEY: &str = "key";
 const COLUMNS: &[&str] = &[DEVICE, SLOT, KEY];
+/// What is said of a device that is none; it may be a key, so it is not repeated.
+pub const NO_DEVICE: &str =
+    "is no device; write it as realm/address, such as usp/50001234567810, or realm/* for all of a realm";
 const FORM: Form = Form { columns: COLUMNS, needed: COLUMNS, secret: true };
 
 /// A key, where it belongs, and the line it came from, counted from 1 with the header.
@@ -55,9 +58,7 @@ impl Row {
         let mut flaws = Vec::new();
         let device: Option<DeviceKey> = device.parse().ok();
         if device.is_none() {
-            let what =
-                "is no device; write it as realm/address, such as usp/50001234567810, or realm/* for all of a realm";
-            flaws.push(malformed(DEVICE, what.into()));
+            flaws.push(malformed(DEVICE, NO_DEVICE.into()));
         }
         let good_slot = KeySlot::check(slot);
         if let Err(what) = good_slot {

@@ -84,8 +84,8 @@ impl Choices {
     /// Why nobody can be called so, unless the device has been heard or was registered before.
     pub fn misfit(&self, device: &DeviceKey) -> Option<Flaw> {
         let of_realm = self.adapters.iter().filter(|adapter| adapter.realm == device.realm());
-        let message = misfit(device, of_realm.map(|adapter| adapter.address.as_ref()))?;
-        Some(Flaw::new(Column::Device, FlawKind::Malformed, message))
+        let wanted = misfit(device, of_realm.map(|adapter| adapter.address.as_ref()))?;
+        Some(Flaw::new(Column::Device, FlawKind::Malformed, format!("no device is called {device}: {wanted}")))
     }
 
     fn check_protocol(&self, Row { record, said, .. }: &Row) -> Option<Flaw> {

@@ -259,8 +259,8 @@ impl Services {
             }
             known = self.known(&order.device).map_err(unknowable)?;
         }
-        if let Some(why) = self.misfit(&order.device).map_err(unknowable)? {
-            return Err(Refusal::Invalid(why));
+        if let Some(wanted) = self.misfit(&order.device).map_err(unknowable)? {
+            return Err(Refusal::Invalid(format!("no device is called {}: {wanted}", order.device)));
         }
         let way = self.way_to(&order.device).map_err(unknowable)?;
         order.way.clone_from(&way);
@@ -296,11 +296,12 @@ impl Services {
         }
     }
 
-    /// Why nobody is called so; `None`: somebody may be, or was heard, or all of a realm are meant.
+    /// What a device of its realm is called, where nobody is called so; `None`: somebody may be, or was heard, or all of a realm
+    /// are meant.
     pub fn misfit(&self, device: &DeviceKey) -> Result<Option<String>, ViewError> {
         let one = Some(device).filter(|device| device.address() != "*");
-        let Some(why) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
-        Ok(self.views.device(device)?.is_none().then_some(why))
+        let Some(wanted) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
+        Ok(self.views.device(device)?.is_none().then_some(wanted))
     }
 
     /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can

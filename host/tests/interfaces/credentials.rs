@@ -3,6 +3,8 @@
 use crate::served::{Served, code, fresh_dir, token};
 use polymeter::journal::Role;
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output};
 
 #[test]
@@ -45,7 +47,16 @@ fn a_key_goes_in_and_never_comes_out() {
     for answer in [&keys, &entries] {
         assert!(!answer.to_string().contains(key), "{answer}");
     }
-    for bad in [json!({"key": "00"}), json!({"key": 5}), Value::Null, json!({"key": key, "x": 1})] {
+    for bad in [
+        json!({"key": "00"}),
+        json!({"key": 5}),
+        Value::Null,
+        json!({"key": key, "x": 1}),
+        json!(key),
+        json!({key: "1"}),
+        json!({"key": key, key: 1}),
+        json!({"key": [key]}),
+    ] {
         let answer = served.by(Role::Admin, "PUT", "keys/usp/2/main", Some(bad));
         assert_eq!(code(&answer), (400, "bad-request"), "{answer:?}");
         assert!(!answer.1.to_string().contains(key), "a refusal repeats no key: {answer:?}");
@@ -59,8 +70,16 @@ const KEY: &str = "00112233445566778899aabbccddeeff";
 fn import(served: &Served, text: &str, more: &[&str]) -> Output {
     let file = fresh_dir().join("keys.csv");
     std::fs::write(&file, text).expect("writes");
+    run(served, command(&file, more))
+}
+
+fn command(file: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
-    command.args(["key", "import", "--json"]).arg(&file).args(more);
+    command.args(["key", "import", "--json"]).arg(file).args(more);
+    command
+}
+
+fn run(served: &Served, mut command: Command) -> Output {
     let output =
         command.env("POLYMETER_URL", &served.url).env("POLYMETER_TOKEN", token(Role::Admin)).output().expect("runs");
     for told in [&output.stdout, &output.stderr] {
@@ -103,6 +122,20 @@ fn many_keys_go_in_at_once_and_never_come_out() {
     let (_, entries) = served.by(Role::Admin, "GET", "journal/entries?limit=1000", None);
     let set = entries["items"].as_array().expect("rows").iter().filter(|entry| entry["fact"] == "key-set");
     assert!(set.clone().count() > 900 && !entries.to_string().contains(KEY), "each is in the journal, sealed");
+}
+
+/// A pipe gives only once what is walked through three times.
+#[test]
+fn keys_come_through_a_pipe() {
+    let served = Served::start();
+    for (name, expected) in [("-", [1, 0, 0]), ("/dev/stdin", [0, 0, 1])] {
+        let (from, mut to) = std::io::pipe().expect("a pipe");
+        to.write_all(format!("device,slot,key\nusp/1,main,{KEY}\n").as_bytes()).expect("room for it");
+        drop(to);
+        let mut command = command(Path::new(name), &[]);
+        command.stdin(from);
+        assert_eq!(counts(&run(&served, command)), expected, "{name}");
+    }
 }
 
 #[test]
