@@ -423,6 +423,17 @@ impl Desk {
         facts.collect()
     }
 
+    /// What has waited for the machine's clock to show when it was given goes: the clock was ahead then. Gives whose that is.
+    pub fn clock_is_right(&self, now: Moment) -> Vec<(DeviceKey, Way)> {
+        let mut inner = self.lock();
+        let waiting = inner.by_device.values_mut().flatten().filter(|live| live.from_ms > now.wall_ms);
+        let free = |live: &mut Live| {
+            live.from_ms = now.wall_ms;
+            (live.device.clone(), live.way.clone())
+        };
+        waiting.map(free).collect()
+    }
+
     /// Takes the commands whose time is over.
     pub fn expired(&self, now: Moment) -> Vec<CommandFact> {
         let mut inner = self.lock();
@@ -948,6 +959,9 @@ mod tests {
         assert!(desk.next(&device, at(10 * hour, 2), &clock()).is_none(), "the order waits for its own time");
         desk.put_back(1);
         assert_eq!(waiting(at(50 * hour, 50)), 2);
+        // It had been ahead when the order was given: that is known once days have passed by the clock that is right.
+        assert_eq!(desk.clock_is_right(at(12 * hour, 55)), [(device.clone(), Way::new())]);
+        assert_eq!(waiting(at(12 * hour, 55)), 2);
         assert_eq!(waiting(at(10 * hour, 60)), 0, "an hour has passed, whatever the machine's clock says");
         assert_eq!(desk.expired(at(10 * hour, 60)).len(), 2);
     }

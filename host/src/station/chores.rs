@@ -119,14 +119,18 @@ async fn sweep(services: Arc<Services>) {
     services.lifecycle.forget_suspects();
 }
 
-/// Says once that the machine's clock is behind.
+/// Says once that the machine's clock is behind. When it no longer is, what has waited for it goes.
 fn look_at_clock(services: &Services, told: &AtomicBool) {
     let behind = services.clock_behind();
-    if told.swap(behind.is_some(), Ordering::Relaxed) {
-        return;
-    }
-    if let Some(clock) = behind {
-        tracing::warn!("the machine's clock {clock}");
+    let was_behind = told.swap(behind.is_some(), Ordering::Relaxed);
+    match behind {
+        Some(clock) if !was_behind => tracing::warn!("the machine's clock {clock}"),
+        None if was_behind => {
+            for (device, way) in services.desk.clock_is_right(services.clock.moment()) {
+                services.ring(&device, &way);
+            }
+        }
+        _ => {}
     }
 }
 

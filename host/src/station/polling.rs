@@ -83,8 +83,18 @@ impl Keeper {
     }
 
     /// The machine's clock was ahead, and rounds that were due by it are ahead of now: they are given up, or none would ever be held.
-    /// Who still has a question of them is passed over until it ends.
-    async fn give_up_void(&mut self, now: Civil) -> Result<(), String> {
+    /// Who still has a question of them is passed over until it ends. False: several rounds are ahead, so it is the clock of now that
+    /// is behind; none is begun until it is right, or rounds of another year would be asked.
+    async fn give_up_void(&mut self, now: Civil) -> Result<bool, String> {
+        let ahead = [self.running.as_ref().map(|running| running.round.due), self.handled];
+        if !ahead.into_iter().flatten().any(|due| is_void(due, now)) {
+            return Ok(true);
+        }
+        self.services.views.caught_up(self.services.journal.health().last_seq).await;
+        let rounds = self.rounds().await?;
+        if self.services.clock_behind().is_some() && ahead_of(&rounds, now) > 1 {
+            return Ok(false);
+        }
         if let Some(running) = self.running.clone().filter(|running| is_void(running.round.due, now)) {
             if !running.asked_all {
                 self.tell(&running.round, PollStep::Asked).await?;
@@ -94,10 +104,9 @@ impl Keeper {
         }
         if let Some(handled) = self.handled.filter(|handled| is_void(*handled, now)) {
             tracing::warn!(poll = self.poll.name, %handled, "the machine's clock was ahead: rounds go by the clock as it is now");
-            self.services.views.caught_up(self.services.journal.health().last_seq).await;
-            self.handled = last_due(&self.rounds().await?, now);
+            self.handled = last_due(&rounds, now);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Newest first.
@@ -109,7 +118,7 @@ impl Keeper {
     async fn look(&mut self) -> Result<(), String> {
         let moment = self.services.clock.moment();
         let now = self.services.clock.civil(moment.wall_ms);
-        self.give_up_void(now).await?;
+        let is_believed = self.give_up_void(now).await?;
         if self.running.as_ref().is_some_and(|running| !running.asked_all) {
             self.ask().await?;
         }
@@ -119,13 +128,16 @@ impl Keeper {
             self.running = None;
         }
         let due = self.poll.schedule.last_due(now);
-        if self.handled.is_none_or(|handled| due > handled) {
+        if is_believed && self.handled.is_none_or(|handled| due > handled) {
             let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
             if late >= self.poll.deadline {
                 self.handled = Some(due);
             } else if let Some(running) = &self.running {
                 let why = format!("the round of {} is not over", running.round.due);
                 self.skip(due, why).await?;
+            } else if self.rounds().await?.iter().any(|round| round.due == due) {
+                // The clock was set back meanwhile, and is right again.
+                self.handled = Some(due);
             } else {
                 let left = self.poll.deadline.saturating_sub(late);
                 self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
@@ -211,6 +223,11 @@ fn is_void(due: Civil, now: Civil) -> bool {
     due.0.saturating_sub(now.0) > limits::POLL_ROUND_AHEAD_MAX.as_secs() as i64
 }
 
+/// How many rounds were due by a clock ahead of now.
+fn ahead_of(rounds: &[RoundRow], now: Civil) -> usize {
+    rounds.iter().filter(|round| is_void(round.due, now)).count()
+}
+
 /// The last round that was due, as far as the clock that is right now tells.
 fn last_due(rounds: &[RoundRow], now: Civil) -> Option<Civil> {
     rounds.iter().map(|round| round.due).filter(|due| !is_void(*due, now)).max()
@@ -265,5 +282,7 @@ mod tests {
         assert_eq!(last(&[4 * 365 * 24 * hour, -hour, -24 * hour]), Some(Civil(now.0 - hour)));
         assert_eq!(last(&[hour, -hour]), Some(Civil(now.0 + hour)), "the hour that comes twice");
         assert_eq!(last(&[4 * 365 * 24 * hour]), None);
+        let ahead = |dues: &[i64]| ahead_of(&dues.iter().map(|due| row(now.0 + due)).collect::<Vec<_>>(), now);
+        assert_eq!((ahead(&[4 * 365 * 24 * hour, -hour]), ahead(&[5 * hour, 4 * hour, hour])), (1, 2));
     }
 }
