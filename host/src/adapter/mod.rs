@@ -30,6 +30,7 @@ pub use signature::{
     KeyTextError, PublicKey, SIGNATURE_SECTION, SecretKey, SignatureError, Signed, Verified, sign, signatures,
 };
 pub use store::{Store, StoreError};
+pub use wit::is_kebab;
 
 use crate::model::{Civil, DeviceKey, DeviceKind, KeySlot, Message};
 

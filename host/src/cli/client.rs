@@ -220,6 +220,14 @@ impl Rows<'_> {
         !self.ready.is_empty() || !matches!(self.next, Next::End)
     }
 
+    /// Whether the station has no row at all; asks it as far as that takes.
+    pub fn nothing(&mut self) -> Result<bool> {
+        while self.ready.is_empty() && !matches!(self.next, Next::End) {
+            self.fetch()?;
+        }
+        Ok(self.ready.is_empty())
+    }
+
     fn fetch(&mut self) -> Result<()> {
         let next = std::mem::replace(&mut self.next, Next::End);
         if matches!(next, Next::End) {

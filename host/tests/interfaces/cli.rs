@@ -133,6 +133,17 @@ fn an_order_whose_station_is_lost_is_not_called_refused() {
 }
 
 #[test]
+fn an_alarm_that_may_be_a_slip_of_the_pen_is_remarked() {
+    let served = fleet();
+    for (code, remarked) in [("gas-leek", true), ("gas-leak", false), ("vendor-9", false)] {
+        let output = run(&served, Role::Viewer, &["meter", "list", "--alarm", code]);
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("There are none."), "{said}");
+        assert_eq!(said.contains("wit/codes.md"), remarked, "{said}");
+    }
+}
+
+#[test]
 fn failures_say_what_to_do() {
     let served = fleet();
     for (role, args, says) in [

@@ -493,7 +493,7 @@ fn no_code(field: &str, code: &str) -> Violation {
 }
 
 /// `low-battery`: lower-case letters and digits in words joined by single hyphens, starting with a letter.
-fn is_kebab(code: &str) -> bool {
+pub fn is_kebab(code: &str) -> bool {
     let mut after_hyphen = true;
     for byte in code.bytes() {
         match byte {

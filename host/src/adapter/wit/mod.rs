@@ -7,6 +7,7 @@ mod customs;
 mod lower;
 mod upgrade;
 
+pub use customs::is_kebab;
 pub(super) use customs::{Violation, decoded, encoded, fault, framing};
 pub(super) use generated::Adapter as Bindings;
 pub(super) use generated::polymeter::adapter::{keys, log};
