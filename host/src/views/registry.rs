@@ -395,7 +395,12 @@ mod tests {
         };
         let set = |set| Fact::Registry(RegistryFact { set, withdrawn: vec![], by: "ops".into(), retold: None });
         station.tell(set(vec![record("1", "17"), record("2", "17"), record("3", "18")]));
-        station.tell(set(vec![record("4", "17"), record("1", "18")]));
+        station.tell(set(vec![
+            record("4", "17"),
+            record("1", "18"),
+            record("0004A30B001C0530", ""),
+            record("12082058", ""),
+        ]));
         let registry = station.views();
         let registry = registry.registry().expect("reads");
         let called = |line| registry.called(&carrier, line).expect("reads");
@@ -404,10 +409,6 @@ mod tests {
         assert_eq!((called("0017"), called("1")), (vec![device("2"), device("4")], vec![]));
         // By their own address, as long as it is, and filled up with zeros.
         let long = "0004A30B001C0530";
-        station.tell(set(vec![record(long, ""), record("12082058", "")]));
-        let views = station.views();
-        let registry = views.registry().expect("reads");
-        let called = |line| registry.called(&carrier, line).expect("reads");
         assert_eq!((called(long), called("00000012082058")), (vec![device(long)], vec![device("12082058")]));
     }
 
