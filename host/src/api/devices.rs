@@ -7,7 +7,7 @@ use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::readings::{ReadingRow, reading_rows};
 use super::requests::{Body, Device, Query};
-use super::{look, shown, to_the_end};
+use super::{look, shown, shown_all, to_the_end};
 use crate::adapter::is_kebab;
 use crate::journal::{AdapterRef, Fact};
 use crate::model::{DeviceKey, ValveState, json};
@@ -167,6 +167,7 @@ pub async fn show(
     State(services): State<Arc<Services>>,
     Device(key): Device,
 ) -> ApiResult<Json<DeviceDetail>> {
+    met(&services, &key).await?;
     let wanted = key.clone();
     let found = look(&services, move |s| {
         let Some(device) = s.views.device(&wanted)? else { return Ok(None) };
@@ -244,6 +245,15 @@ pub async fn forget(
     let wanted = key.clone();
     let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
     Ok(Json(DeviceRow::of(found, &services)))
+}
+
+/// Nobody who was acknowledged a moment ago is called unknown because the views are behind.
+pub(super) async fn met(services: &Arc<Services>, key: &DeviceKey) -> ApiResult<()> {
+    let wanted = key.clone();
+    if look(services, move |s| s.views.device(&wanted)).await?.is_none() {
+        shown_all(services).await;
+    }
+    Ok(())
 }
 
 pub(super) fn unknown(key: &DeviceKey) -> ApiError {

@@ -1,7 +1,7 @@
 //! What a device measured and reported: values and events.
 
 use super::auth::Viewer;
-use super::devices::unknown;
+use super::devices::{met, unknown};
 use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::{self, instant};
@@ -112,6 +112,7 @@ pub async fn list(
 ) -> ApiResult<Json<Paged<ReadingRow>>> {
     let ((from, to), limit) = (span.resolve()?, page.limit()?);
     let filter = ReadingFilter { from, to, quantity: filter.quantity, with_superseded: filter.superseded };
+    met(&services, &key).await?;
     let device = key.clone();
     let found = look(&services, move |s| {
         let page = s.views.readings(&device, &filter, page.after(), limit)?;

@@ -55,6 +55,8 @@ pub fn run(args: &Serve) -> Result<()> {
 fn start_log(args: &Serve) -> Result<()> {
     let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {}", args.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where the log lies on the disk that is full, a word about that would end whoever wanted to log.
+    let log = log.log_internal_errors(false);
     if args.log_json {
         log.json().init();
     } else {
