@@ -12,7 +12,7 @@ use crate::adapter::is_kebab;
 use crate::journal::{AdapterRef, Fact};
 use crate::model::{DeviceKey, ValveState, json};
 use crate::session::Services;
-use crate::views::{self, DeviceFilter};
+use crate::views::{self, DeviceFilter, ViewError};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -167,14 +167,11 @@ pub async fn show(
     State(services): State<Arc<Services>>,
     Device(key): Device,
 ) -> ApiResult<Json<DeviceDetail>> {
-    met(&services, &key).await?;
-    let wanted = key.clone();
-    let found = look(&services, move |s| {
-        let Some(device) = s.views.device(&wanted)? else { return Ok(None) };
-        let latest = reading_rows(s, &wanted, s.views.newest_readings(&wanted)?)?;
-        Ok(Some((device, latest)))
+    let found = find(&services, &key, |s, key| {
+        let Some(device) = s.views.device(key)? else { return Ok(None) };
+        Ok(Some((device, reading_rows(s, key, s.views.newest_readings(key)?)?)))
     });
-    let (device, latest) = found.await?.ok_or_else(|| unknown(&key))?;
+    let (device, latest) = found.await?;
     Ok(Json(DeviceDetail {
         registration: device.registration.clone().map(|r| json::message(&crate::model::Message::Registration(r))),
         registered: device.registered_ms.map(instant),
@@ -206,8 +203,7 @@ pub async fn adopt(
         Ok::<_, ApiError>(())
     })
     .await??;
-    let wanted = key.clone();
-    let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
+    let found = find(&services, &key, |s, key| s.views.device(key)).await?;
     Ok(Json(DeviceRow::of(found, &services)))
 }
 
@@ -236,27 +232,34 @@ pub async fn forget(
     if forget.reason.trim().is_empty() {
         return Err(ApiError::bad_request("say why in `reason`: it stays in the journal"));
     }
-    let wanted = key.clone();
-    look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
+    find(&services, &key, |s, key| s.views.device(key)).await?;
     let (working, device) = (services.clone(), key.clone());
     let forgotten = async move { working.forget_memory(&device, &caller.name, &forget.reason).await };
     let seq = to_the_end(forgotten).await?.map_err(|why| ApiError::journal(&why))?;
     shown(&services, seq).await;
-    let wanted = key.clone();
-    let found = look(&services, move |s| s.views.device(&wanted)).await?.ok_or_else(|| unknown(&key))?;
+    let found = find(&services, &key, |s, key| s.views.device(key)).await?;
     Ok(Json(DeviceRow::of(found, &services)))
 }
 
-/// Nobody who was acknowledged a moment ago is called unknown because the views are behind.
-pub(super) async fn met(services: &Arc<Services>, key: &DeviceKey) -> ApiResult<()> {
-    let wanted = key.clone();
-    if look(services, move |s| s.views.device(&wanted)).await?.is_none() {
-        shown_all(services).await;
+/// What is known of a device. Nobody who was acknowledged a moment ago is called unknown because the views are behind.
+pub(super) async fn find<T: Send + 'static>(
+    services: &Arc<Services>,
+    key: &DeviceKey,
+    ask: impl Fn(&Services, &DeviceKey) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
+) -> ApiResult<T> {
+    let asking = Arc::new((ask, key.clone()));
+    let once = || {
+        let asking = asking.clone();
+        look(services, move |s| (asking.0)(s, &asking.1))
+    };
+    if let Some(found) = once().await? {
+        return Ok(found);
     }
-    Ok(())
+    shown_all(services).await;
+    once().await?.ok_or_else(|| unknown(key))
 }
 
-pub(super) fn unknown(key: &DeviceKey) -> ApiError {
+fn unknown(key: &DeviceKey) -> ApiError {
     ApiError::new(
         Code::UnknownDevice,
         format!("no device {key}; list them with `polymeter meter list` or GET /api/v1/devices, or adopt it"),

@@ -2,9 +2,8 @@
 
 use super::auth::Viewer;
 use super::commands::in_words;
-use super::devices::{AdapterName, unknown};
+use super::devices::{AdapterName, find};
 use super::errors::{ApiResult, ErrorBody};
-use super::look;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::readings::of_known;
@@ -113,10 +112,9 @@ pub async fn of_device(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<FrameRow>>> {
     let limit = page.limit()?;
-    let device = key.clone();
-    let found = look(&services, move |s| {
+    let found = find(&services, &key, move |s, device| {
         let reader = s.journal.reader();
-        let views::Page { rows, next } = s.views.frames(&device, page.after(), reader.first_seq(), limit)?;
+        let views::Page { rows, next } = s.views.frames(device, page.after(), reader.first_seq(), limit)?;
         let mut items = Vec::with_capacity(rows.len());
         for seq in rows {
             if let Some(Stored { entry: Ok(entry), .. }) = reader.get(seq)?
@@ -125,9 +123,9 @@ pub async fn of_device(
                 items.push(FrameRow::of(seq.0, entry.at_ms, frame));
             }
         }
-        of_known(s, &device, Paged { items, next })
+        of_known(s, device, Paged { items, next })
     });
-    found.await?.map(Json).ok_or_else(|| unknown(&key))
+    found.await.map(Json)
 }
 
 impl FrameRow {

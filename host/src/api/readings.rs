@@ -1,7 +1,7 @@
 //! What a device measured and reported: values and events.
 
 use super::auth::Viewer;
-use super::devices::{met, unknown};
+use super::devices::find;
 use super::errors::{ApiResult, ErrorBody};
 use super::look;
 use super::moments::{self, instant};
@@ -112,14 +112,12 @@ pub async fn list(
 ) -> ApiResult<Json<Paged<ReadingRow>>> {
     let ((from, to), limit) = (span.resolve()?, page.limit()?);
     let filter = ReadingFilter { from, to, quantity: filter.quantity, with_superseded: filter.superseded };
-    met(&services, &key).await?;
-    let device = key.clone();
-    let found = look(&services, move |s| {
-        let page = s.views.readings(&device, &filter, page.after(), limit)?;
-        let page = Paged { items: reading_rows(s, &device, page.rows)?, next: page.next };
-        of_known(s, &device, page)
+    let found = find(&services, &key, move |s, device| {
+        let page = s.views.readings(device, &filter, page.after(), limit)?;
+        let page = Paged { items: reading_rows(s, device, page.rows)?, next: page.next };
+        of_known(s, device, page)
     });
-    found.await?.map(Json).ok_or_else(|| unknown(&key))
+    found.await.map(Json)
 }
 
 /// Events that a device reported, by its clock, oldest first
@@ -134,12 +132,11 @@ pub async fn events(
     Query(page): Query<Page>,
 ) -> ApiResult<Json<Paged<EventRow>>> {
     let (span, limit) = (span.resolve()?, page.limit()?);
-    let device = key.clone();
-    let found = look(&services, move |s| {
-        let page = s.views.events(&device, span, page.after(), limit)?;
-        of_known(s, &device, Paged::of(page, EventRow::from))
+    let found = find(&services, &key, move |s, device| {
+        let page = s.views.events(device, span, page.after(), limit)?;
+        of_known(s, device, Paged::of(page, EventRow::from))
     });
-    found.await?.map(Json).ok_or_else(|| unknown(&key))
+    found.await.map(Json)
 }
 
 /// The newest events of the whole fleet, newest first

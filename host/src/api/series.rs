@@ -1,11 +1,10 @@
 //! One total a day, and what was used between two of them: what a bill or a chart is made of.
 
 use super::auth::Viewer;
-use super::devices::unknown;
+use super::devices::find;
 use super::errors::{ApiResult, ErrorBody};
-use super::look;
 use super::paging::{Page, Paged};
-use super::readings::Span;
+use super::readings::{Span, of_known};
 use super::requests::{Device, Query};
 use crate::model::{Civil, Day, DeviceKey, Quantity, Register, Role, decimal};
 use crate::session::Services;
@@ -62,22 +61,19 @@ pub async fn show(
 ) -> ApiResult<Json<Paged<DailyTotal>>> {
     let ((from, to), limit) = (span.resolve()?, page.limit()?);
     let filter = ReadingFilter { from, to, quantity: which.quantity, with_superseded: false };
-    let device = key.clone();
-    let found = look(&services, move |s| read(&s.views, &device, filter, page.after(), limit)).await?;
-    found.map(Json).ok_or_else(|| unknown(&key))
+    let found = find(&services, &key, move |s, device| {
+        of_known(s, device, read(&s.views, device, filter.clone(), page.after(), limit)?)
+    });
+    found.await.map(Json)
 }
 
-/// `None`: no such device.
 fn read(
     views: &Views,
     device: &DeviceKey,
     mut filter: ReadingFilter,
     after: Option<&str>,
     limit: usize,
-) -> Result<Option<Paged<DailyTotal>>, ViewError> {
-    if views.device(device)?.is_none() {
-        return Ok(None);
-    }
+) -> Result<Paged<DailyTotal>, ViewError> {
     if filter.quantity.is_none() {
         let newest = views.newest_readings(device)?;
         let told =
@@ -85,7 +81,7 @@ fn read(
         filter.quantity = TOTALS.into_iter().find(told);
     }
     if filter.quantity.is_none() {
-        return Ok(Some(Paged::whole(Vec::new())));
+        return Ok(Paged::whole(Vec::new()));
     }
     let page = views.readings(device, &filter, after, limit)?;
     let days = last_of_each_day(page.rows);
@@ -101,7 +97,7 @@ fn read(
         items.push(DailyTotal::of(&total, before.as_ref()));
         before = Some(total);
     }
-    Ok(Some(Paged { items, next: page.next }))
+    Ok(Paged { items, next: page.next })
 }
 
 fn is_total(register: &Register) -> bool {

@@ -2,14 +2,13 @@
 
 use super::client::{Access, Client, Rows, device_path};
 use super::output::{Columns, Limit, Output, line, note};
+use crate::records::weigh::OWN_CODE;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 /// Instead of an alarm's code.
 const ANY: &str = "any";
-/// Codes begin so that are a vendor's own.
-const OWN_CODE: &str = "vendor-";
 /// The registry of codes.
 const CODES: &str = include_str!("../../../wit/codes.md");
 

@@ -218,30 +218,44 @@ impl Message {
         }
     }
 
-    /// Of whom a carrier speaks, if not of itself: what it calls him, or `realm/address` once the registry has been asked.
-    pub fn subject(&mut self) -> Option<&mut String> {
+    /// As `report`, to change it.
+    pub fn report_mut(&mut self) -> Option<&mut Report> {
         match self {
-            Self::Report(report) => report.subject.as_mut(),
-            Self::Answer(Answer { body: AnswerBody::Report(report), .. }) => report.subject.as_mut(),
-            Self::Event(event) => event.subject.as_mut(),
+            Self::Report(report) => Some(report),
+            Self::Answer(Answer { body: AnswerBody::Report(report), .. }) => Some(report),
             _ => None,
+        }
+    }
+
+    /// Of whom a carrier speaks, if not of itself: what it calls him, or `realm/address` once the registry has been asked.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Event(event) => event.subject.as_deref(),
+            other => other.report()?.subject.as_deref(),
+        }
+    }
+
+    /// As `subject`, to name him.
+    pub fn subject_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Event(event) => event.subject.as_mut(),
+            other => other.report_mut()?.subject.as_mut(),
         }
     }
 
     /// What was said again is of whom it was of: subjects that were named when these came are named so.
     pub fn named_as(messages: &mut [Self], told: &[Self]) {
-        let mut told = told.to_vec();
-        let told: Vec<String> = told.iter_mut().filter_map(|message| message.subject().cloned()).collect();
+        let told: Vec<&str> = told.iter().filter_map(Self::subject).collect();
         if told.iter().all(|subject| !subject.contains('/')) {
             return;
         }
-        let new: Vec<&mut String> = messages.iter_mut().filter_map(Self::subject).collect();
+        let new: Vec<&mut String> = messages.iter_mut().filter_map(Self::subject_mut).collect();
         let in_order = new.len() == told.len();
         for (at, subject) in new.into_iter().enumerate() {
-            let named = |told: &&String| told.split_once('/').is_some_and(|(_, own)| bare(own) == bare(subject));
-            let was = if in_order { Some(&told[at]) } else { told.iter().find(named) };
+            let named = |told: &str| told.split_once('/').is_some_and(|(_, own)| bare(own) == bare(subject));
+            let was = if in_order { Some(told[at]) } else { told.iter().copied().find(|told| named(told)) };
             if let Some(was) = was.filter(|was| was.contains('/')) {
-                subject.clone_from(was);
+                was.clone_into(subject);
             }
         }
     }

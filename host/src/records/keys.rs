@@ -1,9 +1,8 @@
 //! Rows of keys: `device,slot,key`, as a CSV names them. What is wrong is said by line and column and never in the words of
 //! the row, for where columns are mixed up any of them may be the key.
 
-use super::table::{Form, Table, Unreadable};
+use super::table::{self, Form, Table, Unreadable};
 use super::weigh::duplicate;
-use crate::limits;
 use crate::model::{DeviceKey, Flaw, FlawKind, KeySlot};
 use rustc_hash::FxHashMap;
 use std::io::Read;
@@ -84,28 +83,17 @@ pub fn parse_key(text: &str) -> Result<[u8; 16], String> {
     }
 }
 
-/// A chunk of keys: all that are good, and all that is wrong with the others.
-#[derive(Default)]
-pub struct Chunk {
-    pub rows: Vec<Row>,
-    pub flaws: Vec<(u64, Flaw)>,
-}
+pub type Chunk = table::Chunk<Row>;
 
 impl Chunk {
     pub fn of_csv(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut csv = Csv::open(bytes)?;
         let (mut chunk, mut lines) = (Self::default(), FxHashMap::default());
         while let Some(row) = csv.read()? {
-            match row {
-                Ok(row) => match lines.insert(row.at.clone(), row.line) {
-                    None => chunk.rows.push(row),
-                    Some(first) => chunk.flaws.push((row.line, duplicate(first))),
-                },
-                Err((line, flaws)) => chunk.flaws.extend(flaws.into_iter().map(|flaw| (line, flaw))),
-            }
-            if chunk.rows.len() > limits::CHUNK_ROWS_MAX {
-                return Err(Unreadable::too_many_rows());
-            }
+            chunk.take(row.and_then(|row| match lines.insert(row.at.clone(), row.line) {
+                None => Ok(row),
+                Some(first) => Err((row.line, vec![duplicate(first)])),
+            }))?;
         }
         Ok(chunk)
     }

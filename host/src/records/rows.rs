@@ -3,8 +3,7 @@
 //!
 //! A row speaks of some columns. What it does not speak of stays as the registry has it; what it leaves empty is taken away.
 
-use super::table::{Form, Table, Text, Unreadable};
-use crate::limits;
+use super::table::{self, Form, Table, Text, Unreadable};
 use crate::model::{Column, Fields, Flaw, FlawKind, Particulars, Record};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -201,12 +200,7 @@ pub fn from_json(line: u64, bytes: &[u8]) -> ReadRow {
     Row::read(line, std::array::from_fn(|at| texts[at].as_deref().unwrap_or_default()), said)
 }
 
-/// A chunk of rows: all that are good, and all that is wrong with the others.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Chunk {
-    pub rows: Vec<Row>,
-    pub flaws: Vec<(u64, Flaw)>,
-}
+pub type Chunk = table::Chunk<Row>;
 
 impl Chunk {
     pub fn of_csv(bytes: &[u8]) -> Result<Self, Unreadable> {
@@ -226,17 +220,6 @@ impl Chunk {
             }
         }
         Ok(chunk)
-    }
-
-    fn take(&mut self, row: ReadRow) -> Result<(), Unreadable> {
-        match row {
-            Ok(row) => self.rows.push(row),
-            Err((line, flaws)) => self.flaws.extend(flaws.into_iter().map(|flaw| (line, flaw))),
-        }
-        if self.rows.len() > limits::CHUNK_ROWS_MAX {
-            return Err(Unreadable::too_many_rows());
-        }
-        Ok(())
     }
 }
 
@@ -280,6 +263,7 @@ impl CsvText {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     /// Each flaw as `line column: kind`.
     fn flaws(text: &[u8]) -> Vec<String> {

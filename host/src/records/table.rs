@@ -225,3 +225,28 @@ impl Text {
         self.writer.into_inner().unwrap_or_default()
     }
 }
+/// A chunk of rows: all that are good, and all that is wrong with the others.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk<R> {
+    pub rows: Vec<R>,
+    pub flaws: Vec<(u64, Flaw)>,
+}
+
+impl<R> Default for Chunk<R> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), flaws: Vec::new() }
+    }
+}
+
+impl<R> Chunk<R> {
+    pub fn take(&mut self, row: Result<R, (u64, Vec<Flaw>)>) -> Result<(), Unreadable> {
+        match row {
+            Ok(row) => self.rows.push(row),
+            Err((line, flaws)) => self.flaws.extend(flaws.into_iter().map(|flaw| (line, flaw))),
+        }
+        if self.rows.len() > limits::CHUNK_ROWS_MAX {
+            return Err(Unreadable::too_many_rows());
+        }
+        Ok(())
+    }
+}

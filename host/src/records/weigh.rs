@@ -23,7 +23,8 @@ pub struct Choices {
 /// Section 4 of `wit/codes.md`.
 const PROTOCOLS: [&str; 9] =
     ["cjt188-le", "cjt188-be", "mbus", "modbus-rtu", "dlt645", "szrq", "qianwei", "fengxian", "raw"];
-const OWN_CODE: &str = "vendor-";
+/// Codes of one's own begin so.
+pub const OWN_CODE: &str = "vendor-";
 
 /// An adapter that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

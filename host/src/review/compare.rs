@@ -5,7 +5,7 @@
 use crate::adapter::{Decoded, Fault};
 use crate::journal::FaultKind;
 use crate::limits::DIFFERENCES_OF_FRAME_MAX;
-use crate::model::{AnswerBody, Civil, Message, Quality, Quantity, Report, Role, Unit, json};
+use crate::model::{Civil, Message, Quality, Quantity, Report, Role, Unit, json};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ impl Reading {
     /// What no correction of readings changes: events, states, who spoke.
     pub fn besides_values(mut self) -> Self {
         if let Self::Read { messages, .. } = &mut self {
-            for report in messages.iter_mut().filter_map(report_of) {
+            for report in messages.iter_mut().filter_map(Message::report_mut) {
                 report.registers.clear();
                 report.series.clear();
             }
@@ -172,7 +172,7 @@ impl Found {
 
     fn message(&mut self, name: &str, old: &Message, new: &Message) {
         let (mut old_rest, mut new_rest) = (old.clone(), new.clone());
-        if let (Some(a), Some(b)) = (report_of(&mut old_rest), report_of(&mut new_rest)) {
+        if let (Some(a), Some(b)) = (old_rest.report_mut(), new_rest.report_mut()) {
             self.registers(&registers(a), &registers(b));
             for report in [a, b] {
                 report.registers.clear();
@@ -276,17 +276,6 @@ fn registers(report: &Report) -> BTreeMap<Place, Told> {
         }
     }
     all
-}
-
-fn report_of(message: &mut Message) -> Option<&mut Report> {
-    match message {
-        Message::Report(report) => Some(report),
-        Message::Answer(answer) => match &mut answer.body {
-            AnswerBody::Report(report) => Some(report),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn same_thing(a: &Message, b: &Message) -> bool {

@@ -7,7 +7,6 @@
 use super::Services;
 use crate::adapter::Decoded;
 use crate::journal::{CommandFact, CommandStep};
-use crate::limits;
 use crate::model::{AnswerBody, Civil, DeviceKey, Message, Seq, ValveStatus};
 
 /// A valve state as a frame tells it.
@@ -63,8 +62,8 @@ impl Services {
 
     /// Whether the device's newest words are these. The views know, and are waited for; while they cannot be, nothing is decided.
     async fn is_news(&self, device: &DeviceKey, seq: Seq) -> bool {
-        let shown = tokio::time::timeout(limits::SHOWN_WITHIN, self.views.caught_up(seq)).await;
+        let shown = self.has_shown(seq).await;
         let newest = self.views.newest_valve(device).inspect_err(|error| self.views.note(error));
-        shown == Ok(true) && newest == Ok(Some(seq))
+        shown && newest == Ok(Some(seq))
     }
 }

@@ -3,11 +3,13 @@
 //! It owns when commands may go out and when a session ends. It does not read bytes, call adapters or
 //! keep time: the driver in `session` does, and tells it what happened.
 //!
-//! The rules (unified station protocol, part A, made general): the device speaks first; commands wait until it has
-//! reported, or, if it stays on line, until it has registered; one command at a time; nothing to do after a report
-//! ends the session at once, but never before all that has come is read; a connection on which nobody waits for words of
-//! ours stays for as long as it is heard, and what waits for a device leaves within its awake period after it was heard; two minutes without a command end it; the awake period ends it, but never while
-//! an answer is awaited; an always-online device lives by its heartbeats.
+//! The rules (unified station protocol, part A, made general):
+//! - The device speaks first. Commands wait until it has reported, or, if it stays on line, until it has registered.
+//! - One command at a time. Two minutes without one end the session; nothing to do after a report ends it at once, but never
+//!   before all that has come is read.
+//! - The awake period ends it, but never while an answer is awaited. An always-online device lives by its heartbeats.
+//! - A connection on which nobody waits for words of ours stays for as long as it is heard; what waits for a device leaves
+//!   within its awake period after it was heard.
 
 use crate::limits;
 use std::time::Duration;

@@ -173,18 +173,20 @@ impl Services {
     /// It may have been set while somebody found that it is missing, and nobody says so twice.
     fn look_for_key(&self, key: &KeySlot) {
         if self.vault.key(&key.device, &key.slot).is_some() {
-            for (device, way) in self.desk.keys_came(&FxHashSet::from_iter([key.clone()])) {
-                self.ring(&device, &way);
-            }
+            self.keys_came(&FxHashSet::from_iter([key.clone()]));
+        }
+    }
+
+    fn keys_came(&self, keys: &FxHashSet<KeySlot>) {
+        for (device, way) in self.desk.keys_came(keys) {
+            self.ring(&device, &way);
         }
     }
 
     /// Keys were set with that entry: what has waited for them goes out.
     pub async fn keys_set(&self, keys: FxHashSet<KeySlot>, seq: Seq) {
         self.views.caught_up(seq).await;
-        for (device, way) in self.desk.keys_came(&keys) {
-            self.ring(&device, &way);
-        }
+        self.keys_came(&keys);
     }
 
     /// The registry says something else since that entry: commands take their new ways, and what nobody could read behind a
@@ -253,8 +255,7 @@ impl Services {
         let mut known = self.known(&order.device).map_err(unknowable)?;
         if known.is_none() {
             // Its first report may have been acknowledged a moment ago.
-            let last = self.journal.health().last_seq;
-            if tokio::time::timeout(limits::SHOWN_WITHIN, self.views.caught_up(last)).await != Ok(true) {
+            if !self.has_shown(self.journal.health().last_seq).await {
                 return Err(Refusal::Unknowable("the views are behind the journal; order again in a moment".into()));
             }
             known = self.known(&order.device).map_err(unknowable)?;
@@ -329,7 +330,7 @@ impl Services {
     /// whatever the registry says later.
     pub fn name_subjects(&self, carrier: &DeviceKey, messages: &mut [Message]) {
         let mut registry = None;
-        for subject in messages.iter_mut().filter_map(Message::subject) {
+        for subject in messages.iter_mut().filter_map(Message::subject_mut) {
             let found = match &registry {
                 Some(registry) => Ok(registry),
                 None => self.views.registry().map(|now| &*registry.insert(now)),
@@ -344,6 +345,11 @@ impl Services {
                 }
             }
         }
+    }
+
+    /// Waits until the views show an entry; false: they are too far behind, or end.
+    pub async fn has_shown(&self, seq: Seq) -> bool {
+        tokio::time::timeout(limits::SHOWN_WITHIN, self.views.caught_up(seq)).await == Ok(true)
     }
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.

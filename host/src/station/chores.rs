@@ -1,4 +1,5 @@
-//! What comes round by the clock: new adapters, another trust file, expired commands, whether the journal is still there, old days, memories that the views show by now.
+//! What comes round by the clock: new adapters, another trust file, expired commands, whether the journal is still there, old
+//! days, memories that the views show by now.
 
 use super::{polling, redecode};
 use crate::config::Config;

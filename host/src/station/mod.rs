@@ -314,24 +314,9 @@ mod tests {
     /// Ordered at the hour 1,000 for a day.
     fn ordered(command: Command) -> CommandRow {
         CommandRow {
-            id: 1,
-            device: "usp/1".parse().expect("a key"),
             command: Some(command),
-            by: String::new(),
-            note: String::new(),
-            requested_ms: 1_000 * HOUR_MS,
             expires_ms: 1_024 * HOUR_MS,
-            state: CommandState::Queued,
-            why: String::new(),
-            attempts: 0,
-            sent: None,
-            answer: None,
-            steps: Vec::new(),
-            settled: None,
-            may_be_judged: false,
-            overtaken: false,
-            round: None,
-            told: Seq(1),
+            ..CommandRow::blank(1, "usp/1".parse().expect("a key"), 1_000 * HOUR_MS)
         }
     }
 

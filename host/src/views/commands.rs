@@ -245,7 +245,7 @@ impl Fold {
 }
 
 impl CommandRow {
-    fn blank(id: u64, device: DeviceKey, at_ms: i64) -> Self {
+    pub fn blank(id: u64, device: DeviceKey, at_ms: i64) -> Self {
         Self {
             id,
             device,

@@ -13,7 +13,7 @@
 //! ```
 //! The dense id keeps other views' keys short and their rows of one day together.
 
-use super::registry::RegistryNow;
+use super::registry;
 use super::store::{Result, Snapshot, ViewError, unpack};
 use super::words::ToldAt;
 use crate::journal::AdapterRef;
@@ -468,7 +468,7 @@ fn kind(snapshot: &Snapshot, key: &DeviceKey, said: Option<&Registration>) -> Re
     if let Some(registration) = said {
         return Ok(registration.kind);
     }
-    let record = RegistryNow::of(snapshot)?.get(key)?;
+    let record = registry::get(snapshot, key)?;
     Ok(record.map_or(DeviceKind::Meter, |row| row.record.about.kind))
 }
 

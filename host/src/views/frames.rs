@@ -8,7 +8,7 @@
 //! Frames that bring nothing but heartbeats are not listed: a device that stays on line would fill its row with them.
 
 use super::devices::{self, Page};
-use super::readings::key as day_key;
+use super::readings::{key as day_key, of_key as of_day_key};
 use super::store::{Result, Snapshot, ViewError};
 use crate::model::{Day, DeviceKey, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -39,7 +39,7 @@ pub(super) fn list(
         let mut rows = table.range(..=day_key(Day(upto), id)).map_err(ViewError::store)?;
         let Some(row) = rows.next_back() else { break };
         let (key, bytes) = row.map_err(ViewError::store)?;
-        let (day, found) = of_day_key(key.value());
+        let (Day(day), found) = of_day_key(key.value());
         if found == id {
             let seqs = unpack(bytes.value()).ok_or(ViewError::Damaged { view: VIEW })?;
             let wanted = |seq: &u64| *seq >= oldest.0 && (day < before_day || *seq < before_seq);
@@ -56,10 +56,6 @@ pub(super) fn list(
     }
     page.next = None;
     Ok(page)
-}
-
-fn of_day_key(key: u64) -> (i32, u32) {
-    (((key >> 32) as i64 + i64::from(i32::MIN)) as i32, key as u32)
 }
 
 fn place_of(place: &str) -> Option<(i32, u64)> {

@@ -56,6 +56,10 @@ pub(super) fn key(day: Day, device: u32) -> u64 {
     day << 32 | u64::from(device)
 }
 
+pub(super) fn of_key(key: u64) -> (Day, u32) {
+    (Day(((key >> 32) as i64 + i64::from(i32::MIN)) as i32), key as u32)
+}
+
 /// One device's readings in the order of time; `after` is a day as the last page gave it.
 pub(super) fn list(
     snapshot: &Snapshot,

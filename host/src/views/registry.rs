@@ -60,6 +60,18 @@ struct Stored<'a> {
     about: Cow<'a, Particulars>,
 }
 
+/// What the registry says of one device.
+pub(super) fn get(snapshot: &Snapshot, device: &DeviceKey) -> Result<Option<RegistryRow>> {
+    look_up(&snapshot.table(RECORDS)?, device)
+}
+
+fn look_up(records: &ReadOnlyTable<&'static str, &'static [u8]>, device: &DeviceKey) -> Result<Option<RegistryRow>> {
+    match records.get(device.as_str()).map_err(ViewError::store)? {
+        Some(bytes) => row(device.clone(), bytes.value()).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The registry at one moment, for many look-ups.
 pub struct RegistryNow {
     records: ReadOnlyTable<&'static str, &'static [u8]>,
@@ -86,10 +98,7 @@ impl RegistryNow {
     }
 
     pub fn get(&self, device: &DeviceKey) -> Result<Option<RegistryRow>> {
-        match self.records.get(device.as_str()).map_err(ViewError::store)? {
-            Some(bytes) => row(device.clone(), bytes.value()).map(Some),
-            None => Ok(None),
-        }
+        look_up(&self.records, device)
     }
 
     /// The devices that their carrier calls so, by their line address or their own, with however many zeros either is written:
