@@ -109,7 +109,11 @@ pub const COMMAND_WAIT: Duration = Duration::from_secs(120);
 pub const AWAKE_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// Missing heartbeats after which an always-online device counts as gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
-/// Silence that ends a connection on which reports come and nobody waits for words of ours, as of a radio gateway.
+/// The end of a frame that has begun behind a device's last report.
+pub const REST_WAIT: Duration = Duration::from_secs(5);
+/// Reads of what a socket holds still when its session is over.
+pub const REST_READS_MAX: usize = 64;
+/// Silence that ends a connection on which several devices report and nobody waits for words of ours, as of a radio gateway.
 pub const ONE_WAY_SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How long a replaced session may take to end.
 pub const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);

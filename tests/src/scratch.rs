@@ -13,6 +13,8 @@ impl Scratch {
     pub fn new() -> Self {
         let name = format!("polymeter-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
+        // Another process of that number may have been ended before it could tidy up.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a scratch directory can be made");
         Self(path)
     }

@@ -1,10 +1,10 @@
 //! Frames that come together: telegrams of many radio meters through one gateway, reports one behind the other. None is lost because
 //! a session ended over the one before.
 
-use en13757::device::{Meter, Record};
+use en13757::device::{Meter, Record, Security};
 use en13757::radio::Format;
 use fleet::station::{Listener, Settings};
-use polymeter::limits::READ_BYTES_MAX;
+use polymeter::limits::{READ_BYTES_MAX, SESSION_FAULTS_MAX};
 use polymeter_tests::coap::CoapSocket;
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
@@ -174,20 +174,81 @@ fn a_frame_behind_one_that_was_carried_is_kept_when_the_session_ends_over_that()
     assert_eq!(kept, wanted.each_ref().map(|raw| (Some("refused"), Some(raw.as_str()))));
 }
 
-/// It is refused over the first; the others are kept as what they are.
+/// It is refused over the first; the others are kept as what they are, also those that the socket still holds.
 #[test]
 fn frames_behind_one_that_ends_the_session_are_read_as_well() {
+    let heartbeat = hex::decode("6801300303500088000000071000200008002403151200001404b46c16").expect("hex");
     let site = site();
-    let mut meters = meters(1..4);
-    let mut gateway = Peer::tcp(site.door("strict").expect("a listener"));
-    let telegrams: Vec<_> = meters.iter_mut().map(|meter| meter.radio(Format::A)).collect();
-    let half = &meters[0].radio(Format::A)[..12];
-    gateway.send(&[&telegrams.concat()[..], half].concat());
-    assert_eq!(gateway.until_closed(), [0; 0]);
+    let mut meter = Peer::tcp(site.door("strict-usp").expect("a listener"));
+    let count = READ_BYTES_MAX / heartbeat.len() + 10;
+    let half = &heartbeat[..12];
+    meter.send(&[&heartbeat.repeat(count)[..], half].concat());
+    meter.until_closed();
     site.catch_up();
-    let rows = site.rows("quarantine");
+    let rows = site.rows("quarantine?limit=1000");
     let kept: Vec<_> = rows.iter().map(|row| (row["fault"].as_str(), row["raw"].as_str())).collect();
-    let mut wanted: Vec<_> = telegrams.iter().map(|telegram| ("refused", hex::encode(telegram))).collect();
+    let mut wanted = vec![("refused", hex::encode(&heartbeat)); count];
     wanted.push(("noise", hex::encode(half)));
     assert_eq!(kept, wanted.iter().map(|(fault, raw)| (Some(*fault), Some(raw.as_str()))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stranger_whom_a_gateway_has_heard_keeps_nobody_else_out() {
+    let site = site();
+    let mut meters = meters(1..3);
+    let known = format!("mbus/{}", meters[1].address());
+    site.client().post(&format!("devices/{known}/adopt"), &json!({})).expect("adopted");
+    let mut gateway = Peer::tcp(site.door("strict").expect("a listener"));
+    let stranger = meters[0].radio(Format::A);
+    let count = READ_BYTES_MAX / stranger.len() + 10;
+    gateway.send(&[stranger.repeat(count), meters[1].radio(Format::A)].concat());
+    await_frames(&site, &meters[1..], 1);
+    assert!(gateway.is_quiet(), "it stays");
+    let rows = site.rows("quarantine?limit=1000");
+    assert!(rows.len() == count && rows.iter().all(|row| row["fault"] == "refused"), "{} rows", rows.len());
+}
+
+/// More of them than a session may bring faults; and none is booked on whoever had spoken before.
+#[test]
+fn neighbours_without_a_key_end_no_gateway_and_are_nobodys() {
+    let site = site();
+    let mut own = meters(1..4);
+    let mut neighbour = meters(9..10).remove(0).with_security(Security::Mode5([9; 16]));
+    let mut gateway = Peer::tcp(site.door("radio").expect("a listener"));
+    let count = 2 * SESSION_FAULTS_MAX as usize;
+    let foreign: Vec<_> = (0..count).map(|_| neighbour.radio(Format::A)).collect();
+    let telegrams: Vec<_> = own.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    gateway.send(&[&telegrams[0][..], &foreign.concat(), &telegrams[1..].concat()].concat());
+    await_frames(&site, &own, 1);
+    assert!(gateway.is_quiet(), "it stays");
+    let rows = site.rows("quarantine?limit=1000");
+    let are_nobodys = rows.iter().all(|row| row["fault"] == "not-authentic" && row["device"].is_null());
+    assert!(rows.len() == count && are_nobodys, "{rows:?}");
+    // The key comes later, and so does what they said.
+    let device = format!("mbus/{}", neighbour.address());
+    site.client().put(&format!("keys/{device}/1"), &json!({"key": "09".repeat(16)})).expect("a key");
+    gateway.send(&neighbour.radio(Format::A));
+    await_frames(&site, std::slice::from_ref(&neighbour), 1);
+}
+
+/// What is bound to one of them is not what its neighbour is read under.
+#[test]
+fn each_device_of_a_gateway_is_read_under_its_own_profile() {
+    let site = site();
+    let mut plain = meters(1..2);
+    let mut secured = vec![meters(9..10).remove(0).with_security(Security::Mode5([9; 16]))];
+    let (odd, other) = (format!("mbus/{}", plain[0].address()), format!("mbus/{}", secured[0].address()));
+    let client = site.client();
+    client.put(&format!("keys/{other}/1"), &json!({"key": "09".repeat(16)})).expect("a key");
+    client.post(&format!("devices/{odd}/adopt"), &json!({})).expect("adopted");
+    let options = json!({"adapter": "en13757", "options": {"key_slot": "2"}});
+    client.put("profiles/odd", &options).expect("a profile");
+    client.post("profiles/odd/bind", &json!({"device": odd})).expect("bound");
+    let mut gateway = Peer::tcp(site.door("radio").expect("a listener"));
+    for turn in 1..3 {
+        gateway.send(&[plain[0].radio(Format::A), secured[0].radio(Format::A)].concat());
+        await_frames(&site, &plain, turn);
+        await_frames(&site, &secured, turn);
+    }
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
 }

@@ -87,6 +87,28 @@ fn adopted_before_the_first_word() {
     assert_eq!(site.device(DEVICE).expect("a device")["adopted"], true);
 }
 
+/// Both speak on one connection, as behind a forwarder; what one of them has sealed proves nothing against the other.
+#[test]
+fn whoever_follows_on_a_connection_is_judged_by_his_own_memory() {
+    let site = Site::usual();
+    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    site.client().put("keys/usp/50001234567830/1", &key).expect("a key");
+    let mut sealed = terminal(&site);
+    sealed.device.set_key(Suite { cipher: Cipher::Aes128, version: 1 }, std::array::from_fn(|i| i as u8));
+    assert_eq!(sealed.register().result, OK);
+    let Terminal { peer, .. } = sealed;
+    let mut plain = Terminal::on(meter_of("50001234567831"), peer);
+    assert_eq!(plain.register().result, OK);
+    assert_eq!(plain.daily().result, OK);
+    site.catch_up();
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+    // Whoever has sealed and does no more is still no other.
+    let Terminal { peer, .. } = plain;
+    let mut forged = Terminal::on(meter_of("50001234567830"), peer);
+    assert_eq!(forged.register().result, OK, "a registration may come unsealed");
+    assert_eq!(forged.daily().result, SECURITY);
+}
+
 /// A board that was exchanged knows neither the keys nor the counters of the one before.
 #[test]
 fn a_device_that_was_reset_is_met_anew_once_somebody_says_so() {

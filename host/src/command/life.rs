@@ -264,10 +264,10 @@ fn agrees(order: ValveOrder, state: ValveState) -> Option<bool> {
     match (order, state) {
         (_, S::Moving | S::Unknown) => None,
         (_, S::Fault | S::Absent) => Some(false),
-        // A permission is given once the device no longer refuses the user; the user may not have opened yet.
+        // A permission is given once the device no longer refuses the user; the user may not have opened yet. It moves nothing,
+        // so a valve that still stands as it was forced tells nothing of it.
         (ValveOrder::PermitOpen, S::Open | S::OpenPermitted | S::ClosedTemporary) => Some(true),
-        (ValveOrder::PermitOpen, S::ClosedForced) => Some(false),
-        (ValveOrder::PermitOpen, S::Closed) => None,
+        (ValveOrder::PermitOpen, S::ClosedForced | S::Closed) => None,
         (ValveOrder::CloseTemporary, S::ClosedTemporary | S::ClosedForced | S::Closed) => Some(true),
         (ValveOrder::CloseForced, S::ClosedForced | S::Closed) => Some(true),
         (ValveOrder::CloseForced, S::ClosedTemporary) => Some(false),
@@ -426,7 +426,7 @@ mod tests {
             (O::CloseTemporary, S::Closed, Some(true)),
             (O::CloseTemporary, S::Fault, Some(false)),
             (O::PermitOpen, S::ClosedTemporary, Some(true)),
-            (O::PermitOpen, S::ClosedForced, Some(false)),
+            (O::PermitOpen, S::ClosedForced, None),
             (O::PermitOpen, S::Closed, None),
         ] {
             let mut command = live(valve(order));

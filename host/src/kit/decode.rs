@@ -104,11 +104,23 @@ impl Decoder {
 
     /// A session's first frame is decoded twice: to learn who speaks, then with what is known of that device.
     fn frame(&mut self, frame: &[u8], now: Civil) -> Result<Decoded, Fault> {
+        let is_anothers = |decoded: &Decoded, device: &Option<String>| {
+            decoded.sender.as_ref().is_some_and(|sender| Some(&sender.address) != device.as_ref())
+        };
         if self.device.is_some() {
-            let decoded = self.decode(frame, now, Admission::Welcome)?;
-            let another = decoded.sender.as_ref().is_some_and(|sender| Some(&sender.address) != self.device.as_ref());
-            if !another {
-                return Ok(self.remember(decoded));
+            let decoded = self.decode(frame, now, Admission::Welcome);
+            match decoded {
+                Ok(decoded) if !is_anothers(&decoded, &self.device) => return Ok(self.remember(decoded)),
+                Ok(_) => {}
+                // What cannot be read as this device's may be another one's.
+                Err(fault) => {
+                    let (device, state) = (self.device.take(), std::mem::take(&mut self.state));
+                    let as_nobodys = self.decode(frame, now, Admission::Undecided);
+                    if !as_nobodys.is_ok_and(|decoded| is_anothers(&decoded, &device)) {
+                        (self.device, self.state) = (device, state);
+                        return Err(fault);
+                    }
+                }
             }
         }
         self.begin();

@@ -308,15 +308,28 @@ impl Conversation {
         self.link.send(&out).await.map_err(|_| Closing::LinkError)
     }
 
+    /// Reads on in what the socket holds; whether that was anything.
+    async fn reads_on(&mut self) -> bool {
+        let before = self.buffer.len();
+        self.link.receive_at_hand(&mut self.buffer).await;
+        self.buffer.len() > before
+    }
+
     /// What the peer has sent before the end is read as far as it is whole, unanswered: whoever waits for an answer says it again.
     async fn keep_rest(&mut self) -> Result<(), Closing> {
         self.parting = true;
         self.unseen = false;
         self.machine.close();
-        let taken = match self.take_frames().await {
-            Err(Closing::StoreFailing) => return Err(Closing::StoreFailing),
-            taken => taken,
-        };
+        let mut taken = self.take_frames().await;
+        for _ in 0..limits::REST_READS_MAX {
+            if taken.is_err() || !self.reads_on().await {
+                break;
+            }
+            taken = self.take_frames().await;
+        }
+        if taken == Err(Closing::StoreFailing) {
+            return Err(Closing::StoreFailing);
+        }
         self.keep_carried().await?;
         let mut rest = std::mem::take(&mut self.noise);
         rest.append(&mut self.buffer);

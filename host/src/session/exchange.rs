@@ -4,6 +4,7 @@ use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
 use super::machine::{Closing, FrameFacts, Input, Registered};
 use super::reference;
+use super::speaking::Speaking;
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
 use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
@@ -15,6 +16,16 @@ use crate::views::ViewError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// The device that speaks, its state and its profile, while a frame of somebody else is looked at.
+struct Aside(Present, Vec<u8>, Speaking);
+
+/// Whose a frame is that cannot be read as the present device's.
+enum Whose {
+    Its,
+    Anothers(Box<Decoded>),
+    Nobodys,
+}
 
 impl Conversation {
     /// The numbered story of a frame.
@@ -34,16 +45,18 @@ impl Conversation {
         self.adopt_version(&with.adapter);
         self.attune(&with.adapter)?;
         let shadow = self.services.review.hears(with.adapter.name()).map(|shadow| (shadow, self.context(0).now));
-        let decoded = self.decode_known(with, &frame).await?;
+        let (decoded, is_its) = self.decode_known(with, &frame).await?;
         self.account(&with.adapter);
         if let Some((shadow, now)) = shadow {
             shadow.offer(self.sample(with, &frame, &decoded, now));
         }
         let mut decoded = match decoded {
             Ok(decoded) => decoded,
-            Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
+            Err(fault) if is_its => return Box::pin(self.on_fault(with, frame, fault)).await,
+            Err(fault) => return Box::pin(self.on_fault_of_nobody(with, frame, fault)).await,
         };
         with.adapter.answered.fetch_add(1, Ordering::Relaxed);
+        self.noise_total = self.noise_total.saturating_sub(frame.len());
         if self.concerns_others(&decoded) {
             return Box::pin(self.on_carrying(with, frame, decoded)).await;
         }
@@ -106,20 +119,25 @@ impl Conversation {
         carried
     }
 
-    /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it.
-    async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<Result<Decoded, Fault>, Closing> {
+    /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it. Gives besides
+    /// whether it is the present device's, as far as anybody can tell.
+    async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<(Result<Decoded, Fault>, bool), Closing> {
         let decoded = match self.decode(with, frame).await {
             Ok(decoded) => decoded,
-            fault => return Ok(fault),
+            Err(fault) => match self.decode_as_anothers(with, frame).await? {
+                Whose::Anothers(decoded) => *decoded,
+                Whose::Its => return Ok((Err(fault), true)),
+                Whose::Nobodys => return Ok((Err(fault), false)),
+            },
         };
         // A frame that does not say who sends it is that of the device which the transport names, if it names one.
         let named = || self.link.address().filter(|_| self.present.is_none());
         let Some(address) = decoded.sender.as_ref().map(|sender| sender.address.as_str()).or_else(named) else {
-            return Ok(Ok(decoded));
+            return Ok((Ok(decoded), true));
         };
         let same = |p: &Present| p.device.address() == address && p.device.realm() == with.adapter.realm();
         if self.present.as_ref().is_some_and(same) {
-            return Ok(Ok(decoded));
+            return Ok((Ok(decoded), true));
         }
         let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
@@ -132,10 +150,41 @@ impl Conversation {
             Err(e) => {
                 // No adapter is to blame for what a topic is called.
                 let kind = if decoded.sender.is_some() { FaultKind::Contract } else { FaultKind::OutOfRange };
-                return Ok(Err(Fault::new(kind, e.to_string())));
+                return Ok((Err(Fault::new(kind, e.to_string())), true));
             }
         }
-        Ok(self.decode(with, frame).await)
+        Ok((self.decode(with, frame).await, true))
+    }
+
+    /// A frame that cannot be read as the present device's may be another one's, which has another memory, another key, or is
+    /// spoken to under another profile.
+    async fn decode_as_anothers(&mut self, with: &Chosen, frame: &[u8]) -> Result<Whose, Closing> {
+        let Some(before) = self.step_aside() else { return Ok(Whose::Its) };
+        let own = before.0.device.address().to_owned();
+        let attuned = self.attune(&with.adapter);
+        let decoded = self.decode(with, frame).await;
+        self.step_back(before);
+        attuned?;
+        // Where nobody waits for us, many may speak.
+        let unknown = if self.machine.is_one_way() { Whose::Nobodys } else { Whose::Its };
+        Ok(match decoded {
+            Ok(decoded) => match &decoded.sender {
+                Some(sender) if sender.address == own => Whose::Its,
+                Some(_) => Whose::Anothers(Box::new(decoded)),
+                None => unknown,
+            },
+            Err(_) => unknown,
+        })
+    }
+
+    /// Until `step_back`, whoever speaks is nobody whom the station knows. `None`: nobody was here.
+    fn step_aside(&mut self) -> Option<Aside> {
+        let present = self.present.take()?;
+        Some(Aside(present, std::mem::take(&mut self.state), std::mem::take(&mut self.speaking)))
+    }
+
+    fn step_back(&mut self, Aside(present, state, speaking): Aside) {
+        (self.present, self.state, self.speaking) = (Some(present), state, speaking);
     }
 
     pub(super) async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
@@ -318,7 +367,20 @@ impl Conversation {
     async fn on_fault(&mut self, with: &Chosen, frame: Vec<u8>, fault: Fault) -> Result<(), Closing> {
         self.keep_fault(frame, fault.kind, &fault.detail, Some(with)).await?;
         self.out.extend(fault.reply.unwrap_or_default());
-        self.feed(Input::Fault).await
+        let is_well_spoken =
+            matches!(fault.kind, FaultKind::NotMine | FaultKind::NotAuthentic | FaultKind::Unsupported);
+        self.feed(if is_well_spoken { Input::Unread } else { Input::Fault }).await
+    }
+
+    async fn on_fault_of_nobody(&mut self, with: &Chosen, frame: Vec<u8>, fault: Fault) -> Result<(), Closing> {
+        self.keep_carried_before(&frame).await?;
+        let Some(before) = self.step_aside() else { return self.on_fault(with, frame, fault).await };
+        let kept = match self.attune(&with.adapter) {
+            Ok(()) => self.on_fault(with, frame, fault).await,
+            unknown => unknown,
+        };
+        self.step_back(before);
+        kept
     }
 
     /// Bytes that nobody could read, kept until somebody can.

@@ -8,8 +8,8 @@
 //! - One command at a time. Two minutes without one end the session; nothing to do after a report ends it at once, but never
 //!   before all that has come is read.
 //! - The awake period ends it, but never while an answer is awaited. An always-online device lives by its heartbeats.
-//! - A connection on which nobody waits for words of ours stays for as long as it is heard; what waits for a device leaves
-//!   within its awake period after it was heard.
+//! - A connection on which several devices have spoken and nobody waits for words of ours, as a radio gateway's, stays for as
+//!   long as it is heard; what waits for a device leaves within its awake period after it was heard.
 
 use crate::limits;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum Input {
     Frame(FrameFacts),
     /// Bytes or a frame that no adapter could make sense of.
     Fault,
+    /// A whole frame that is for somebody else, or under a key that is not here.
+    Unread,
     /// All whole frames of what has come are taken; `rest`: more is at hand, such as the beginning of the next one.
     Taken { rest: bool },
     /// A command for this device is waiting.
@@ -140,6 +142,8 @@ pub struct Machine {
     reported: bool,
     /// Devices before this one have reported on this connection, and nobody waited.
     one_way_before: bool,
+    /// Somebody has spoken since.
+    brings_others: bool,
     /// Some frame wanted words of ours.
     waited_for: bool,
     more_at_hand: bool,
@@ -164,6 +168,7 @@ impl Machine {
             spoke: false,
             reported: false,
             one_way_before: false,
+            brings_others: false,
             waited_for: false,
             more_at_hand: false,
             done: false,
@@ -177,10 +182,16 @@ impl Machine {
     /// Another device speaks on this connection: what the one before said and was asked does not count for it. Whether anybody
     /// waits at the other end is a property of the connection.
     pub fn another_device(&mut self, now_ms: i64) {
-        let (faults, sending, closed) = (self.faults, self.sending, self.closed);
-        let one_way_before = self.is_one_way();
         let command_wait = Duration::from_millis(self.command_wait_ms.max(0) as u64);
-        *self = Self { faults, sending, closed, one_way_before, spoke: true, ..Self::new(now_ms, command_wait) };
+        *self = Self {
+            faults: self.faults,
+            sending: self.sending,
+            closed: self.closed,
+            one_way_before: self.is_one_way(),
+            brings_others: self.brings_others,
+            spoke: true,
+            ..Self::new(now_ms, command_wait)
+        };
     }
 
     /// The session is over, whoever has ended it; what had come by then is still read, and its faults still count.
@@ -211,6 +222,7 @@ impl Machine {
         let actions = match input {
             Input::Frame(facts) => self.on_frame(facts, now_ms),
             Input::Fault => self.on_fault(now_ms),
+            Input::Unread => self.on_unread(now_ms),
             Input::Taken { rest } => self.on_taken(*rest),
             Input::CommandWaiting => self.send_if_ready(now_ms),
             Input::CommandSent { answer_within } => self.on_sent(*answer_within, now_ms),
@@ -230,6 +242,7 @@ impl Machine {
 
     fn on_frame(&mut self, facts: &FrameFacts, now_ms: i64) -> Vec<Action> {
         self.spoke = true;
+        self.brings_others |= self.one_way_before;
         self.active_ms = now_ms;
         self.heard_ms = now_ms;
         // A gateway that lives for months may also bring what nobody can read.
@@ -240,13 +253,15 @@ impl Machine {
         self.registers_first = facts.registers_first;
         self.waited_for |= facts.waits;
         self.more_at_hand = facts.more_at_hand;
+        self.reported |= facts.report_complete;
         if facts.refused {
-            return vec![Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
+            // A stranger whom a gateway has heard says nothing against those whom it hears next.
+            let goodbye = || vec![Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
+            return if self.is_one_way() { Vec::new() } else { goodbye() };
         }
         if facts.end_of_session {
             return vec![Action::Close(Closing::EndedByDevice)];
         }
-        self.reported |= facts.report_complete;
         if facts.pending {
             self.done = false;
             return self.send_if_ready(now_ms);
@@ -271,6 +286,14 @@ impl Machine {
         if self.faults >= limits::SESSION_FAULTS_MAX {
             return vec![Action::Close(Closing::TooManyFaults)];
         }
+        Vec::new()
+    }
+
+    /// The peer speaks well, so it makes up for a fault as a good frame does.
+    fn on_unread(&mut self, now_ms: i64) -> Vec<Action> {
+        self.spoke = true;
+        self.active_ms = now_ms;
+        self.faults = self.faults.saturating_sub(1);
         Vec::new()
     }
 
@@ -307,7 +330,7 @@ impl Machine {
             return actions;
         }
         match closing {
-            Closing::CommandWait | Closing::AwakeOver => Self::say_end(closing),
+            Closing::Done | Closing::CommandWait | Closing::AwakeOver => Self::say_end(closing),
             other => vec![Action::Close(other)],
         }
     }
@@ -348,6 +371,11 @@ impl Machine {
         (self.reported || self.one_way_before) && !self.waited_for && !self.always_online()
     }
 
+    /// It has brought several devices, so it is none's own.
+    fn is_gateway(&self) -> bool {
+        self.brings_others && self.is_one_way()
+    }
+
     fn awake_ends_ms(&self) -> Option<i64> {
         if self.always_online() || self.is_one_way() {
             return None;
@@ -379,8 +407,12 @@ impl Machine {
                 Closing::HeartbeatsMissed,
             );
         }
-        if self.is_one_way() {
+        if self.is_gateway() {
             return (self.active_ms + millis(limits::ONE_WAY_SILENCE), Closing::HeartbeatsMissed);
+        }
+        if self.done {
+            // The beginning of another frame: its end comes soon, or never.
+            return (self.active_ms + millis(limits::REST_WAIT), Closing::Done);
         }
         let wait = (self.active_ms + self.command_wait_ms, Closing::CommandWait);
         match self.awake_ends_ms() {
@@ -485,10 +517,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_that_never_comes_ends_with_the_command_wait() {
+    fn a_rest_that_never_comes_is_not_waited_for_long() {
         let mut machine = check(&[(10, followed(report(false)), &[]), (11, Input::Taken { rest: true }, &[])]);
-        let over = [Action::SayEnd(Goodbye::Done), Action::Close(Closing::CommandWait)];
-        assert_eq!(machine.step(&Input::Tick, 120_010), over);
+        assert_eq!(machine.deadline_ms(), 10 + limits::REST_WAIT.as_millis() as i64);
+        assert_eq!(machine.step(&Input::Tick, machine.deadline_ms()), DONE);
     }
 
     #[test]
@@ -529,7 +561,11 @@ mod tests {
     fn where_nobody_waits_for_us_a_connection_lives_while_it_is_heard() {
         let one_way = || Input::Frame(FrameFacts { report_complete: true, ..registered(false) });
         let silence = limits::ONE_WAY_SILENCE.as_millis() as i64;
-        let mut machine = check(&[(10, one_way(), &[]), (11, TAKEN, &[]), (AWAKE_MS + 1, one_way(), &[])]);
+        let mut machine = check(&[(10, one_way(), &[]), (11, TAKEN, &[])]);
+        assert_eq!(machine.deadline_ms(), 120_010, "one device's own connection");
+        machine.another_device(12);
+        assert_eq!(machine.deadline_ms(), 120_012, "it was taken over, and says no more");
+        assert_eq!(machine.step(&one_way(), AWAKE_MS + 1), []);
         assert_eq!(machine.deadline_ms(), AWAKE_MS + 1 + silence);
         // What waits for it goes out, or cannot; neither ends it.
         assert_eq!(machine.step(&Input::CommandWaiting, AWAKE_MS + 2), [Action::SendNext]);
@@ -548,6 +584,7 @@ mod tests {
             (10, one_way(false), &[]),
             (20, one_way(false), &[]),
             (unheard - 1, Input::Fault, &[]),
+            (unheard - 1, Input::Unread, &[]),
             (unheard, Input::CommandWaiting, &[]),
             (unheard + 5, one_way(true), &[Action::SendNext]),
             (unheard + 5, sent(60), &[]),
@@ -588,12 +625,23 @@ mod tests {
     }
 
     #[test]
-    fn a_good_frame_makes_up_for_a_faulty_one() {
-        let mut machine = check(&[]);
-        for _ in 0..3 * limits::SESSION_FAULTS_MAX {
-            assert_eq!(machine.step(&Input::Fault, 1), []);
-            assert_eq!(machine.step(&Input::Frame(FrameFacts::default()), 1), []);
+    fn a_whole_frame_makes_up_for_a_faulty_one() {
+        for whole in [Input::Frame(FrameFacts::default()), Input::Unread] {
+            let mut machine = check(&[]);
+            for _ in 0..3 * limits::SESSION_FAULTS_MAX {
+                assert_eq!(machine.step(&Input::Fault, 1), []);
+                assert_eq!(machine.step(&whole, 1), []);
+            }
         }
+    }
+
+    #[test]
+    fn a_stranger_ends_his_own_connection_and_no_gateway() {
+        let stranger = |waits| FrameFacts { refused: true, report_complete: true, waits, ..FrameFacts::default() };
+        let refused = [Action::SayEnd(Goodbye::NotAuthorised), Action::Close(Closing::Refused)];
+        check(&[(1, Input::Frame(stranger(true)), &refused)]);
+        check(&[(1, Input::Frame(FrameFacts { refused: true, ..FrameFacts::default() }), &refused)]);
+        check(&[(1, Input::Frame(stranger(false)), &[]), (2, Input::Frame(stranger(false)), &[])]);
     }
 
     #[test]

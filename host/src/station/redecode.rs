@@ -128,10 +128,14 @@ struct Read {
 fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Result<Read, bool> {
     let spoken =
         |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).map_err(|_| false);
-    let first = spoken(frame.device.as_ref())?;
     let door = services.doors.iter().find(|door| door.name == frame.listener);
-    let from = From { transport: door.map(|door| door.transport), at_ms, device: None, raw: &frame.raw };
-    let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
+    let read_as = |device: Option<&DeviceKey>| {
+        let from = From { transport: door.map(|door| door.transport), at_ms, device, raw: &frame.raw };
+        decode(services, adapter, &spoken(device)?.options, &from, spoken)
+    };
+    // Behind a gateway it may be another's than that of whoever had spoken before.
+    let as_nobodys = |stopped: bool| if stopped || frame.device.is_none() { Err(stopped) } else { read_as(None) };
+    let (device, spoken, decoded) = read_as(frame.device.as_ref()).or_else(as_nobodys)?;
     let outcome = outcome(services, door, &device, decoded, at_ms);
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
