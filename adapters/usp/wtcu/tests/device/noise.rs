@@ -1,7 +1,7 @@
 //! Whatever the station, or whoever pretends to be it, sends: the terminal returns, and what it says fits a frame.
 
 use super::rig::{Rig, start};
-use polymeter_sdk::rehearsal::cases_and_seed;
+use polymeter_sdk::rehearsal::{Dice, cases_and_seed};
 use wtcu::frame::{Frame, Header, message};
 use wtcu::{Buffer, FRAME_BYTES_MAX, Heard, Input};
 
@@ -28,19 +28,10 @@ const MESSAGES: [u16; 18] = [
     message::UPGRADE_ACTIVATE,
 ];
 
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 #[test]
 fn orders_of_any_bytes_are_answered_or_ignored() {
     let (cases, seed) = cases_and_seed(CASES, SEED);
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut answers = 0_u64;
     let mut rig = Rig::new(false);
     let mut out = Buffer::<FRAME_BYTES_MAX>::new();
@@ -48,26 +39,25 @@ fn orders_of_any_bytes_are_answered_or_ignored() {
         if case % 1000 == 0 {
             rig = Rig::new(case % 2000 == 0);
         }
-        let body: Vec<u8> =
-            (0..dice.below(60)).map(|_| [0, 1, 0x24, 0xFF, dice.below(256) as u8][dice.below(5) as usize]).collect();
+        let body: Vec<u8> = (0..dice.range(0..60)).map(|_| [0, 1, 0x24, 0xFF, dice.any()][dice.range(0..5)]).collect();
         let header = Header {
-            message: MESSAGES[dice.below(18) as usize],
+            message: *dice.of(&MESSAGES),
             kind: 1,
             address: rig.unit.terminal.address,
-            sequence: dice.below(40) as u16,
-            flags: [0xA0, 0xA0, 0xA0, 0xC0, 0x80, dice.below(256) as u8][dice.below(6) as usize],
-            security: [0, 0, 0, 0x11, 0x21, dice.below(256) as u8][dice.below(6) as usize],
+            sequence: dice.range(0..40),
+            flags: [0xA0, 0xA0, 0xA0, 0xC0, 0x80, dice.any()][dice.range(0..6)],
+            security: [0, 0, 0, 0x11, 0x21, dice.any()][dice.range(0..6)],
         };
         header.frame(&body, &mut out);
         let mut frame = out.as_slice().to_vec();
-        if dice.below(10) == 0 {
-            let at = dice.below(frame.len() as u64) as usize;
-            frame[at] ^= 1 << dice.below(8);
+        if dice.one_in(10) {
+            let at = dice.range(0..frame.len());
+            frame[at] ^= 1 << dice.range(0..8);
         }
         let (terminal, board) = (&mut rig.unit.terminal, &mut rig.bench);
         let Ok(mut heard) = terminal.hear(start(), &frame, board) else { continue };
         if matches!(heard, Heard::Move(_)) {
-            heard = terminal.moved(dice.below(2) == 0, board);
+            heard = terminal.moved(dice.any(), board);
         }
         let mut parts = 0;
         while matches!(heard, Heard::Command { .. }) && terminal.answer(board, &mut out) {
@@ -82,15 +72,14 @@ fn orders_of_any_bytes_are_answered_or_ignored() {
 #[test]
 fn a_stream_of_noise_does_not_stop_the_unit() {
     let (_, seed) = cases_and_seed(1, SEED);
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut rig = Rig::new(true);
     rig.run_until(start() + 1);
     let mut now = start();
     for case in 0..20_000 {
-        let noise: Vec<u8> =
-            (0..dice.below(200)).map(|_| [0x68, 0x01, dice.below(256) as u8][dice.below(3) as usize]).collect();
-        let input = [Input::Done, Input::Tick, Input::Failed, Input::Received(&noise)][dice.below(4) as usize];
+        let noise: Vec<u8> = (0..dice.range(0..200)).map(|_| [0x68, 0x01, dice.any()][dice.range(0..3)]).collect();
+        let input = [Input::Done, Input::Tick, Input::Failed, Input::Received(&noise)][dice.range(0..4)];
         rig.unit.poll(input, now, case, &mut rig.bench);
-        now += dice.below(600) as i64;
+        now += dice.range(0..600);
     }
 }

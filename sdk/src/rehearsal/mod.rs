@@ -1,6 +1,13 @@
-//! What tests of an adapter need of a station: one that remembers, a stream that comes in pieces, and how many cases to try.
+//! What tests of an adapter need of a station: one that remembers, a stream that comes in pieces; and cases at random, with the
+//! bounds that every answer to them keeps.
 //!
 //! It counts nothing and journals nothing. Like [`vectors`](crate::vectors) it only ever panics to fail a test.
+
+mod bounds;
+mod dice;
+
+pub use bounds::Bounds;
+pub use dice::{Dice, Named, Number, cases, cases_and_seed};
 
 use crate::{
     Adapter, Admission, Civil, Command, Context, Decoded, Device, Direction, Encoded, Fault, Framing, Transport,
@@ -90,38 +97,4 @@ pub fn cut_all<A: Adapter>(adapter: &A, stream: &[u8], piece: usize) -> Vec<Vec<
         }
     }
     frames
-}
-
-/// The frame that framing sees at the start of arbitrary bytes, if any: of at least `frame_bytes_min`; and what is skipped or
-/// wanted is never nothing, nor more than there is, nor more than `wanted_max`.
-pub fn cut<'a, A: Adapter>(
-    adapter: &A,
-    bytes: &'a [u8],
-    frame_bytes_min: usize,
-    wanted_max: u32,
-    case: u64,
-) -> Option<&'a [u8]> {
-    let length = match adapter.frame(bytes) {
-        Framing::Frame(length) => length as usize,
-        Framing::Skip(length) => {
-            assert!((1..=bytes.len()).contains(&(length as usize)), "case {case}: skips {length}");
-            return None;
-        }
-        Framing::Incomplete(wanted) => {
-            assert!((1..=wanted_max).contains(&wanted), "case {case}: wants {wanted}");
-            return None;
-        }
-        Framing::Foreign => return None,
-    };
-    assert!((frame_bytes_min..=bytes.len()).contains(&length), "case {case}: a frame of {length} bytes");
-    Some(&bytes[..length])
-}
-
-/// How many random cases to run and with which seed: `FUZZ_CASES` and `FUZZ_SEED`, or these. They are printed, so that a
-/// failure can be had again.
-pub fn cases_and_seed(cases: u64, seed: u64) -> (u64, u64) {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (cases, seed) = (number("FUZZ_CASES", cases), number("FUZZ_SEED", seed));
-    println!("FUZZ_SEED={seed} FUZZ_CASES={cases}");
-    (cases, seed)
 }
