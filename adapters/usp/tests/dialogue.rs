@@ -389,11 +389,6 @@ fn a_valve_order_is_done_by_its_own_answer_and_where_it_leads() {
         let told = say(body);
         assert!(matches!(&told[..], [Message::Answer(answer)] if answer.outcome == outcome), "{told:?}");
     }
-    // A permit moves nothing: until the user has acted, the valve stands as it was forced.
-    let order = desk.ask(&valve(ValveOrder::PermitOpen, 8));
-    let question = Device::question(&order).expect("a whole frame");
-    let told = desk.hear(&device.answer(question, None, &[0, 8, 0, 0, 0, 3, 2])).messages;
-    assert!(matches!(&told[..], [Message::Answer(answer)] if answer.outcome == Outcome::Done), "{told:?}");
 }
 
 #[test]

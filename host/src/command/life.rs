@@ -213,6 +213,8 @@ impl Live {
         let (State::Unconfirmed, Command::Valve(order)) = (&self.state, &self.command) else { return None };
         let evidence = format!("the device reports valve {}", valve.state);
         match agrees(order.order, valve.state) {
+            // A permit moves nothing by itself: no answer is believed against it, and no order called failed for it.
+            Some(false) if order.order == ValveOrder::PermitOpen && valve.state == ValveState::ClosedForced => None,
             Some(true) => Some(CommandStep::Confirmed { frame, evidence }),
             Some(false) => Some(CommandStep::Failed {
                 why: format!("{evidence} (entry {frame}): the order was not executed; order again if still wanted"),
@@ -264,10 +266,10 @@ fn agrees(order: ValveOrder, state: ValveState) -> Option<bool> {
     match (order, state) {
         (_, S::Moving | S::Unknown) => None,
         (_, S::Fault | S::Absent) => Some(false),
-        // A permission is given once the device no longer refuses the user; the user may not have opened yet. It moves nothing,
-        // so a valve that still stands as it was forced tells nothing of it.
+        // A permission is given once the device no longer refuses the user; the user may not have opened yet.
         (ValveOrder::PermitOpen, S::Open | S::OpenPermitted | S::ClosedTemporary) => Some(true),
-        (ValveOrder::PermitOpen, S::ClosedForced | S::Closed) => None,
+        (ValveOrder::PermitOpen, S::ClosedForced) => Some(false),
+        (ValveOrder::PermitOpen, S::Closed) => None,
         (ValveOrder::CloseTemporary, S::ClosedTemporary | S::ClosedForced | S::Closed) => Some(true),
         (ValveOrder::CloseForced, S::ClosedForced | S::Closed) => Some(true),
         (ValveOrder::CloseForced, S::ClosedTemporary) => Some(false),

@@ -1,7 +1,8 @@
 //! `polymeter adapter decode` and what it rests on, without a compiler: guests are written by hand.
 
+use fleet::station::bundled_adapters;
 use polymeter::adapter::{Adapter, Runtime, Transport};
-use polymeter::kit::decode::{Decoder, read_line};
+use polymeter::kit::decode::{Decoder, SlotKeys, read_line};
 use polymeter::kit::{build, show};
 use polymeter::limits::HEX_LINE_BYTES_MAX;
 use polymeter::model::Civil;
@@ -11,6 +12,7 @@ use polymeter_tests::scratch::Scratch;
 use serde_json::{Value, json};
 use std::io::Cursor;
 use std::sync::Arc;
+use usp::device::{Cipher, Device, Suite};
 
 const NOW: Civil = Civil(1_710_462_005);
 
@@ -92,6 +94,32 @@ fn the_first_frame_is_decoded_twice_and_state_is_carried() {
     for expected in ["c01", "c11", "c21"] {
         assert_eq!(what(decoder.line("68", NOW)), expected);
     }
+}
+
+/// A session that is sealed knows nothing of who speaks next.
+#[test]
+fn a_telegram_of_another_sender_is_judged_by_his_own_memory() {
+    let runtime = Runtime::new(None).expect("the runtime starts");
+    let file = bundled_adapters().expect("bundled adapters").into_iter().find(|path| path.ends_with("usp.wasm"));
+    let bytes = std::fs::read(file.expect("the unified protocol's")).expect("it can be read");
+    let keys = SlotKeys([("1".to_owned(), [7; 16])].into());
+    let adapter = Adapter::load(&runtime, &bytes, Arc::new(keys)).expect("the adapter loads");
+    let mut decoder = Decoder::new(adapter, "{}".into(), Transport::Stream);
+    let (mut sealed, mut plain) = (Device::meter("50001234567810"), Device::meter("50001234567811"));
+    sealed.set_key(Suite { cipher: Cipher::Aes128, version: 1 }, [7; 16]);
+    let now = NOW.0;
+    for (telegram, from) in [
+        (sealed.registration(now), Some("50001234567810")),
+        (plain.registration(now), Some("50001234567811")),
+        (plain.daily(now, &[]), Some("50001234567811")),
+        (sealed.daily(now, &[]), Some("50001234567810")),
+    ] {
+        let said = decoder.line(&hex::encode(telegram), NOW).expect("a result");
+        assert_eq!(said["sender"]["address"].as_str(), from, "{said}");
+    }
+    // Who has sealed and does no more is not somebody else.
+    let forged = Device::meter("50001234567810").daily(now, &[]);
+    assert_eq!(decoder.line(&hex::encode(forged), NOW).expect("a fault")["fault"]["kind"], "not-authentic");
 }
 
 /// A `message` of bytes that were not understood, named by a text at this place.

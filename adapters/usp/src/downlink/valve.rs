@@ -85,8 +85,8 @@ pub fn judge(
 fn leads_to(order: Option<u8>, state: ValveState) -> bool {
     use ValveState::{ClosedForced, ClosedTemporary, Open};
     match order {
-        // It moves nothing (§G 5): the valve stands as it stood until the user has acted.
-        Some(PERMIT_OPEN) => matches!(state, Open | ClosedTemporary | ClosedForced),
+        // It moves nothing, but a forced close that still stands has not been lifted.
+        Some(PERMIT_OPEN) => matches!(state, Open | ClosedTemporary),
         Some(CLOSE_FORCED) => state == ClosedForced,
         _ => matches!(state, ClosedTemporary | ClosedForced),
     }
