@@ -14,7 +14,7 @@ use crate::limits;
 use crate::model::{DeviceKey, Seq};
 use crate::session::relay;
 use crate::session::{Door, Services};
-use crate::views::{QuarantineFilter, QuarantineRow};
+use crate::views::{QuarantineFilter, QuarantineRow, ViewError};
 use std::sync::Arc;
 
 /// Reads again what `adapter` (or nobody) could not.
@@ -132,7 +132,7 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     let door = services.doors.iter().find(|door| door.name == frame.listener);
     let from = From { transport: door.map(|door| door.transport), at_ms, device: None, raw: &frame.raw };
     let (device, spoken, decoded) = decode(services, adapter, &first.options, &from, spoken)?;
-    let outcome = outcome(services, door, &device, decoded, at_ms);
+    let outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
@@ -161,7 +161,7 @@ fn read_part(
     let from = From { transport: Some(Transport::Relay), at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
     let as_it_is = Arc::new(spoken);
     let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Ok(as_it_is.clone()))?;
-    let outcome = outcome(services, Some(door), &device, decoded, row.at_ms);
+    let outcome = outcome(services, Some(door), &device, decoded, row.at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
@@ -203,16 +203,17 @@ fn decode(
     Ok((device, spoken, decoded))
 }
 
+/// What it means. Where the views cannot be read nobody knows of whom: it stays in quarantine.
 fn outcome(
     services: &Services,
     door: Option<&Arc<Door>>,
     device: &DeviceKey,
     decoded: Decoded,
     at_ms: i64,
-) -> FrameOutcome {
+) -> Result<FrameOutcome, ViewError> {
     let mut messages = decoded.messages;
-    services.name_subjects(device, &mut messages);
+    services.views.name_subjects(device, &mut messages)?;
     let read = door.map(|door| relay::read_again(services, door, device, &messages, services.clock.civil(at_ms)));
-    let behind = read.and_then(Result::ok).unwrap_or_default();
-    FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind }
+    let behind = read.transpose()?.unwrap_or_default();
+    Ok(FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind })
 }

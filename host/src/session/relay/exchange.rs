@@ -46,8 +46,9 @@ impl Conversation {
         with: &Chosen,
         frame: Vec<u8>,
         mut facts: FrameFacts,
-        decoded: Decoded,
+        mut decoded: Decoded,
     ) -> Result<(), Closing> {
+        self.name_subjects(&mut decoded.messages)?;
         // 1. Which of the carrier's own commands does it answer?
         let mut steps = self.answered(&decoded);
         let valves = self.services.valves_told(&decoded, &steps);
