@@ -236,7 +236,7 @@ impl Conversation {
 
     /// Without the views a device would be a stranger whose memory is empty, and whom it speaks of somebody else, for good: better
     /// it comes again.
-    fn unknowable(&self, device: &DeviceKey, error: &ViewError) -> Closing {
+    pub(super) fn unknowable(&self, device: &DeviceKey, error: &ViewError) -> Closing {
         self.services.views.note(error);
         tracing::warn!(%device, %error, "not served: the views cannot be read");
         Closing::StoreFailing
