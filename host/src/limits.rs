@@ -131,7 +131,7 @@ pub const MISSING_DAYS_MAX: i32 = 31;
 pub const RELAY_DEPTH_MAX: usize = 3;
 /// Pieces that all relayed payloads of one frame are cut into, and bytes of what they meant.
 pub const PARTS_OF_FRAME_MAX: usize = 64;
-pub const PARTS_BYTES_MAX: usize = 192 * 1024;
+pub const PARTS_BYTES_MAX: usize = 184 * 1024;
 /// Of those, what is set aside for each piece beside its messages: who sent and read it, what is remembered or was wrong, and a
 /// word on what was not looked at behind it.
 pub const PART_BYTES_MAX: usize = 1024;
@@ -328,6 +328,8 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const MESSAGES_BYTES_MAX: usize = 240 * 1024;
 pub const VALUE_BYTES_MAX: usize = 40;
 pub const MESSAGE_HEAD_BYTES: usize = 64;
+/// What a message grows by at most once whom a carrier speaks of is named `realm/address` in it.
+pub const NAMED_BYTES_MAX: usize = 64;
 /// One string of a guest answer.
 pub const TEXT_BYTES_MAX: usize = 512;
 /// What a guest says about a fault.
@@ -492,7 +494,11 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < OUTPUT_BYTES_MAX, "an adapter must be able to hand a whole frame back");
     assert!(ENTRY_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(
-        MQTT_PAYLOAD_BYTES_MAX + MESSAGES_BYTES_MAX + PARTS_BYTES_MAX + FRAME_OVERHEAD_BYTES <= ENTRY_BYTES_MAX,
+        MQTT_PAYLOAD_BYTES_MAX
+            + (MESSAGES_BYTES_MAX + MESSAGES_MAX * NAMED_BYTES_MAX)
+            + PARTS_BYTES_MAX
+            + FRAME_OVERHEAD_BYTES
+            <= ENTRY_BYTES_MAX,
         "what one frame yields must fit one entry, however it came"
     );
     assert!(MQTT_TOPIC_BYTES_MAX + MEMORY_BYTES_MAX + PART_BYTES_MAX < FRAME_OVERHEAD_BYTES);

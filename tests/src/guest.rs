@@ -153,6 +153,15 @@ pub fn report(registers: (u32, u32), series: (u32, u32)) -> Vec<u8> {
     message
 }
 
+/// The same of somebody for whom the sender speaks, whose address lies there.
+pub fn report_of(subject: (u32, u32), registers: (u32, u32)) -> Vec<u8> {
+    let mut message = report(registers, (0, 0));
+    message[8] = 1;
+    put(&mut message, 8 + 4, subject.0);
+    put(&mut message, 8 + 8, subject.1);
+    message
+}
+
 /// A `register` of working volume with this exponent.
 pub fn register(exponent: i8) -> Vec<u8> {
     let mut register = vec![0; 48];

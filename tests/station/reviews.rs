@@ -2,7 +2,7 @@
 //! corrections that keep what they replace.
 
 use fleet::station::{Listener, Settings};
-use polymeter_tests::guest::{Guest, MESSAGE_BYTES, MESSAGES, RESULT, decoded, report, volume};
+use polymeter_tests::guest::{Guest, MESSAGE_BYTES, MESSAGES, RESULT, decoded, report, report_of, volume};
 use polymeter_tests::peer::Peer;
 use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::Terminal;
@@ -369,7 +369,125 @@ fn frames_are_read_again_as_they_came() {
     site.start().expect("comes back");
     let told = replayed(&site, &stored);
     assert_eq!(counts(&told), (0.into(), 0.into(), 3.into()), "{told}");
+    // And nobody can tell whether the version that read them first would repeat itself. The first was read by itself, later.
     site.client().upload("adapters/a.wasm?stage=true", reads("3.0.0", 12_345, -2)).expect("installed");
     let told = replayed(&site, &json!({"version": "3.0.0", "since_s": 86_400, "stored": true}));
-    assert_eq!(counts(&told), (3.into(), 0.into(), 0.into()), "{told}");
+    assert_eq!(counts(&told), (1.into(), 0.into(), 2.into()), "{told}");
+}
+
+/// Behind the concentrator `DEVICE`. What it calls the second is the first one's own address.
+const FIRST: &str = "test/1001";
+const SECOND: &str = "test/1002";
+const THIRD: &str = "test/1003";
+
+/// Says that every frame is what a concentrator has collected: whom it calls so, and his volume.
+fn collects(version: &'static str, told: &[(&str, i64)]) -> Guest {
+    let mut memory = vec![(RESULT, decoded(Some((512, 8)), MESSAGES, told.len() as u32)), (512, b"12345678".to_vec())];
+    for ((called, mantissa), at) in told.iter().zip(0..) {
+        let (subject, register) = (640 + 32 * at, 8_192 + 48 * at);
+        let message = report_of((subject, called.len() as u32), (register, 1));
+        memory.push((MESSAGES + MESSAGE_BYTES * at, message));
+        memory.push((subject, called.as_bytes().to_vec()));
+        memory.push((register, volume(*mantissa, -2)));
+    }
+    Guest { version, memory, ..Guest::new("a") }
+}
+
+fn stands_behind(site: &Site, device: &str, line_address: &str) {
+    let record = json!({"kind": "meter", "adapter": "a", "parent": DEVICE, "line_address": line_address});
+    site.client().put(&format!("registry/{device}"), &record).expect("a record");
+}
+
+/// The concentrator and its meters are registered, and the views show it.
+fn collecting(serves: &Guest, waits: &Guest) -> Site {
+    let site = site_of(serves.component(), waits.component());
+    site.client().put(&format!("registry/{DEVICE}"), &json!({"kind": "concentrator"})).expect("a record");
+    for (device, line_address) in [(FIRST, "7"), (SECOND, "1001"), (THIRD, "9")] {
+        stands_behind(&site, device, line_address);
+    }
+    site.catch_up();
+    site
+}
+
+/// What counts now of each meter.
+fn collected(site: &Site) -> [Vec<String>; 3] {
+    [FIRST, SECOND, THIRD].map(|device| match site.device(device) {
+        Some(_) => values_of(site, device).into_iter().filter(|told| !told.3).map(|told| told.0).collect(),
+        None => Vec::new(),
+    })
+}
+
+fn one(value: &str) -> Vec<String> {
+    vec![value.to_owned()]
+}
+
+#[test]
+fn a_correction_speaks_of_whom_the_entry_has_named() {
+    let first = collects("1.0.0", &[("7", 10_011), ("1001", 20_022)]);
+    let otherwise = collects("2.0.0", &[("00001001", 20_022), ("0007", 10_011)]);
+    let site = collecting(&first, &otherwise);
+    let client = site.client();
+    client.post("adapters/a/shadow", &json!({"version": "2.0.0"})).expect("a shadow");
+    send(&site, 1);
+    let live = wait_until("the shadow has heard it", || {
+        let report = site.get("adapters/a/shadow");
+        (report["frames"] == 1).then_some(report)
+    });
+    assert_eq!(live["differing"], 0, "{live}");
+    assert_eq!(collected(&site), [one("100.11"), one("200.22"), vec![]]);
+    for stored in [false, true] {
+        let told = replayed(&site, &json!({"version": "2.0.0", "since_s": 86_400, "stored": stored}));
+        assert_eq!((&told["frames"], &told["differing"]), (&1.into(), &0.into()), "{stored}: {told}");
+    }
+    // What was the first one's place is another meter's by now.
+    stands_behind(&site, FIRST, "70");
+    stands_behind(&site, "test/1004", "7");
+    site.catch_up();
+    let corrects = |guest: Guest| {
+        client.upload("adapters/a.wasm?stage=true", guest.component()).expect("installed");
+        let why = json!({"version": guest.version, "since_s": 86_400, "apply": true, "reason": "wrong"});
+        let told = replayed(&site, &why);
+        let count = |key: &str| told[key].as_u64().expect("a count");
+        assert_eq!(count("unrepeatable"), 0, "{told}");
+        (count("corrected"), count("uncorrectable"), collected(&site))
+    };
+    let reversed = collects("3.0.0", &[("1001", 20_033), ("7", 10_033)]);
+    assert_eq!(corrects(reversed), (1, 0, [one("100.33"), one("200.33"), vec![]]));
+    let more = collects("4.0.0", &[("9", 30_044), ("1001", 20_044), ("7", 10_044)]);
+    assert_eq!(corrects(more), (1, 0, [one("100.44"), one("200.44"), one("300.44")]));
+    let fewer = collects("5.0.0", &[("1001", 20_055)]);
+    assert_eq!(corrects(fewer), (1, 0, [vec![], one("200.55"), vec![]]));
+    let another = collects("6.0.0", &[("9", 30_066), ("1001", 20_066)]);
+    assert_eq!(corrects(another), (1, 0, [vec![], one("200.66"), one("300.66")]));
+    // Somebody whom nobody knows, where one is missing: that may be he.
+    let nobody = collects("7.0.0", &[("9", 30_077), ("55", 20_077)]);
+    assert_eq!(corrects(nobody), (0, 1, [vec![], one("200.66"), one("300.66")]));
+    for phantom in ["test/7", "test/9", "test/55", "test/1004"] {
+        assert!(site.device(phantom).is_none_or(|device| device["counts"]["reports"] == 0), "{phantom}");
+    }
+}
+
+/// Whether a review comes first or another version that serves: the same meters are billed.
+#[test]
+fn whom_an_unread_frame_speaks_of_is_who_the_registry_says() {
+    for serves in [false, true] {
+        let broken = Guest { on_decode: "unreachable", ..collects("1.0.0", &[]) };
+        let site = collecting(&broken, &collects("2.0.0", &[("7", 10_011), ("1001", 20_022)]));
+        Peer::udp(site.nb_iot()).send(&[0x68, 1]);
+        let unread = || {
+            site.catch_up();
+            site.rows("quarantine").len()
+        };
+        wait_until("it is kept", || (unread() == 1).then_some(()));
+        if serves {
+            site.client().post("adapters/a/activate", &json!({"version": "2.0.0"})).expect("serves");
+        } else {
+            let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a crash"});
+            let told = replayed(&site, &why);
+            assert_eq!((&told["corrected"], &told["uncorrectable"]), (&1.into(), &0.into()), "{told}");
+        }
+        wait_until("it is read", || (unread() == 0).then_some(()));
+        assert_eq!(collected(&site), [one("100.11"), one("200.22"), vec![]]);
+        assert!(site.device("test/7").is_none(), "nobody's readings");
+    }
 }

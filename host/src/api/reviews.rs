@@ -77,8 +77,8 @@ pub struct ReviewReport {
     pub unrepeatable: u64,
     /// Corrections written.
     pub corrected: u64,
-    /// They differ and get no correction: this version cannot read them, or they bring frames of others that only the station
-    /// takes apart, once this version serves.
+    /// They differ and get no correction: this version cannot read them, they bring frames of others that only the station takes
+    /// apart, once this version serves, or nobody can tell of whom a carrier speaks in them.
     pub uncorrectable: u64,
     /// They tell events, states or their sender otherwise. Corrections change readings only: these stay as they were told.
     pub events_differ: u64,

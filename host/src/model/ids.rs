@@ -32,6 +32,9 @@ pub enum KeyError {
 const ADDRESS_BYTES_MAX: usize = 32;
 const REALM_BYTES_MAX: usize = 32;
 
+const _: () =
+    assert!(REALM_BYTES_MAX + ADDRESS_BYTES_MAX <= limits::NAMED_BYTES_MAX, "from one letter to both and a slash");
+
 impl DeviceKey {
     pub fn new(realm: &str, address: &str) -> Result<Self, KeyError> {
         if !is_word(realm, REALM_BYTES_MAX) {

@@ -1,6 +1,6 @@
 //! What a device can say. Wording of every field: `wit/types.wit`.
 
-use super::{Civil, HexBytes, Register, Series, bare};
+use super::{Civil, HexBytes, Register, Series};
 use serde::{Deserialize, Serialize};
 
 names! {
@@ -240,23 +240,6 @@ impl Message {
         match self {
             Self::Event(event) => event.subject.as_mut(),
             other => other.report_mut()?.subject.as_mut(),
-        }
-    }
-
-    /// What was said again is of whom it was of: subjects that were named when these came are named so.
-    pub fn named_as(messages: &mut [Self], told: &[Self]) {
-        let told: Vec<&str> = told.iter().filter_map(Self::subject).collect();
-        if told.iter().all(|subject| !subject.contains('/')) {
-            return;
-        }
-        let new: Vec<&mut String> = messages.iter_mut().filter_map(Self::subject_mut).collect();
-        let in_order = new.len() == told.len();
-        for (at, subject) in new.into_iter().enumerate() {
-            let named = |told: &str| told.split_once('/').is_some_and(|(_, own)| bare(own) == bare(subject));
-            let was = if in_order { Some(told[at]) } else { told.iter().copied().find(|told| named(told)) };
-            if let Some(was) = was.filter(|was| was.contains('/')) {
-                was.clone_into(subject);
-            }
         }
     }
 }

@@ -126,13 +126,19 @@ impl Reading {
 
     /// What no correction of readings changes: events, states, who spoke.
     pub fn besides_values(mut self) -> Self {
-        if let Self::Read { messages, .. } = &mut self {
-            for report in messages.iter_mut().filter_map(Message::report_mut) {
-                report.registers.clear();
-                report.series.clear();
-            }
+        for report in self.messages_mut().iter_mut().filter_map(Message::report_mut) {
+            report.registers.clear();
+            report.series.clear();
         }
         self
+    }
+
+    /// None, where it has failed.
+    pub fn messages_mut(&mut self) -> &mut [Message] {
+        match self {
+            Self::Read { messages, .. } => messages,
+            Self::Failed { .. } => &mut [],
+        }
     }
 
     pub fn is_failed(&self) -> bool {

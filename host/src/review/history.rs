@@ -2,7 +2,7 @@
 //! said. What carriers brought is gone through part by part, each for the adapter that read it.
 
 use super::compare::{Reading, compare, values_differ};
-use super::path::{Kept, Path, Said};
+use super::path::{ByOther, Kept, Path, Said};
 use super::tally::{Compared, Tally};
 use super::{Review, ReviewError};
 use crate::adapter::Adapter;
@@ -42,8 +42,8 @@ pub struct Progress {
     /// and their listener is configured no more.
     pub unrepeatable: u64,
     pub corrected: u64,
-    /// They differ, and no correction is written of them: this version cannot read them, or they carry others' frames that only
-    /// the station takes apart.
+    /// They differ, and no correction is written of them: this version cannot read them, they carry others' frames that only the
+    /// station takes apart, or nobody can tell of whom a carrier speaks in them.
     pub uncorrectable: u64,
     /// They tell events, states or a sender otherwise: what was told of these stays, whatever is corrected.
     pub events_differ: u64,
@@ -161,27 +161,33 @@ impl Walk {
         let now = review.clock.civil(kept.at_ms);
         let bytes = kept.bytes(review);
         let replayed = path.new.read(&review.lifecycle, bytes, (&spoken.options, now), &path.memories);
-        let Some(replayed) = replayed else {
+        let Some(mut replayed) = replayed else {
             self.note(|progress| progress.unrepeatable += 1);
             return Ok(None);
         };
-        let replayed = replayed.named_as(&said.outcome);
-        let (new, device) = replayed.reading(said.device.as_ref());
-        let old = match &self.purpose {
+        let mut is_clear = true;
+        let mut other = None;
+        match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
-                let other = path.by_other(review, active.digest, (bytes, &spoken.options, now));
-                let Some(other) = other else { return Ok(None) };
-                other.named_as(&said.outcome).reading(said.device.as_ref()).0
+                let by_active = path.by_other(review, active.digest, (bytes, &spoken.options, now));
+                let ByOther::Read(by_active) = by_active else { return Ok(None) };
+                replayed = replayed.named_now(review, said.device.as_ref())?;
+                other = Some(by_active.named_now(review, said.device.as_ref())?);
             }
             Purpose::Show | Purpose::Apply { .. } => {
-                if later.is_none() && !path.repeats(review, kept, now) {
+                let repeated = path.repeats(review, kept, now);
+                if later.is_none() && repeated.is_none() {
                     self.note(|progress| progress.unrepeatable += 1);
                     return Ok(None);
                 }
-                said.reading(&new)
+                // What carriers call their devices holds for the one that it was read of.
+                let names = repeated.filter(|_| said.device.as_ref() == piece.device).unwrap_or_default();
+                is_clear = replayed.named_as(review, &said, &names)?;
             }
-        };
+        }
+        let (new, device) = replayed.reading(said.device.as_ref());
+        let old = other.map_or_else(|| said.reading(&new), |other| other.reading(said.device.as_ref()).0);
         let found = compare(&old, &new);
         let differs = !found.is_empty();
         let model = said.device.as_ref().map(|device| review.model_of(device)).unwrap_or_default();
@@ -205,7 +211,7 @@ impl Walk {
             return Ok(None);
         }
         let before = later.map_or(kept.of.0, |later| later.last);
-        let fact = replayed.result.ok().and_then(|decoded| {
+        let fact = replayed.result.ok().filter(|_| is_clear).and_then(|decoded| {
             let meaning = (device, decoded.messages);
             self.correction(kept.of, (before, old.is_failed()), meaning, &spoken.name)
         });

@@ -2,12 +2,14 @@
 //! compared. It answers nobody, and a session never waits for it: what comes too fast is dropped and counted.
 
 use super::compare::{Reading, compare};
+use super::model_of;
 use super::tally::{Compared, Tally};
 use crate::adapter::{Adapter, Admission, Context, Direction, Transport};
 use crate::background;
 use crate::lifecycle::Lifecycle;
 use crate::limits::MIRROR_QUEUE_MAX;
 use crate::model::{Civil, DeviceKey, Digest};
+use crate::views::Views;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,12 +47,12 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Starts its thread. `model` names a device's model.
+    /// Starts its thread.
     pub fn start(
         adapter: Arc<Adapter>,
         permille: u32,
         lifecycle: Arc<Lifecycle>,
-        model: impl Fn(&DeviceKey) -> String + Send + 'static,
+        views: Views,
     ) -> std::io::Result<Arc<Self>> {
         let (queue, samples) = sync_channel(MIRROR_QUEUE_MAX);
         let mirror = Arc::new(Self {
@@ -64,7 +66,7 @@ impl Mirror {
             tally: Mutex::default(),
         });
         let working = mirror.clone();
-        let run = move || working.run(&samples, &model);
+        let run = move || working.run(&samples, &views);
         background::spawn("adapter-shadow", run)?;
         Ok(mirror)
     }
@@ -93,13 +95,20 @@ impl Mirror {
         tally
     }
 
-    fn run(&self, samples: &Receiver<Sample>, model: &dyn Fn(&DeviceKey) -> String) {
+    fn run(&self, samples: &Receiver<Sample>, views: &Views) {
         /// How often a shadow that hears nothing looks whether it is still wanted.
         const LOOK_EVERY: Duration = Duration::from_millis(200);
         while !self.stopped.load(Relaxed) {
-            let Ok(sample) = samples.recv_timeout(LOOK_EVERY) else { continue };
-            let found = compare(&sample.reading, &self.read(&sample));
-            let model = sample.device.as_ref().map(model).unwrap_or_default();
+            let Ok(mut sample) = samples.recv_timeout(LOOK_EVERY) else { continue };
+            let mut new = self.read(&sample);
+            // Both may call the same device otherwise. Views that cannot be read are no reason to stop comparing.
+            if let Some(carrier) = &sample.device {
+                for reading in [&mut sample.reading, &mut new] {
+                    let _ = views.name_subjects(carrier, reading.messages_mut());
+                }
+            }
+            let found = compare(&sample.reading, &new);
+            let model = sample.device.as_ref().map(|device| model_of(views, device)).unwrap_or_default();
             let (device, raw) = (sample.device.as_ref(), &sample.frame[..]);
             let compared = Compared { frame: None, part: 0, device, model: &model, raw };
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(compared, found);

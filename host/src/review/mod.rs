@@ -2,11 +2,13 @@
 //! correcting what a version has read wrongly.
 //!
 //! `compare` says how two readings differ, `tally` counts it, `mirror` shows live frames to a shadow, `replay` reads stored
-//! ones in their sessions, `history` walks through them along the `path` that they came. Nothing here answers a device.
+//! ones in their sessions, `history` walks through them along the `path` that they came, and `names` says of whom carriers speak
+//! in them. Nothing here answers a device.
 
 mod compare;
 mod history;
 mod mirror;
+mod names;
 mod path;
 mod replay;
 mod tally;
@@ -102,7 +104,7 @@ impl Review {
         let _shadowing = self.shadowing();
         let adapter = self.lifecycle.begin_shadow(&row, permille, order)?;
         let (lifecycle, views) = (self.lifecycle.clone(), self.views.clone());
-        let begun = Mirror::start(adapter, permille, lifecycle, move |device| model_of(&views, device));
+        let begun = Mirror::start(adapter, permille, lifecycle, views);
         let mirror = match begun {
             Ok(mirror) => mirror,
             Err(error) => {

@@ -1,12 +1,14 @@
 //! What a walk through stored frames keeps in mind: memories, sessions, and what was read again later.
 
 use super::compare::Reading;
+use super::names::Names;
 use super::replay::{Bytes, Memories, Replay, Replayed, Way};
 use super::{Review, ReviewError};
 use crate::adapter::Adapter;
 use crate::journal::{Again, FrameOutcome, Piece};
 use crate::limits::REPLAY_DEVICES_MAX;
-use crate::model::{Civil, DeviceKey, Digest, HexBytes, Message, Seq};
+use crate::model::{Civil, DeviceKey, Digest, HexBytes, Seq};
+use crate::views::ViewError;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -47,6 +49,15 @@ pub(super) struct Said {
     pub device: Option<DeviceKey>,
     pub profile: String,
     pub outcome: FrameOutcome,
+}
+
+/// What another version makes of a frame.
+pub(super) enum ByOther {
+    /// It is not here any more.
+    Gone,
+    /// Nobody knows any more how the frame came, and that makes a difference to it.
+    Unknowable,
+    Read(Replayed),
 }
 
 impl<'a> Kept<'a> {
@@ -103,49 +114,76 @@ impl Path {
         }
     }
 
-    /// What another version makes of a frame, if it is still here, and how the frame came is known or of no account.
+    /// What another version makes of a frame.
     pub fn by_other(
         &mut self,
         review: &Review,
         digest: Digest,
         (bytes, profile, now): (Bytes<'_>, &str, Civil),
-    ) -> Option<Replayed> {
+    ) -> ByOther {
         let at_hand = || review.lifecycle.at_hand(&digest).map(Replay::new);
-        let other = self.others.entry(digest).or_insert_with(at_hand).as_mut()?;
-        other.read(&review.lifecycle, bytes, (profile, now), &self.memories)
+        let Some(other) = self.others.entry(digest).or_insert_with(at_hand) else { return ByOther::Gone };
+        match other.read(&review.lifecycle, bytes, (profile, now), &self.memories) {
+            Some(replayed) => ByOther::Read(replayed),
+            None => ByOther::Unknowable,
+        }
     }
 
-    /// Whether the version that read this frame reads it here as it did then, under the profile of then. One that is not here
-    /// any more is believed.
-    pub fn repeats(&mut self, review: &Review, kept: &Kept<'_>, now: Civil) -> bool {
+    /// Whether the version that read this frame reads it here as it did then, under the profile of then, and whom it calls how.
+    /// One that is not here any more is believed.
+    pub fn repeats(&mut self, review: &Review, kept: &Kept<'_>, now: Civil) -> Option<Names> {
         let (Some(adapter), FrameOutcome::Decoded { messages, .. }) = (kept.piece.adapter, kept.piece.outcome) else {
-            return true;
+            return Some(Names::default());
         };
-        let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return true };
-        let repeated = self.by_other(review, adapter.digest, (kept.bytes(review), &spoken.options, now));
-        repeated.is_none_or(|repeated| {
-            let same_sender = repeated.device.is_none() || repeated.device.as_ref() == kept.piece.device;
-            same_sender
-                && repeated.result.is_ok_and(|mut decoded| {
-                    Message::named_as(&mut decoded.messages, messages);
-                    decoded.messages == *messages
-                })
-        })
+        let Some(spoken) = review.lifecycle.spoken_then(&adapter.profile) else { return Some(Names::default()) };
+        match self.by_other(review, adapter.digest, (kept.bytes(review), &spoken.options, now)) {
+            ByOther::Gone => Some(Names::default()),
+            ByOther::Unknowable => None,
+            ByOther::Read(repeated) => {
+                let same_sender = repeated.device.is_none() || repeated.device.as_ref() == kept.piece.device;
+                let decoded = repeated.result.ok().filter(|_| same_sender)?;
+                Names::of(decoded.messages, messages)
+            }
+        }
     }
 }
 
 impl Replayed {
-    /// A carrier speaks of whom it spoke when the frame came.
-    pub(super) fn named_as(mut self, told: &FrameOutcome) -> Self {
-        if let (Ok(decoded), FrameOutcome::Decoded { messages, .. }) = (&mut self.result, told) {
-            Message::named_as(&mut decoded.messages, messages);
-        }
-        self
+    /// Whose it is: a frame that does not tell is of whom it was before.
+    pub(super) fn device<'d>(&'d self, before: Option<&'d DeviceKey>) -> Option<&'d DeviceKey> {
+        self.device.as_ref().or(before)
     }
 
-    /// What it made of it, and whose it is: a frame that does not tell is of whom it was before.
+    /// Names of whom it speaks as the registry says now, for one version against another.
+    pub(super) fn named_now(mut self, review: &Review, before: Option<&DeviceKey>) -> Result<Self, ViewError> {
+        let carrier = self.device(before).cloned();
+        if let (Ok(decoded), Some(carrier)) = (&mut self.result, &carrier) {
+            review.views.name_subjects(carrier, &mut decoded.messages)?;
+        }
+        Ok(self)
+    }
+
+    /// Names of whom it speaks as `said` does; false: nobody can tell who is meant.
+    pub(super) fn named_as(&mut self, review: &Review, said: &Said, names: &Names) -> Result<bool, ViewError> {
+        let carrier = self.device(said.device.as_ref()).cloned();
+        let (Ok(decoded), Some(carrier)) = (&mut self.result, &carrier) else { return Ok(true) };
+        if decoded.messages.iter().all(|message| message.subject().is_none()) {
+            return Ok(true);
+        }
+        let registry = review.views.registry()?;
+        let now = |called: &str| registry.meant(carrier, called);
+        match &said.outcome {
+            FrameOutcome::Decoded { messages: told, .. } if said.device.as_ref() == Some(carrier) => {
+                names.name(&mut decoded.messages, told, now)
+            }
+            // Behind another carrier other devices are called so.
+            _ => Names::default().name(&mut decoded.messages, &[], now),
+        }
+    }
+
+    /// What it made of it, and whose it is.
     pub(super) fn reading(&self, before: Option<&DeviceKey>) -> (Reading, Option<DeviceKey>) {
-        let device = self.device.as_ref().or(before).cloned();
+        let device = self.device(before).cloned();
         // Who has sent it is said below, as far as it is known.
         let mut reading = Reading::of("", &self.result);
         if let Reading::Read { sender, .. } = &mut reading {

@@ -67,6 +67,7 @@ impl Conversation {
                 Err(fault) => return Box::pin(self.on_fault(with, frame, fault)).await,
             };
         }
+        self.name_subjects(&mut decoded.messages)?;
         // 2. Which of our commands does it answer?
         let steps = self.answered(&decoded);
         let mut facts = self.frame_facts(with, &decoded);
@@ -235,12 +236,7 @@ impl Conversation {
         self.let_go().await?;
         self.behind = (kind != DeviceKind::Meter).then(Box::default);
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
-        // Without its row a device would be a stranger whose memory is empty: better it comes again.
-        let failing = |error: ViewError| {
-            self.services.views.note(&error);
-            tracing::warn!(%device, %error, "not served: the views cannot be read");
-            Closing::StoreFailing
-        };
+        let failing = |error: ViewError| self.unknowable(&device, &error);
         let row = self.services.views.standing(&device).map_err(failing)?;
         let welcome = match (&row, self.door.unknown) {
             (Some(row), Unknown::Refuse) => row.adopted,
@@ -276,6 +272,23 @@ impl Conversation {
             self.bell.has_let_go();
         }
         Ok(())
+    }
+
+    /// Names whom the device speaks of.
+    pub(super) fn name_subjects(&self, messages: &mut [Message]) -> Result<(), Closing> {
+        let Some(present) = &self.present else { return Ok(()) };
+        self.services
+            .views
+            .name_subjects(&present.device, messages)
+            .map_err(|error| self.unknowable(&present.device, &error))
+    }
+
+    /// Without the views a device would be a stranger whose memory is empty, and whom it speaks of somebody else, for good: better
+    /// it comes again.
+    pub(super) fn unknowable(&self, device: &DeviceKey, error: &ViewError) -> Closing {
+        self.services.views.note(error);
+        tracing::warn!(%device, %error, "not served: the views cannot be read");
+        Closing::StoreFailing
     }
 
     pub(super) fn answered(&self, decoded: &Decoded) -> Vec<CommandFact> {
@@ -333,16 +346,13 @@ impl Conversation {
         self.present.as_ref().is_some_and(|p| p.admission == Admission::Refused)
     }
 
-    pub(super) fn outcome(&self, mut messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
+    pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
             let detail =
                 "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read".into();
             return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
-        if let Some(present) = &self.present {
-            self.services.name_subjects(&present.device, &mut messages);
-        }
         FrameOutcome::Decoded {
             messages,
             memory: memory.map(|m| HexBytes(m.to_vec())),

@@ -34,7 +34,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{Command, DeviceKey, KeySlot, Message, Seq, SessionId};
+use crate::model::{Command, DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -324,27 +324,6 @@ impl Services {
         let options = spoken.as_ref().map_or("{}", |spoken| &spoken.options);
         let failed = adapter.encode(options, &context, command).err();
         Ok(failed.filter(|fault| fault.kind == FaultKind::OutOfRange).map(|fault| fault.detail))
-    }
-
-    /// Names whom a carrier speaks of, where the registry has one device behind it that it calls so. What the entry says then stays,
-    /// whatever the registry says later.
-    pub fn name_subjects(&self, carrier: &DeviceKey, messages: &mut [Message]) {
-        let mut registry = None;
-        for subject in messages.iter_mut().filter_map(Message::subject_mut) {
-            let found = match &registry {
-                Some(registry) => Ok(registry),
-                None => self.views.registry().map(|now| &*registry.insert(now)),
-            };
-            match found.and_then(|registry| registry.called(carrier, subject)).as_deref() {
-                Ok([device]) => *subject = device.to_string(),
-                Ok(_) => {}
-                Err(error) => {
-                    self.views.note(error);
-                    tracing::warn!(%carrier, %error, "whom it speaks of is not looked up: the views cannot be read");
-                    return;
-                }
-            }
-        }
     }
 
     /// Waits until the views show an entry; false: they are too far behind, or end.

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::model::{DeviceKey, Seq};
 use crate::session::relay;
 use crate::session::{Door, Services};
-use crate::views::{QuarantineFilter, QuarantineRow};
+use crate::views::{QuarantineFilter, QuarantineRow, ViewError};
 use std::sync::Arc;
 
 /// Reads again what `adapter` (or nobody) could not.
@@ -136,7 +136,7 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     // Behind a gateway it may be another's than that of whoever had spoken before.
     let as_nobodys = |stopped: bool| if stopped || frame.device.is_none() { Err(stopped) } else { read_as(None) };
     let (device, spoken, decoded) = read_as(frame.device.as_ref()).or_else(as_nobodys)?;
-    let outcome = outcome(services, door, &device, decoded, at_ms);
+    let outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
@@ -165,7 +165,7 @@ fn read_part(
     let from = From { transport: Some(Transport::Relay), at_ms: row.at_ms, device: device.as_ref(), raw: found.raw };
     let as_it_is = Arc::new(spoken);
     let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Ok(as_it_is.clone()))?;
-    let outcome = outcome(services, Some(door), &device, decoded, row.at_ms);
+    let outcome = outcome(services, Some(door), &device, decoded, row.at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 
@@ -207,16 +207,17 @@ fn decode(
     Ok((device, spoken, decoded))
 }
 
+/// What it means. Where the views cannot be read nobody knows of whom: it stays in quarantine.
 fn outcome(
     services: &Services,
     door: Option<&Arc<Door>>,
     device: &DeviceKey,
     decoded: Decoded,
     at_ms: i64,
-) -> FrameOutcome {
+) -> Result<FrameOutcome, ViewError> {
     let mut messages = decoded.messages;
-    services.name_subjects(device, &mut messages);
+    services.views.name_subjects(device, &mut messages)?;
     let read = door.map(|door| relay::read_again(services, door, device, &messages, services.clock.civil(at_ms)));
-    let behind = read.and_then(Result::ok).unwrap_or_default();
-    FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind }
+    let behind = read.transpose()?.unwrap_or_default();
+    Ok(FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind })
 }

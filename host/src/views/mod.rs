@@ -54,7 +54,7 @@ pub use words::is_credible_day;
 use crate::clock::Clock;
 use crate::journal::{Fact, Journal};
 use crate::limits;
-use crate::model::{Civil, Day, DeviceKey, Digest, Record, Seq};
+use crate::model::{Civil, Day, DeviceKey, Digest, Message, Record, Seq};
 use follower::Folding;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -450,6 +450,22 @@ impl Views {
     /// The device registry as it is now, for many look-ups.
     pub fn registry(&self) -> Result<RegistryNow, ViewError> {
         RegistryNow::of(&self.read()?)
+    }
+
+    /// Names whom a carrier speaks of, where the registry has one device behind it that it calls so. What the entry says then
+    /// stays, whatever the registry says later. On an error nobody can tell, and nothing of it may be kept.
+    pub fn name_subjects(&self, carrier: &DeviceKey, messages: &mut [Message]) -> Result<(), ViewError> {
+        let mut subjects = messages.iter_mut().filter_map(Message::subject_mut).peekable();
+        if subjects.peek().is_none() {
+            return Ok(());
+        }
+        let registry = self.registry()?;
+        for subject in subjects {
+            if let Some(device) = registry.meant(carrier, subject)? {
+                *subject = device.to_string();
+            }
+        }
+        Ok(())
     }
 
     /// Whether the registry has a record of that device.

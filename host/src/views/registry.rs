@@ -118,6 +118,12 @@ impl RegistryNow {
         Ok(found)
     }
 
+    /// Whom a carrier means that speaks of somebody so; `None`: nobody, or more than one, is called so there.
+    pub fn meant(&self, carrier: &DeviceKey, called: &str) -> Result<Option<DeviceKey>> {
+        let mut found = self.called(carrier, called)?;
+        Ok(found.pop().filter(|_| found.is_empty()))
+    }
+
     /// Devices behind that one, in the order of their keys.
     pub fn children(&self, parent: &DeviceKey) -> Result<impl Iterator<Item = Result<DeviceKey>>> {
         let parent = parent.as_str().to_owned();

@@ -48,7 +48,7 @@ fn closed_sets_agree_with_the_contract() {
 #[test]
 fn no_value_takes_more_in_an_entry_than_is_counted_for_it() {
     use crate::journal::messages_bytes;
-    use crate::limits::{CIVIL_MIN, MESSAGE_HEAD_BYTES, VALUE_BYTES_MAX};
+    use crate::limits::{CIVIL_MIN, MESSAGE_HEAD_BYTES, NAMED_BYTES_MAX, VALUE_BYTES_MAX};
     use model::{Civil, Message, Register, Report, Sample, Series};
     let register = Register {
         quantity: model::Quantity::ALL[model::Quantity::ALL.len() - 1],
@@ -91,4 +91,12 @@ fn no_value_takes_more_in_an_entry_than_is_counted_for_it() {
     assert!(messages_bytes(&[report(0, 0)]) <= MESSAGE_HEAD_BYTES);
     assert!(messages_bytes(&[report(100, 0)]) <= MESSAGE_HEAD_BYTES + 100 * VALUE_BYTES_MAX);
     assert!(messages_bytes(&[report(0, 10)]) <= MESSAGE_HEAD_BYTES + 10 * 11 * VALUE_BYTES_MAX);
+    // A device of the longest name that is called by one letter.
+    let of = |subject: &str| {
+        let mut message = report(1, 1);
+        message.report_mut().expect("a report").subject = Some(subject.to_owned());
+        messages_bytes(&[message])
+    };
+    let longest = model::DeviceKey::new(&"r".repeat(32), &"a".repeat(32)).expect("a key");
+    assert_eq!(of(longest.as_str()) - of("7"), NAMED_BYTES_MAX);
 }

@@ -46,8 +46,9 @@ impl Conversation {
         with: &Chosen,
         frame: Vec<u8>,
         mut facts: FrameFacts,
-        decoded: Decoded,
+        mut decoded: Decoded,
     ) -> Result<(), Closing> {
+        self.name_subjects(&mut decoded.messages)?;
         // 1. Which of the carrier's own commands does it answer?
         let mut steps = self.answered(&decoded);
         let valves = self.services.valves_told(&decoded, &steps);
@@ -202,10 +203,7 @@ impl Conversation {
         } else {
             ear.hear(carrier, messages, 0).map(|parts| (parts, ear.heard))
         };
-        let (parts, heard) = heard.map_err(|error| {
-            tracing::warn!(%carrier, %error, "not served: the views cannot be read");
-            Closing::StoreFailing
-        })?;
+        let (parts, heard) = heard.map_err(|error| self.unknowable(carrier, &error))?;
         for (digest, device) in &heard.harmed {
             services.lifecycle.suspect(*digest, device.as_ref().unwrap_or(carrier).as_str());
         }

@@ -292,9 +292,12 @@ impl<'a> Ear<'a> {
         if let Some(shadow) = shadow {
             shadow.offer(self.sample(adapter, raw, &said));
         }
-        let Said { device, profile, decoded, .. } = said;
+        let Said { device, profile, mut decoded, .. } = said;
         let by = Some(reference(adapter, &profile));
         let size = |decoded: &Decoded| messages_bytes(&decoded.messages);
+        if let (Ok(decoded), Some(device)) = (&mut decoded, &device) {
+            self.services.views.name_subjects(device, &mut decoded.messages)?;
+        }
         let decoded = match decoded {
             Ok(decoded) if size(&decoded) > self.room_bytes => {
                 let detail = "what it says does not fit into this entry besides what others say";
@@ -332,9 +335,6 @@ impl<'a> Ear<'a> {
             Some(device) if !decoded.duplicate => self.hear(device, &decoded.messages, level + 1)?,
             _ => Vec::new(),
         };
-        if let Some(device) = &device {
-            self.services.name_subjects(device, &mut decoded.messages);
-        }
         let outcome = FrameOutcome::Decoded {
             messages: decoded.messages,
             memory: decoded.memory.filter(|_| !self.past).map(HexBytes),
