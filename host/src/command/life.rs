@@ -31,7 +31,7 @@ pub struct Live {
     /// The round of a poll that asks.
     pub round: Option<Round>,
     pub manner: Manner,
-    /// Not sent again before this.
+    /// Not sent again before this, by the steady clock.
     pub retry_from_ms: i64,
     /// The missing key that its steps tell of.
     pub lacks: Option<KeySlot>,
@@ -46,7 +46,7 @@ pub enum State {
     /// Waits for the device.
     Queued,
     /// On its way; the answer will carry `correlation`.
-    InFlight { correlation: Vec<u8>, repeatable: bool, answer_by_ms: i64, session: u64 },
+    InFlight { correlation: Vec<u8>, repeatable: bool, session: u64 },
     /// Sent, unanswered, not safe to repeat: the device's own state must tell.
     Unconfirmed,
     /// Finished.
@@ -123,19 +123,11 @@ impl Live {
             CommandStep::KeyMissing(key) => Some(key.clone()),
             _ => None,
         };
-        if let (CommandStep::TimedOut { .. }, State::InFlight { answer_by_ms, .. }) = (step, &self.state) {
-            self.retry_from_ms = *answer_by_ms + self.manner.retry_after.as_millis() as i64;
-        }
         self.state = match step {
             CommandStep::Requested { .. } | CommandStep::TimedOut { .. } | CommandStep::KeyMissing(_) => State::Queued,
-            CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
+            CommandStep::Sent { attempt, session, correlation, repeatable, .. } => {
                 self.attempts = *attempt;
-                State::InFlight {
-                    correlation: correlation.0.clone(),
-                    repeatable: *repeatable,
-                    answer_by_ms: *answer_by_ms,
-                    session: *session,
-                }
+                State::InFlight { correlation: correlation.0.clone(), repeatable: *repeatable, session: *session }
             }
             // Only a valve shows later what became of its order; anything else is left to people. Said once more, it is as open as
             // before.
@@ -249,8 +241,7 @@ impl Live {
 
     /// Waits, and may be sent now.
     pub fn is_due(&self, now: Moment) -> bool {
-        let is_rested = self.manner.retry_after.is_zero() || now.wall_ms >= self.retry_from_ms;
-        !self.taken && self.is_waiting(now) && is_rested
+        !self.taken && self.is_waiting(now) && now.steady_ms >= self.retry_from_ms
     }
 
     pub fn is_expired(&self, now: Moment) -> bool {

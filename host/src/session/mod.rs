@@ -152,9 +152,10 @@ impl Services {
 
     /// Folds steps that are durable.
     pub fn settle(&self, steps: &[CommandFact]) {
+        let now = self.clock.moment();
         for step in steps {
             self.metrics.command_step(&step.step);
-            self.desk.apply(step);
+            self.desk.apply(step, now);
             if let CommandStep::KeyMissing(key) = &step.step {
                 self.look_for_key(key);
             }

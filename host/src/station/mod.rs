@@ -279,12 +279,9 @@ fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
         (CommandState::Queued, _) => State::Queued,
         (CommandState::Unconfirmed, _) if matches!(row.command, Some(Command::Valve(_))) => State::Unconfirmed,
         _ if row.may_be_judged => State::Unconfirmed,
-        (CommandState::Sent, Some(sent)) => State::InFlight {
-            correlation: sent.correlation.0,
-            repeatable: sent.repeatable,
-            answer_by_ms: sent.answer_by_ms,
-            session: sent.session,
-        },
+        (CommandState::Sent, Some(sent)) => {
+            State::InFlight { correlation: sent.correlation.0, repeatable: sent.repeatable, session: sent.session }
+        }
         _ => return None,
     };
     let settled = row.settled.map(|settled| settled.outcome);
