@@ -18,6 +18,8 @@ pub struct Live {
     pub expires_ms: i64,
     /// What does something to the device does not leave while the machine's clock shows less: nobody knows how old it is then.
     pub from_ms: i64,
+    /// When it was asked for, by the machine's clock, if that was before this start: the steady clock does not tell how old it is.
+    pub asked_before_ms: Option<i64>,
     /// Expires at that moment of the steady clock, too, whatever the machine's clock is set to.
     pub until_ms: i64,
     pub attempts: u8,
@@ -64,6 +66,7 @@ impl Live {
             command,
             expires_ms,
             from_ms: i64::MIN,
+            asked_before_ms: None,
             until_ms: i64::MAX,
             attempts: 0,
             state: State::Proposed,
@@ -97,8 +100,8 @@ impl Live {
     }
 
     /// A command as the commands view has it after a restart.
-    pub fn restored(self, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
-        Self { attempts, state, settled, ..self }
+    pub fn restored(self, asked_ms: i64, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
+        Self { asked_before_ms: Some(asked_ms), attempts, state, settled, ..self }
     }
 
     /// Session and correlation of a sending that this step gives up without knowing what became of it.

@@ -426,15 +426,21 @@ impl Desk {
         facts.collect()
     }
 
-    /// What has waited for the machine's clock to show when it was given goes: the clock was ahead then. Gives whose that is.
+    /// The machine's clock is not behind the journal: it was ahead when what still waits for it was given. That goes now; but nobody
+    /// knows how old a valve order is that was given then, before this start, so its time is over. Gives whose the others are.
     pub fn clock_is_right(&self, now: Moment) -> Vec<(DeviceKey, Way)> {
         let mut inner = self.lock();
-        let waiting = inner.by_device.values_mut().flatten().filter(|live| live.from_ms > now.wall_ms);
-        let free = |live: &mut Live| {
-            live.from_ms = now.wall_ms;
-            (live.device.clone(), live.way.clone())
-        };
-        waiting.map(free).collect()
+        let mut freed = Vec::new();
+        for live in inner.by_device.values_mut().flatten().filter(|live| live.from_ms > now.wall_ms) {
+            live.from_ms = from_ms(now.wall_ms);
+            let age_unknown = live.asked_before_ms.is_some_and(|asked_ms| from_ms(asked_ms) > now.wall_ms);
+            if age_unknown && matches!(live.command, Command::Valve(_)) {
+                live.until_ms = now.steady_ms.min(live.until_ms);
+            } else {
+                freed.push((live.device.clone(), live.way.clone()));
+            }
+        }
+        freed
     }
 
     /// Takes the commands whose time is over.
@@ -984,7 +990,7 @@ mod tests {
         assert!(desk.next(&device, at(10 * hour, 2), &clock()).is_none(), "the order waits for its own time");
         desk.put_back(1);
         assert_eq!(waiting(at(50 * hour, 50)), 2);
-        // It had been ahead when the order was given: that is known once days have passed by the clock that is right.
+        // It had been ahead when the order was given: that is known once the journal's newest entries are of the clock as it is.
         assert_eq!(desk.clock_is_right(at(12 * hour, 55)).len(), 2);
         assert_eq!(waiting(at(12 * hour, 55)), 2);
         assert_eq!(waiting(at(10 * hour, 60)), 0, "an hour has passed, whatever the machine's clock says");
