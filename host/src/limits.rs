@@ -167,6 +167,8 @@ pub const POLL_BATCH: usize = 128;
 pub const POLL_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A round that was due so much later than now is void: the machine's clock was ahead. More than the hour that comes twice in autumn.
 pub const POLL_ROUND_AHEAD_MAX: Duration = Duration::from_secs(3 * 3600);
+/// How long polls wait for a machine's clock that is behind rounds that were told. Nobody knows whether it was lost or was ahead before.
+pub const POLL_DOUBT_MAX: Duration = Duration::from_secs(30 * 60);
 /// Rounds of one poll that are remembered.
 pub const POLL_ROUNDS_KEPT_MAX: usize = 100;
 /// Longest pause between two attempts, and between two questions on one line.

@@ -1,8 +1,11 @@
 //! Polls: the station asks by itself, on a schedule or when somebody wants it, and asks nobody twice in one round.
 
-use fleet::station::Settings;
+use fleet::station::{Settings, Station, bundled_adapters};
+use polymeter::journal::{CommandFact, CommandStep, Entry, Fact, Journal, PollFact, PollStep, Round};
+use polymeter::model::{Civil, Command, ReadScope};
 use polymeter_tests::behind::{Lines, Meter};
 use polymeter_tests::peer::Peer;
+use polymeter_tests::scratch::Scratch;
 use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{NOON, Terminal, civil};
 use serde_json::{Value, json};
@@ -122,4 +125,96 @@ fn a_round_goes_on_after_a_power_cut_and_asks_nobody_twice() {
     // One question may have been lost with the power; it is asked again, and no other.
     let heard: u32 = lines.lock().subs.values().map(|sub| sub.heard).sum();
     assert!((METERS..=METERS + 1).contains(&heard), "{heard}");
+}
+
+const DAY_S: i64 = 86_400;
+/// Due each midnight; it selects nobody.
+const DAILY: &str = r#"
+[[polls]]
+name = "daily"
+read = "current"
+district = "nowhere"
+every_minutes = 1440
+"#;
+
+/// Midnight in Shanghai, so many days from today.
+fn midnight(days: i64) -> Civil {
+    let civil_s = jiff::Timestamp::now().as_second() + 8 * 3_600;
+    Civil(civil_s - civil_s.rem_euclid(DAY_S) + days * DAY_S)
+}
+
+/// What the poll `daily` has told, so many days from today.
+fn told(days: i64, step: PollStep) -> (i64, Fact) {
+    (days, Fact::Poll(PollFact { round: Round { poll: "daily".into(), due: midnight(days) }, step }))
+}
+
+fn held(days: i64) -> [(i64, Fact); 2] {
+    [told(days, PollStep::Begun { by: String::new() }), told(days, PollStep::Asked)]
+}
+
+/// A station that starts with these entries of so many days from today.
+fn started_after(scratch: &Scratch, facts: Vec<(i64, Fact)>) -> Station {
+    let settings = Settings { more: DAILY.into(), ..Settings::usual() };
+    let adapters = bundled_adapters().expect("bundled adapters");
+    let mut station = Station::prepare(&scratch.path("site"), &settings, &adapters).expect("a prepared station");
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let journal = Journal::open_existing(&station.data(), now_ms).expect("it opens").expect("a journal");
+    for (days, fact) in facts {
+        journal.append_blocking(Entry { at_ms: now_ms + days * DAY_S * 1_000, fact }).expect("it is kept");
+    }
+    journal.close();
+    drop(journal);
+    station.start().expect("a started station");
+    station
+}
+
+fn rounds(station: &Station) -> Vec<Value> {
+    station.api().expect("it runs").rows("polls/daily/rounds").expect("rounds")
+}
+
+#[test]
+fn a_start_with_a_clock_that_was_lost_begins_no_round_until_somebody_wants_one() {
+    let scratch = Scratch::new();
+    let station = started_after(&scratch, [held(3_650), held(3_651)].concat());
+    let health = ureq::get(format!("http://{}/health", station.http().expect("an address")));
+    let mut health = health.config().http_status_as_error(false).build().call().expect("an answer");
+    let health = health.body_mut().read_to_string().expect("text");
+    assert!(health.contains("a poll that knows of later rounds begins none"), "{health}");
+    station.api().expect("it runs").post("polls/daily/rounds", &json!({})).expect("a round");
+    let by = wait_until("it is begun", || {
+        let by: Vec<Value> = rounds(&station).iter().map(|round| round["by"].clone()).collect();
+        by.contains(&json!("fleet")).then_some(by)
+    });
+    assert_eq!(by, [json!("fleet"), Value::Null, Value::Null], "its schedule has begun none");
+}
+
+#[test]
+fn a_round_of_a_clock_that_was_lost_keeps_no_other_from_being_held() {
+    for is_held in [false, true] {
+        let round = Round { poll: "daily".into(), due: midnight(-3_650) };
+        let question = CommandStep::Requested {
+            command: Command::Read { scope: ReadScope::Current },
+            by: "poll daily".into(),
+            note: String::new(),
+            expires_ms: jiff::Timestamp::now().as_millisecond() + DAY_S * 1_000,
+            round: Some(round),
+        };
+        let question = CommandFact { id: 1, device: "usp/50009900000007".parse().expect("a key"), step: question };
+        let mut facts = held(-1).to_vec();
+        if is_held {
+            facts.extend(held(0));
+        }
+        facts.push(told(-3_650, PollStep::Begun { by: String::new() }));
+        facts.push((-3_650, Fact::Command(question)));
+        let scratch = Scratch::new();
+        let station = started_after(&scratch, facts);
+        let today = midnight(0).to_string();
+        let over = wait_until("the lost round is given up, and today's is held", || {
+            let log = std::fs::read_to_string(station.log_file()).expect("a log");
+            let is_over = |round: &Value| round["due"] == json!(today) && round["state"] == "over";
+            rounds(&station).into_iter().find(is_over).filter(|_| log.contains("a round is given up"))
+        });
+        assert_eq!(over["why"], Value::Null, "{over}");
+        assert_eq!(rounds(&station).len(), 3);
+    }
 }

@@ -18,6 +18,8 @@ pub struct Live {
     pub expires_ms: i64,
     /// What does something to the device does not leave while the machine's clock shows less: nobody knows how old it is then.
     pub from_ms: i64,
+    /// When it was asked for, by the machine's clock, if that was before this start: the steady clock does not tell how old it is.
+    pub asked_before_ms: Option<i64>,
     /// Expires at that moment of the steady clock, too, whatever the machine's clock is set to.
     pub until_ms: i64,
     pub attempts: u8,
@@ -31,7 +33,7 @@ pub struct Live {
     /// The round of a poll that asks.
     pub round: Option<Round>,
     pub manner: Manner,
-    /// Not sent again before this.
+    /// Not sent again before this, by the steady clock.
     pub retry_from_ms: i64,
     /// The missing key that its steps tell of.
     pub lacks: Option<KeySlot>,
@@ -46,7 +48,7 @@ pub enum State {
     /// Waits for the device.
     Queued,
     /// On its way; the answer will carry `correlation`.
-    InFlight { correlation: Vec<u8>, repeatable: bool, answer_by_ms: i64, session: u64 },
+    InFlight { correlation: Vec<u8>, repeatable: bool, session: u64 },
     /// Sent, unanswered, not safe to repeat: the device's own state must tell.
     Unconfirmed,
     /// Finished.
@@ -64,6 +66,7 @@ impl Live {
             command,
             expires_ms,
             from_ms: i64::MIN,
+            asked_before_ms: None,
             until_ms: i64::MAX,
             attempts: 0,
             state: State::Proposed,
@@ -97,8 +100,8 @@ impl Live {
     }
 
     /// A command as the commands view has it after a restart.
-    pub fn restored(self, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
-        Self { attempts, state, settled, ..self }
+    pub fn restored(self, asked_ms: i64, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
+        Self { asked_before_ms: Some(asked_ms), attempts, state, settled, ..self }
     }
 
     /// Session and correlation of a sending that this step gives up without knowing what became of it.
@@ -123,19 +126,11 @@ impl Live {
             CommandStep::KeyMissing(key) => Some(key.clone()),
             _ => None,
         };
-        if let (CommandStep::TimedOut { .. }, State::InFlight { answer_by_ms, .. }) = (step, &self.state) {
-            self.retry_from_ms = *answer_by_ms + self.manner.retry_after.as_millis() as i64;
-        }
         self.state = match step {
             CommandStep::Requested { .. } | CommandStep::TimedOut { .. } | CommandStep::KeyMissing(_) => State::Queued,
-            CommandStep::Sent { attempt, session, correlation, repeatable, answer_by_ms, .. } => {
+            CommandStep::Sent { attempt, session, correlation, repeatable, .. } => {
                 self.attempts = *attempt;
-                State::InFlight {
-                    correlation: correlation.0.clone(),
-                    repeatable: *repeatable,
-                    answer_by_ms: *answer_by_ms,
-                    session: *session,
-                }
+                State::InFlight { correlation: correlation.0.clone(), repeatable: *repeatable, session: *session }
             }
             // Only a valve shows later what became of its order; anything else is left to people. Said once more, it is as open as
             // before.
@@ -251,8 +246,7 @@ impl Live {
 
     /// Waits, and may be sent now.
     pub fn is_due(&self, now: Moment) -> bool {
-        let is_rested = self.manner.retry_after.is_zero() || now.wall_ms >= self.retry_from_ms;
-        !self.taken && self.is_waiting(now) && is_rested
+        !self.taken && self.is_waiting(now) && now.steady_ms >= self.retry_from_ms
     }
 
     pub fn is_expired(&self, now: Moment) -> bool {

@@ -47,7 +47,7 @@ struct Inner {
     lacking: FxHashSet<u64>,
     /// Sendings that nobody waits for any more and whose outcome is unknown, oldest first: their answers may still come.
     given_up: VecDeque<GivenUp>,
-    /// When devices may be asked again that did not answer.
+    /// When devices may be asked again that did not answer, by the steady clock.
     retries: BinaryHeap<Reverse<(i64, DeviceKey)>>,
 }
 
@@ -179,7 +179,7 @@ impl Desk {
     }
 
     /// Folds a durable step.
-    pub fn apply(&self, fact: &CommandFact) {
+    pub fn apply(&self, fact: &CommandFact, now: Moment) {
         let mut inner = self.lock();
         if let CommandStep::Late { .. } = &fact.step {
             inner.given_up.retain(|sending| sending.id != fact.id);
@@ -187,6 +187,9 @@ impl Desk {
         if let Some(live) = inner.find(fact.id) {
             let given_up = live.given_up_by(&fact.step);
             live.apply(&fact.step);
+            if let CommandStep::TimedOut { .. } = &fact.step {
+                live.retry_from_ms = now.steady_ms + live.manner.retry_after.as_millis() as i64;
+            }
             let retry = (live.state == State::Queued && live.retry_from_ms > i64::MIN)
                 .then(|| Reverse((live.retry_from_ms, live.device.clone())));
             let (over, lacking) = (live.state == State::Over, live.waits_for_key);
@@ -246,7 +249,7 @@ impl Desk {
     pub fn due_again(&self, now: Moment) -> Vec<(DeviceKey, Way)> {
         let mut inner = self.lock();
         let mut due = Vec::new();
-        while inner.retries.peek().is_some_and(|Reverse((at, _))| *at <= now.wall_ms) {
+        while inner.retries.peek().is_some_and(|Reverse((at, _))| *at <= now.steady_ms) {
             let Some(Reverse((_, device))) = inner.retries.pop() else { break };
             let way = inner.of(&device).first().map(|c| c.way.clone());
             due.extend(way.map(|way| (device, way)));
@@ -423,15 +426,21 @@ impl Desk {
         facts.collect()
     }
 
-    /// What has waited for the machine's clock to show when it was given goes: the clock was ahead then. Gives whose that is.
+    /// The machine's clock is not behind the journal: it was ahead when what still waits for it was given. That goes now; but nobody
+    /// knows how old a valve order is that was given then, before this start, so its time is over. Gives whose the others are.
     pub fn clock_is_right(&self, now: Moment) -> Vec<(DeviceKey, Way)> {
         let mut inner = self.lock();
-        let waiting = inner.by_device.values_mut().flatten().filter(|live| live.from_ms > now.wall_ms);
-        let free = |live: &mut Live| {
-            live.from_ms = now.wall_ms;
-            (live.device.clone(), live.way.clone())
-        };
-        waiting.map(free).collect()
+        let mut freed = Vec::new();
+        for live in inner.by_device.values_mut().flatten().filter(|live| live.from_ms > now.wall_ms) {
+            live.from_ms = from_ms(now.wall_ms);
+            let age_unknown = live.asked_before_ms.is_some_and(|asked_ms| from_ms(asked_ms) > now.wall_ms);
+            if age_unknown && matches!(live.command, Command::Valve(_)) {
+                live.until_ms = now.steady_ms.min(live.until_ms);
+            } else {
+                freed.push((live.device.clone(), live.way.clone()));
+            }
+        }
+        freed
     }
 
     /// Takes the commands whose time is over.
@@ -616,7 +625,7 @@ mod tests {
     }
     fn ask(desk: &Desk, command: Command) -> u64 {
         let fact = desk.propose(order(command), Some(Known::default()), at(0), &clock()).expect("admitted");
-        desk.apply(&fact);
+        desk.apply(&fact, at(0));
         fact.id
     }
     fn send(desk: &Desk, id: u64, correlation: &[u8]) {
@@ -630,7 +639,7 @@ mod tests {
             answer_by_ms: 10,
             through: None,
         };
-        desk.apply(&CommandFact { id, device: "usp/1".parse().expect("key"), step });
+        desk.apply(&CommandFact { id, device: "usp/1".parse().expect("key"), step }, at(0));
     }
 
     #[test]
@@ -656,14 +665,14 @@ mod tests {
             let id = ask(&desk, valve());
             send(&desk, id, &[1]);
             let again = CommandFact { id, device, step: CommandStep::TimedOut { attempt: 1 } };
-            desk.apply(&again);
+            desk.apply(&again, at(0));
             let ended = if ends_by_time {
                 desk.expired(at(i64::MAX)).pop().expect("its time is over")
             } else {
                 desk.cancel(id, "ops").expect("it waits")
             };
             assert!(matches!(ended.step, CommandStep::Unconfirmed { .. }), "{ended:?}");
-            desk.apply(&ended);
+            desk.apply(&ended, at(0));
             assert_eq!(desk.unfinished(), 1, "a report decides");
         }
     }
@@ -676,9 +685,28 @@ mod tests {
         assert!(desk.orphaned(|session| session == 9).is_empty(), "somebody waits for it");
         let orphans = desk.orphaned(|_| false);
         assert!(matches!(&orphans[..], [fact] if fact.step == CommandStep::TimedOut { attempt: 1 }), "{orphans:?}");
-        orphans.iter().for_each(|fact| desk.apply(fact));
+        orphans.iter().for_each(|fact| desk.apply(fact, at(0)));
         assert!(desk.orphaned(|_| false).is_empty());
         assert_eq!(desk.pending(&"usp/1".parse().expect("key"), at(0)), 1);
+    }
+
+    #[test]
+    fn who_did_not_answer_is_asked_again_by_the_steady_clock() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let manner = Manner { retry_after: Duration::from_secs(60), ..Manner::default() };
+        let asked = Order { manner, ..order(Command::Read { scope: ReadScope::Current }) };
+        let fact = desk.propose(asked, Some(Known::default()), at(0), &clock()).expect("admitted");
+        desk.apply(&fact, at(0));
+        send(&desk, fact.id, &[1]);
+        // The machine's clock is a year ahead when no answer has come, and is set right afterwards.
+        let of_day = |day: i64, steady_ms| Moment { wall_ms: day * 86_400_000, steady_ms };
+        let lost = CommandFact { id: fact.id, device: device.clone(), step: CommandStep::TimedOut { attempt: 1 } };
+        desk.apply(&lost, of_day(365, 10_000));
+        for (now, may_be_asked) in [(of_day(0, 69_999), false), (of_day(1, 69_999), false), (of_day(0, 70_000), true)] {
+            assert_eq!(desk.due_again(now).len(), usize::from(may_be_asked), "{now:?}");
+            assert_eq!(desk.next(&device, now, &clock()).is_some(), may_be_asked, "{now:?}");
+        }
     }
 
     #[test]
@@ -688,7 +716,7 @@ mod tests {
         let device: DeviceKey = "usp/1".parse().expect("key");
         let older = ask(&desk, valve());
         send(&desk, older, &[1]);
-        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact, at(0)));
         ask(&desk, valve());
         let closed = ValveStatus { state: ValveState::ClosedForced, by: Initiator::Unknown, reason: None };
         let steps = desk.weighed(&device, &closed, 7);
@@ -712,7 +740,7 @@ mod tests {
             assert_eq!(desk.next(&device, at(1), &clock()).map(|outgoing| outgoing.id), Some(id), "round {round}");
             let news = desk.lacks_key(id, &slot("usp/1", "3"));
             assert_eq!(news.is_some(), round == 0, "its steps tell of the key once");
-            news.iter().for_each(|fact| desk.apply(fact));
+            news.iter().for_each(|fact| desk.apply(fact, at(0)));
             assert!(desk.next(&device, at(1), &clock()).is_none(), "not tried at each contact");
             assert_eq!(desk.pending(&device, at(1)), 0, "nothing to stay awake for");
             assert_eq!((came(slot("usp/1", "4")), came(slot("usp/2", "3")), came(slot("m/*", "3"))), (0, 0, 0));
@@ -721,13 +749,13 @@ mod tests {
         desk.next(&device, at(1), &clock()).expect("free");
         let news = desk.lacks_key(id, &slot("usp/1", "5")).expect("another key");
         assert!(matches!(&news.step, CommandStep::KeyMissing(key) if key.slot == "5"), "{news:?}");
-        desk.apply(&news);
+        desk.apply(&news, at(0));
         assert!(
             matches!(&desk.expired(at(i64::MAX))[..], [fact] if fact.step == CommandStep::Expired),
             "it ends like others"
         );
         desk.put_back(id);
-        desk.apply(&desk.cancel(id, "ops").expect("cancelled"));
+        desk.apply(&desk.cancel(id, "ops").expect("cancelled"), at(0));
         assert_eq!(came(slot("usp/1", "5")), 0);
         assert!(desk.lock().lacking.is_empty());
     }
@@ -754,10 +782,10 @@ mod tests {
         let device: DeviceKey = "usp/1".parse().expect("key");
         let older = ask(&desk, valve());
         send(&desk, older, &[1]);
-        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact, at(0)));
         let newer = ask(&desk, valve());
         send(&desk, newer, &[2]);
-        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+        desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact, at(0)));
         let late = |correlation: u8, session| {
             let (correlation, reason) = (HexBytes(vec![correlation]), "moved".into());
             let (outcome, raw_code, body, more_follows) = (Outcome::Done, 0, AnswerBody::None, false);
@@ -766,16 +794,16 @@ mod tests {
         };
         let told = late(2, 9).expect("told");
         assert_eq!((told.id, told.step.name()), (newer, "answered-late"));
-        desk.apply(&told);
+        desk.apply(&told, at(0));
         assert!(desk.awaits_evidence(&device), "it decides nothing");
         // A report decides the newer one; the older one is overtaken, and off the desk.
         let closed = ValveStatus { state: ValveState::ClosedForced, by: Initiator::Unknown, reason: None };
-        desk.weighed(&device, &closed, 7).iter().for_each(|fact| desk.apply(fact));
+        desk.weighed(&device, &closed, 7).iter().for_each(|fact| desk.apply(fact, at(0)));
         assert_eq!(desk.unfinished(), 0);
         assert_eq!(late(1, 8), None, "of another session");
         let told = late(1, 9).expect("told");
         assert_eq!((told.id, told.step.name()), (older, "answered-late"));
-        desk.apply(&told);
+        desk.apply(&told, at(0));
         assert_eq!((late(1, 9), late(2, 9)), (None, None), "once");
     }
 
@@ -787,11 +815,14 @@ mod tests {
             let id = ask(&desk, valve());
             if sent_before {
                 send(&desk, id, &[1]);
-                desk.apply(&CommandFact { id, device: device.clone(), step: CommandStep::TimedOut { attempt: 1 } });
+                desk.apply(
+                    &CommandFact { id, device: device.clone(), step: CommandStep::TimedOut { attempt: 1 } },
+                    at(0),
+                );
             }
             let ended = desk.cannot_leave(id, device.clone(), "no such adapter".into());
             assert_eq!(ended.step.name(), step);
-            desk.apply(&ended);
+            desk.apply(&ended, at(0));
             assert_eq!(desk.awaits_evidence(&device), sent_before);
         }
     }
@@ -815,7 +846,7 @@ mod tests {
         assert_eq!(told(vec![accepted.clone(), lost]), ["answered"], "the carrier's silence comes after its answer");
         assert_eq!(told(vec![accepted.clone(), done, refused]), ["answered", "answered-late"]);
         let twice = desk.taken_together(vec![accepted.clone(), accepted]);
-        twice.iter().for_each(|fact| desk.apply(fact));
+        twice.iter().for_each(|fact| desk.apply(fact, at(0)));
         assert!(desk.awaits_evidence(&device), "{twice:?}");
     }
 
@@ -826,7 +857,7 @@ mod tests {
             let desk = Desk::new(vec![], 1);
             let older = ask(&desk, valve());
             send(&desk, older, &[1]);
-            desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact));
+            desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact, at(0)));
             let newer = ask(&desk, valve());
             send(&desk, newer, &[2]);
             let (reason, body) = (String::new(), AnswerBody::None);
@@ -839,7 +870,7 @@ mod tests {
             assert_eq!(steps.len(), if decides { 2 } else { 3 }, "told once: {steps:?}");
             let overtaken = |fact: &CommandFact| fact.id == older && fact.step.name() == "unconfirmed";
             assert_eq!(!steps.iter().any(overtaken), decides, "{outcome:?}: {steps:?}");
-            steps.iter().for_each(|fact| desk.apply(fact));
+            steps.iter().for_each(|fact| desk.apply(fact, at(0)));
             assert_eq!(desk.awaits_evidence(&device), decides, "{outcome:?}");
         }
     }
@@ -864,7 +895,7 @@ mod tests {
         answer.correlation = HexBytes(vec![1, 2]);
         assert_eq!(desk.answered(&device, &answer, 8), None, "of another session");
         let fact = desk.answered(&device, &answer, 9).expect("found");
-        desk.apply(&fact);
+        desk.apply(&fact, at(0));
         assert_eq!(desk.unfinished(), 0);
     }
 
@@ -879,7 +910,7 @@ mod tests {
         let facts = desk.given_up(&device, 9);
         assert_eq!(facts.len(), 2);
         for fact in &facts {
-            desk.apply(fact);
+            desk.apply(fact, at(0));
         }
         assert_eq!(desk.next(&device, at(0), &clock()).map(|o| (o.id, o.attempt)), Some((read, 2)));
     }
@@ -897,7 +928,7 @@ mod tests {
         desk.put_back(id);
         let cancelled = desk.cancel(id, "ops").expect("free again");
         assert!(desk.next(&device, at(0), &clock()).is_none(), "it does not leave while its cancellation is written");
-        desk.apply(&cancelled);
+        desk.apply(&cancelled, at(0));
         assert_eq!(desk.unfinished(), 0);
     }
 
@@ -949,7 +980,7 @@ mod tests {
         let ordered = Moment { wall_ms: 50 * hour, steady_ms: hour };
         for command in [Command::Read { scope: ReadScope::Current }, valve()] {
             let fact = desk.propose(asked(command), Some(Known::default()), ordered, &clock()).expect("admitted");
-            desk.apply(&fact);
+            desk.apply(&fact, at(0));
         }
         let at = |wall_ms, steady_min: i64| Moment { wall_ms, steady_ms: hour + steady_min * 60_000 };
         let waiting = |now| desk.pending(&device, now);
@@ -959,7 +990,7 @@ mod tests {
         assert!(desk.next(&device, at(10 * hour, 2), &clock()).is_none(), "the order waits for its own time");
         desk.put_back(1);
         assert_eq!(waiting(at(50 * hour, 50)), 2);
-        // It had been ahead when the order was given: that is known once days have passed by the clock that is right.
+        // It had been ahead when the order was given: that is known once the journal's newest entries are of the clock as it is.
         assert_eq!(desk.clock_is_right(at(12 * hour, 55)).len(), 2);
         assert_eq!(waiting(at(12 * hour, 55)), 2);
         assert_eq!(waiting(at(10 * hour, 60)), 0, "an hour has passed, whatever the machine's clock says");

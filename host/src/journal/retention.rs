@@ -89,10 +89,11 @@ fn droppable(all: &[Arc<Segment>], day: Day) -> Vec<Arc<Segment>> {
 /// How many of the first files lie before a day; never the last, which is being written.
 fn over(all: &[Day], day: Day) -> usize {
     let plausible = plausible(all);
-    let past = plausible.iter().take_while(|(_, file)| *file < day).count();
-    // What follows the last that goes must have a day of its own: else nobody would know any more that it is not as old as it says.
-    let mut ends = plausible[..past].iter().rev().map(|(at, _)| (at + 1).min(all.len() - 1));
-    ends.find(|end| plausible.iter().any(|(at, _)| at == end)).unwrap_or(0)
+    let Some((last, _)) = plausible.iter().take_while(|(_, file)| *file < day).last() else { return 0 };
+    // What then comes first must have a day of its own: else nobody would know any more that it is not as old as it says. Where what
+    // follows the last of those days has none, that one stays before it, and both go with the next.
+    let next = (last + 1).min(all.len() - 1);
+    if plausible.iter().any(|(at, _)| *at == next) { next } else { *last }
 }
 
 /// Nobody finds the segment any more; those who read it now are waited for.
@@ -143,6 +144,12 @@ mod tests {
         assert_eq!(kept(&[b, c, LOST, d, d + 1], d + 1), [c, LOST, d, d + 1]);
         assert_eq!(kept(&[a, b, LOST, c, d, d + 1], d + 1), [b, LOST, c, d, d + 1], "it may be of either day");
         assert_eq!(kept(&[b, LOST, c, d, d + 1, d + 2], d + 2), [d, d + 1, d + 2]);
+        // Lost each morning anew: one day more stays, for the sake of what follows it, and goes a day later.
+        assert_eq!(kept(&[a, LOST, b, LOST, c, LOST, d, LOST, d + 1], d + 1), [b, LOST, c, LOST, d, LOST, d + 1]);
+        assert_eq!(
+            kept(&[b, LOST, c, LOST, d, LOST, d + 1, LOST, d + 2], d + 2),
+            [c, LOST, d, LOST, d + 1, LOST, d + 2]
+        );
         // For good: as many days pass as ever.
         assert_eq!(kept(&[c, d, LOST, LOST + 1, LOST + 2, LOST + 3], LOST + 3), [LOST + 1, LOST + 2, LOST + 3]);
     }

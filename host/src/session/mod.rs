@@ -152,9 +152,10 @@ impl Services {
 
     /// Folds steps that are durable.
     pub fn settle(&self, steps: &[CommandFact]) {
+        let now = self.clock.moment();
         for step in steps {
             self.metrics.command_step(&step.step);
-            self.desk.apply(step);
+            self.desk.apply(step, now);
             if let CommandStep::KeyMissing(key) = &step.step {
                 self.look_for_key(key);
             }
@@ -281,10 +282,12 @@ impl Services {
         (now_ms < from_ms(newest_ms)).then(|| {
             format!(
                 "shows {}, and the newest entries are of {}: valve orders from before the start of the station wait, as does every \
-                 order until the time at which it was given. Set the clock right. If it is right, since it was ahead before, cancel \
-                 the orders that wait and give them again; this remark goes with the second UTC day that has entries",
+                 order until the time at which it was given, and a poll that knows of later rounds begins none for {} minutes. Set \
+                 the clock right. If it is right, since it was ahead before, cancel the orders that wait and give them again, and \
+                 begin rounds with `poll run`; this remark goes with the second UTC day that has entries",
                 self.clock.civil(now_ms),
-                self.clock.civil(newest_ms)
+                self.clock.civil(newest_ms),
+                limits::POLL_DOUBT_MAX.as_secs() / 60
             )
         })
     }

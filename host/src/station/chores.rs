@@ -120,18 +120,19 @@ async fn sweep(services: Arc<Services>) {
     services.lifecycle.forget_suspects();
 }
 
-/// Says once that the machine's clock is behind. When it no longer is, what has waited for it goes.
+/// Says once that the machine's clock is behind. While it is not, nothing waits for it: it may never have been seen behind, since
+/// the next entry of a station that is busy tells the time anew.
 fn look_at_clock(services: &Services, told: &AtomicBool) {
     let behind = services.clock_behind();
     let was_behind = told.swap(behind.is_some(), Ordering::Relaxed);
     match behind {
         Some(clock) if !was_behind => tracing::warn!("the machine's clock {clock}"),
-        None if was_behind => {
+        Some(_) => {}
+        None => {
             for (device, way) in services.desk.clock_is_right(services.clock.moment()) {
                 services.ring(&device, &way);
             }
         }
-        _ => {}
     }
 }
 

@@ -279,12 +279,9 @@ fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
         (CommandState::Queued, _) => State::Queued,
         (CommandState::Unconfirmed, _) if matches!(row.command, Some(Command::Valve(_))) => State::Unconfirmed,
         _ if row.may_be_judged => State::Unconfirmed,
-        (CommandState::Sent, Some(sent)) => State::InFlight {
-            correlation: sent.correlation.0,
-            repeatable: sent.repeatable,
-            answer_by_ms: sent.answer_by_ms,
-            session: sent.session,
-        },
+        (CommandState::Sent, Some(sent)) => {
+            State::InFlight { correlation: sent.correlation.0, repeatable: sent.repeatable, session: sent.session }
+        }
         _ => return None,
     };
     let settled = row.settled.map(|settled| settled.outcome);
@@ -293,7 +290,7 @@ fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
     let left_ms = row.expires_ms.saturating_sub(now.wall_ms).min(row.expires_ms.saturating_sub(row.requested_ms));
     let live = Live::new(row.id, row.device, command, row.expires_ms)
         .within(from_ms(from), now.steady_ms.saturating_add(left_ms))
-        .restored(row.attempts, state, settled);
+        .restored(row.requested_ms, row.attempts, state, settled);
     Some(live.asked(row.round, Manner::default()))
 }
 
@@ -320,19 +317,47 @@ mod tests {
         }
     }
 
+    fn at(wall_h: i64, steady_h: i64) -> Moment {
+        Moment { wall_ms: wall_h * HOUR_MS, steady_ms: steady_h * HOUR_MS }
+    }
+    fn valve() -> Command {
+        let (order, order_id, valid_until) = (ValveOrder::PermitOpen, Some(1), None);
+        Command::Valve(Valve { order, order_id, valid_until, reason: String::new() })
+    }
+
+    #[test]
+    fn after_a_start_what_a_clock_that_was_ahead_has_seen_given_goes_or_is_over() {
+        let parameters = Command::SetParameters(vec![]);
+        // Started at the hour 500. The journal has an hour 990 in it until the second day shows that it was wrong.
+        for (requested_h, newest_h, command, goes) in
+            [(1_000, 490, valve(), false), (1_000, 490, parameters, true), (495, 990, valve(), true)]
+        {
+            let life_ms = 24 * HOUR_MS;
+            let row = CommandRow {
+                requested_ms: requested_h * HOUR_MS,
+                expires_ms: requested_h * HOUR_MS + life_ms,
+                ..ordered(command)
+            };
+            let live = restored(row, at(500, 500), newest_h * HOUR_MS).expect("unfinished");
+            let (device, desk) = (live.device.clone(), Desk::new(vec![live], 2));
+            let pending = |now| desk.pending(&device, now);
+            assert_eq!(pending(at(501, 501)), 0, "ordered at {requested_h}");
+            assert_eq!(desk.clock_is_right(at(501, 501)).len(), usize::from(goes), "ordered at {requested_h}");
+            assert_eq!(pending(at(501, 501)), u32::from(goes), "ordered at {requested_h}");
+            assert_eq!(desk.expired(at(501, 501)).len(), usize::from(!goes), "nobody knows how old it is");
+        }
+    }
+
     #[test]
     fn after_a_start_with_a_clock_that_was_lost_no_valve_order_goes_before_it_is_right() {
-        let (order, order_id, valid_until) = (ValveOrder::PermitOpen, Some(1), None);
-        let valve = Command::Valve(Valve { order, order_id, valid_until, reason: String::new() });
-        let at = |wall_h: i64, steady_h: i64| Moment { wall_ms: wall_h * HOUR_MS, steady_ms: steady_h * HOUR_MS };
         // The journal goes on to the hour 1,030; the machine shows 10, and its steady clock counts from there.
-        let live = restored(ordered(valve.clone()), at(10, 10), 1_030 * HOUR_MS).expect("unfinished");
+        let live = restored(ordered(valve()), at(10, 10), 1_030 * HOUR_MS).expect("unfinished");
         assert!(!live.is_waiting(at(10, 10)) && !live.is_expired(at(10, 10)));
         assert!(!live.is_waiting(at(1_001, 11)), "later than it was ordered, and not right yet");
         assert!(live.is_expired(at(1_031, 11)), "right again, and its time is over");
         assert!(live.is_expired(at(34, 34)), "nor does it wait for ever");
         // Ordered shortly before the start, by a clock that went on.
-        let live = restored(ordered(valve), at(1_001, 1_001), 1_001 * HOUR_MS).expect("unfinished");
+        let live = restored(ordered(valve()), at(1_001, 1_001), 1_001 * HOUR_MS).expect("unfinished");
         assert!(live.is_waiting(at(1_001, 1_001)));
         assert!(live.is_expired(at(500, 1_024)), "set back later");
         let read = Command::Read { scope: ReadScope::Current };

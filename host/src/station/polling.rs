@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 /// Looks after one poll until the station stops.
 pub(super) async fn hold(services: Arc<Services>, poll: Poll, mut stopped: watch::Receiver<bool>) {
-    let mut keeper = Keeper { services, poll, running: None, handled: None };
+    let mut keeper = Keeper { services, poll, running: None, handled: None, doubt: Doubt::default() };
     let mut clock = tokio::time::interval(limits::POLL_LOOK_EVERY);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut resumed = false;
@@ -40,9 +40,14 @@ struct Keeper {
     services: Arc<Services>,
     poll: Poll,
     running: Option<Running>,
-    /// The last round that was held or skipped.
+    /// The due time that nothing is left to do about.
     handled: Option<Civil>,
+    doubt: Doubt,
 }
+
+/// Since when the machine's clock is not believed, by the steady clock.
+#[derive(Default)]
+struct Doubt(Option<i64>);
 
 #[derive(Clone)]
 struct Running {
@@ -65,12 +70,11 @@ impl Keeper {
     async fn resume(&mut self) -> Result<(), String> {
         let rounds = self.rounds().await?;
         let now = self.services.clock.moment();
-        let today = self.services.clock.civil(now.wall_ms);
-        // What was due by a clock that is right now counts, however that went in between.
-        self.handled = last_due(&rounds, today);
-        let Some(last) = rounds.first() else { return Ok(()) };
+        // One that was skipped meanwhile is not the one that runs.
+        let begun = rounds.iter().find_map(|last| Some((last, last.told.begun_ms?)));
+        let Some((last, begun_ms)) = begun else { return Ok(()) };
         let round = Round { poll: self.poll.name.clone(), due: last.due };
-        if let (Some(begun_ms), None) = (last.told.begun_ms, last.told.asked_all_ms) {
+        if last.told.asked_all_ms.is_none() {
             let deadline_ms = self.poll.deadline.as_millis() as i64;
             let left_ms = begun_ms.saturating_add(deadline_ms).saturating_sub(now.wall_ms).min(deadline_ms);
             let until_ms = now.steady_ms.saturating_add(left_ms);
@@ -82,33 +86,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// The machine's clock was ahead, and rounds that were due by it are ahead of now: they are given up, or none would ever be held.
-    /// Who still has a question of them is passed over until it ends. False: several rounds are ahead, so it is the clock of now that
-    /// is behind; none is begun until it is right, or rounds of another year would be asked.
-    async fn give_up_void(&mut self, now: Civil) -> Result<bool, String> {
-        let ahead = [self.running.as_ref().map(|running| running.round.due), self.handled];
-        if !ahead.into_iter().flatten().any(|due| is_void(due, now)) {
-            return Ok(true);
-        }
-        self.services.views.caught_up(self.services.journal.health().last_seq).await;
-        let rounds = self.rounds().await?;
-        if self.services.clock_behind().is_some() && ahead_of(&rounds, now) > 1 {
-            return Ok(false);
-        }
-        if let Some(running) = self.running.clone().filter(|running| is_void(running.round.due, now)) {
-            if !running.asked_all {
-                self.tell(&running.round, PollStep::Asked).await?;
-            }
-            tracing::warn!(poll = self.poll.name, due = %running.round.due, "a round is given up: the machine's clock was ahead");
-            self.running = None;
-        }
-        if let Some(handled) = self.handled.filter(|handled| is_void(*handled, now)) {
-            tracing::warn!(poll = self.poll.name, %handled, "the machine's clock was ahead: rounds go by the clock as it is now");
-            self.handled = last_due(&rounds, now);
-        }
-        Ok(true)
-    }
-
     /// Newest first.
     async fn rounds(&self) -> Result<Vec<RoundRow>, String> {
         let (services, name) = (self.services.clone(), self.poll.name.clone());
@@ -118,7 +95,15 @@ impl Keeper {
     async fn look(&mut self) -> Result<(), String> {
         let moment = self.services.clock.moment();
         let now = self.services.clock.civil(moment.wall_ms);
-        let is_believed = self.give_up_void(now).await?;
+        let due = self.poll.schedule.last_due(now);
+        if self.doubt.is_held() && self.services.clock_behind().is_none() {
+            self.doubt = Doubt::default();
+        }
+        // Known before anything is asked: the rounds of a clock that went astray ask nobody any more.
+        let rounds = if self.handled == Some(due) { None } else { self.believed_rounds(now, moment.steady_ms).await? };
+        if let Some(rounds) = &rounds {
+            self.give_up_stray(rounds, now).await?;
+        }
         if self.running.as_ref().is_some_and(|running| !running.asked_all) {
             self.ask().await?;
         }
@@ -127,27 +112,52 @@ impl Keeper {
         {
             self.running = None;
         }
-        let due = self.poll.schedule.last_due(now);
-        if is_believed && self.handled.is_none_or(|handled| due > handled) {
+        if let Some(rounds) = rounds {
             let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
-            if late >= self.poll.deadline {
-                self.handled = Some(due);
-            } else if let Some(running) = &self.running {
-                let why = format!("the round of {} is not over", running.round.due);
-                self.skip(due, why).await?;
-            } else if self.rounds().await?.iter().any(|round| round.due == due) {
-                // The clock was set back meanwhile, and is right again.
-                self.handled = Some(due);
-            } else {
-                let left = self.poll.deadline.saturating_sub(late);
-                self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
+            if late < self.poll.deadline && !is_told(&rounds, due, now) {
+                if let Some(running) = &self.running {
+                    let why = format!("the round of {} is not over", running.round.due);
+                    self.skip(due, why).await?;
+                } else {
+                    let left = self.poll.deadline.saturating_sub(late);
+                    self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
+                }
             }
+            self.handled = Some(due);
         }
         if self.running.is_none()
             && let Some(by) = self.services.wishes.take(&self.poll.name)
         {
+            // Whoever wants a round now says that now is right.
+            self.doubt.overrule();
             self.begin(now, moment.steady_ms + self.poll.deadline.as_millis() as i64, by).await?;
         }
+        Ok(())
+    }
+
+    /// What was told of rounds; `None`: the machine's clock is behind the journal, and several rounds that were due by it are ahead
+    /// of now. Either it was lost, and rounds of another year would be asked, or it was ahead and is right: time tells.
+    async fn believed_rounds(&mut self, now: Civil, steady_ms: i64) -> Result<Option<Vec<RoundRow>>, String> {
+        self.services.views.caught_up(self.services.journal.health().last_seq).await;
+        let rounds = self.rounds().await?;
+        let is_odd = ahead_of(&rounds, now) > 1 && self.services.clock_behind().is_some();
+        if is_odd && !self.doubt.is_held() {
+            tracing::warn!(poll = self.poll.name, "no round is begun: the machine's clock may be wrong, see /health");
+        }
+        Ok((!is_odd || self.doubt.passes(steady_ms)).then_some(rounds))
+    }
+
+    /// A round of a clock that was wrong is given up, or none would be held until it is over. Who still has a question of it is passed
+    /// over until that ends.
+    async fn give_up_stray(&mut self, rounds: &[RoundRow], now: Civil) -> Result<(), String> {
+        let Some(running) = self.running.clone().filter(|running| is_stray(rounds, running.round.due, now)) else {
+            return Ok(());
+        };
+        if !running.asked_all {
+            self.tell(&running.round, PollStep::Asked).await?;
+        }
+        tracing::warn!(poll = self.poll.name, due = %running.round.due, "a round is given up: the machine's clock was wrong");
+        self.running = None;
         Ok(())
     }
 
@@ -155,7 +165,6 @@ impl Keeper {
         let round = Round { poll: self.poll.name.clone(), due };
         self.tell(&round, PollStep::Begun { by }).await?;
         self.services.metrics.poll_round(&self.poll.name, "begun");
-        self.handled = self.handled.max(Some(due));
         self.running = Some(Running { round, until_ms, after: None, asked_all: false });
         self.ask().await
     }
@@ -164,7 +173,6 @@ impl Keeper {
         tracing::warn!(poll = self.poll.name, %due, why, "a round is not held");
         self.tell(&Round { poll: self.poll.name.clone(), due }, PollStep::Skipped { why }).await?;
         self.services.metrics.poll_round(&self.poll.name, "skipped");
-        self.handled = Some(due);
         Ok(())
     }
 
@@ -228,9 +236,33 @@ fn ahead_of(rounds: &[RoundRow], now: Civil) -> usize {
     rounds.iter().filter(|round| is_void(round.due, now)).count()
 }
 
-/// The last round that was due, as far as the clock that is right now tells.
-fn last_due(rounds: &[RoundRow], now: Civil) -> Option<Civil> {
-    rounds.iter().map(|round| round.due).filter(|due| !is_void(*due, now)).max()
+/// Whether that due time was dealt with, or a later one by a clock that is right now.
+fn is_told(rounds: &[RoundRow], due: Civil, now: Civil) -> bool {
+    rounds.iter().any(|round| round.due >= due && !is_void(round.due, now))
+}
+
+/// Whether a round that was due then can only be that of a clock that was wrong: it is ahead of now, or far behind one that had been
+/// told before it.
+fn is_stray(rounds: &[RoundRow], due: Civil, now: Civil) -> bool {
+    let before = rounds.iter().skip_while(|round| round.due != due).skip(1);
+    is_void(due, now) || before.filter(|round| !is_void(round.due, now)).any(|round| is_void(round.due, due))
+}
+
+impl Doubt {
+    fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it has lasted long enough; it begins with the first question.
+    fn passes(&mut self, steady_ms: i64) -> bool {
+        let from_ms = *self.0.get_or_insert(steady_ms);
+        steady_ms.saturating_sub(from_ms) >= limits::POLL_DOUBT_MAX.as_millis() as i64
+    }
+
+    /// Somebody knows that the clock is right.
+    fn overrule(&mut self) {
+        self.0 = self.0.map(|_| i64::MIN);
+    }
 }
 
 /// The next devices of a round, and what to ask of them. Who still has a question of an earlier round is passed over.
@@ -274,15 +306,50 @@ mod tests {
     use super::*;
     use crate::views::RoundTold;
 
+    const HOUR: i64 = 3_600;
+    const YEARS: i64 = 4 * 365 * 24 * HOUR;
+    const NOW: Civil = Civil(1_000_000_000);
+
+    /// Rounds that were due so many seconds after now, newest first.
+    fn told(dues: &[i64]) -> Vec<RoundRow> {
+        let row = |due: &i64| RoundRow { due: Civil(NOW.0 + due), told: RoundTold::default() };
+        dues.iter().map(row).collect()
+    }
+
     #[test]
-    fn rounds_of_a_clock_that_was_ahead_are_void_and_those_of_summer_time_are_not() {
-        let row = |due| RoundRow { due: Civil(due), told: RoundTold::default() };
-        let (hour, now) = (3_600, Civil(1_000_000_000));
-        let last = |dues: &[i64]| last_due(&dues.iter().map(|due| row(now.0 + due)).collect::<Vec<_>>(), now);
-        assert_eq!(last(&[4 * 365 * 24 * hour, -hour, -24 * hour]), Some(Civil(now.0 - hour)));
-        assert_eq!(last(&[hour, -hour]), Some(Civil(now.0 + hour)), "the hour that comes twice");
-        assert_eq!(last(&[4 * 365 * 24 * hour]), None);
-        let ahead = |dues: &[i64]| ahead_of(&dues.iter().map(|due| row(now.0 + due)).collect::<Vec<_>>(), now);
-        assert_eq!((ahead(&[4 * 365 * 24 * hour, -hour]), ahead(&[5 * hour, 4 * hour, hour])), (1, 2));
+    fn what_is_due_is_dealt_with_once_whatever_the_clock_was_meanwhile() {
+        let is_told = |dues: &[i64]| is_told(&told(dues), NOW, NOW);
+        assert!(!is_told(&[]) && !is_told(&[-HOUR, -24 * HOUR]));
+        assert!(is_told(&[0, -HOUR]));
+        assert!(!is_told(&[YEARS, YEARS - HOUR, -HOUR]), "rounds of a clock that was ahead");
+        assert!(is_told(&[YEARS, 0, -HOUR]), "set back, and right again");
+        assert!(is_told(&[-YEARS, 0, -HOUR]), "lost, and right again");
+        assert!(is_told(&[HOUR, -HOUR]), "the hour that comes twice");
+    }
+
+    #[test]
+    fn rounds_of_a_clock_that_was_wrong_are_void_and_those_of_summer_time_are_not() {
+        let is_stray = |due: i64, dues: &[i64]| is_stray(&told(dues), Civil(NOW.0 + due), NOW);
+        assert!(is_stray(YEARS, &[YEARS, -HOUR]), "it was ahead");
+        assert!(is_stray(-YEARS, &[-YEARS, -HOUR]), "it was lost");
+        assert!(!is_stray(-HOUR, &[-HOUR, 0]) && !is_stray(HOUR, &[HOUR, -HOUR]), "the hour that comes twice");
+        assert!(!is_stray(-30 * 24 * HOUR, &[-30 * 24 * HOUR]), "a month's round may last");
+        // Years ahead for a minute: what was skipped then makes the round under way no stray, neither then nor afterwards.
+        assert!(!is_stray(-HOUR, &[YEARS, -HOUR, -2 * HOUR]));
+        assert!(!is_stray(-YEARS, &[0, -YEARS, -YEARS - HOUR]));
+        assert_eq!((ahead_of(&told(&[YEARS, -HOUR]), NOW), ahead_of(&told(&[5 * HOUR, 4 * HOUR, HOUR]), NOW)), (1, 2));
+    }
+
+    #[test]
+    fn a_clock_is_not_doubted_for_ever() {
+        let long_ms = limits::POLL_DOUBT_MAX.as_millis() as i64;
+        let mut doubt = Doubt::default();
+        doubt.overrule();
+        assert!(!doubt.is_held(), "nobody has doubted it");
+        assert_eq!([5, 6, 4 + long_ms, 5 + long_ms].map(|at_ms| doubt.passes(at_ms)), [false, false, false, true]);
+        doubt = Doubt::default();
+        assert!(!doubt.passes(5 + long_ms));
+        doubt.overrule();
+        assert!(doubt.passes(6 + long_ms), "an operator wants a round");
     }
 }
