@@ -457,7 +457,7 @@ impl Lifecycle {
 
     fn vouched_by(&self, row: &AdapterRow, trust: &Trust) -> Result<Vec<u8>> {
         let bytes = self.store.get(&row.digest)?;
-        self.judge_by(trust, &bytes, &Catalog::inspect(&bytes)?, Judged::Again)?;
+        self.judge_by(trust, &bytes, &Catalog::inspect_kept(&bytes)?, Judged::Again)?;
         Ok(bytes)
     }
 }
