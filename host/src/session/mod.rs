@@ -297,12 +297,13 @@ impl Services {
         }
     }
 
-    /// What a device of its realm is called, where nobody is called so; `None`: somebody may be, or was heard, or all of a realm
-    /// are meant.
+    /// What a device of its realm is called, where nobody is called so; `None`: somebody may be, or was heard or registered
+    /// before, or all of a realm are meant.
     pub fn misfit(&self, device: &DeviceKey) -> Result<Option<String>, ViewError> {
         let one = Some(device).filter(|device| device.address() != "*");
         let Some(wanted) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
-        Ok(self.views.device(device)?.is_none().then_some(wanted))
+        let is_stranger = self.views.device(device)?.is_none() && !self.views.is_registered(device)?;
+        Ok(is_stranger.then_some(wanted))
     }
 
     /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can
