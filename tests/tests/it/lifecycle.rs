@@ -7,10 +7,13 @@ use polymeter::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use polymeter::kit::build::pack;
 use polymeter::lifecycle::{Bound, LifecycleError, Stranger, Struck, Unsigned};
 use polymeter::model::{Digest, HexBytes, Message};
+use polymeter::review::{Ended, Review, ReviewError};
 use polymeter_tests::guest::{Guest, slow};
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::shop::{BY, Shop, order};
 use polymeter_tests::site::wait_until;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn version(version: &'static str) -> Vec<u8> {
     Guest { version, ..Guest::new("a") }.component()
@@ -451,6 +454,23 @@ fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
     unreadable.mend();
     shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
     assert_eq!((shop.state(&one), shop.serves("a").as_deref()), ("active", Some("1.0.0")));
+}
+
+#[test]
+fn a_shadow_that_nobody_hears_ends_like_any_other() {
+    let (_scratch, shop, [one, _]) = two_served();
+    let row = shop.lifecycle.find("a@1.0.0").expect("known");
+    shop.lifecycle.begin_shadow(&row, 1_000, &order("")).expect("stands as one");
+    let Shop { lifecycle, catalog, views, journal } = shop;
+    let lifecycle = Arc::new(lifecycle);
+    let clock = Clock::new("Asia/Shanghai").expect("a zone");
+    let review = Review::new(catalog, lifecycle.clone(), (journal.clone(), views.clone()), clock, BTreeMap::new());
+    assert!(matches!(review.stop_shadow("a", &order("")), Ok(Ended::Deaf(ended)) if ended.digest == Digest::of(&one)));
+    assert_eq!(lifecycle.row(&Digest::of(&one)).map(|row| row.state.name()), Some("standby"));
+    assert!(matches!(review.stop_shadow("a", &order("")), Err(ReviewError::NoShadow(_))));
+    drop((review, lifecycle));
+    journal.close();
+    views.close();
 }
 
 #[test]
