@@ -241,8 +241,8 @@ pub enum CommandStep {
     },
     /// It cannot be encoded for want of a key, and waits until there is one.
     KeyMissing(KeySlot),
-    /// What was sent in the same session and had been given up, or only accepted, is answered after all. It is told and decides
-    /// nothing.
+    /// What was sent in the same session and had been given up, or of a valve only accepted, is answered after all. It is told and
+    /// decides nothing.
     Late {
         outcome: Outcome,
         reason: String,
