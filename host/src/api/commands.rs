@@ -173,7 +173,9 @@ pub async fn send(
     Ok((StatusCode::CREATED, Json(Accepted { id })))
 }
 
-/// Take back a command that has not been sent
+/// Take back a command that waits
+///
+/// An order that was sent before, unanswered, is not repeated, and is unconfirmed.
 #[utoipa::path(post, path = "/commands/{id}/cancel", tag = "commands", security(("token" = ["operator"])),
     params(("id" = u64, Path)),
     responses((status = 200, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
