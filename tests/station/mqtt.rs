@@ -264,6 +264,34 @@ fn the_topic_names_devices_whose_frames_do_not() {
 }
 
 #[test]
+fn what_nobody_could_read_is_still_whose_the_topic_says() {
+    let broker = Mosquitto::default();
+    let files = Scratch::new();
+    let memory = || vec![(RESULT, decoded(None, MESSAGES, 1)), (MESSAGES, vec![1])];
+    let cannot = Guest { memory: memory(), on_decode: "unreachable", ..Guest::new("short") };
+    files.write("short.wasm", &cannot.component());
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""short""#.into();
+    for (name, unknown, topics) in [("gateways", "accept", GATEWAYS), ("strict", "hold", r#"up = "strict/{device}""#)] {
+        let mut short = listener(name, broker.address(), &format!("{topics}\naddress_from = \"topic\""));
+        (short.adapters, short.unknown) = (r#""short""#.into(), unknown);
+        settings.listeners.push(short);
+    }
+    let site = Site::with_adapters(&settings, &[files.path("short.wasm")]);
+    await_subscribed(&site);
+    let gateway = gateway(&broker, "0102030405060708");
+    gateway.publish_to("strict/99", &[0x68, 1, 2]).expect("a message");
+    gateway.publish(&[0x68, 1, 2]).expect("a message");
+    wait_until("both are kept", || (site.rows("quarantine").len() == 2).then_some(()));
+    assert!(site.device("test/0102030405060708").is_none(), "nothing is known of it");
+    let can = Guest { memory: memory(), version: "1.1.0", ..Guest::new("short") };
+    site.client().upload("adapters/short.wasm", can.component()).expect("serves");
+    wait_until("it is read", || site.device("test/0102030405060708"));
+    assert_eq!(site.rows("quarantine").len(), 1, "a stranger is one by his topic, too");
+    assert!(site.device("test/99").is_none());
+}
+
+#[test]
 fn a_broker_may_ask_for_a_password() {
     let mut broker = Mosquitto::with("allow_anonymous false\npassword_file DIR/users");
     broker.stop();

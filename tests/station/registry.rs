@@ -3,7 +3,7 @@
 use fleet::station::Settings;
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::site::{Site, wait_until};
-use polymeter_tests::usp::{Terminal, meter};
+use polymeter_tests::usp::{Terminal, edition, meter};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -96,6 +96,19 @@ fn an_address_that_no_meter_has_is_refused() {
     api.put("keys/usp/*/1", &key).expect("a key for all");
     // A realm of which no adapter says anything.
     api.put("registry/acme/31", &json!({"kind": "meter"})).expect("a record");
+}
+
+/// The registry had it before any adapter said what addresses are like: it has its key and its orders.
+#[test]
+fn who_is_registered_is_not_refused_for_his_address() {
+    let site = Site::with_adapters(&Settings::usual(), &[]);
+    let api = site.client();
+    api.put("registry/usp/31", &json!({"kind": "meter"})).expect("a record");
+    api.upload("adapters/usp.wasm", edition("9.0.0", 1)).expect("serves");
+    let key = json!({"key": "000102030405060708090a0b0c0d0e0f"});
+    api.put("keys/usp/32/1", &key).expect_err("nobody is called so");
+    api.put("keys/usp/31/1", &key).expect("a key");
+    site.order("usp/31", &json!({"read": {"scope": "current"}}));
 }
 
 fn a_town() -> String {

@@ -51,9 +51,16 @@ impl Catalog {
         super::misfit(device, of_realm.map(|adapter| adapter.manifest.address.as_ref()))
     }
 
-    /// What a file says of itself, without running any of it.
+    /// What a file that comes in says of itself, without running any of it.
     pub fn inspect(bytes: &[u8]) -> Result<Manifest, LoadError> {
         let manifest = Manifest::parse(Sections::find(bytes)?.manifest)?;
+        super::manifest::check_imports(bytes)?;
+        Ok(manifest)
+    }
+
+    /// The same of a file that was taken before: what has been asked of files since is not asked of it.
+    pub fn inspect_kept(bytes: &[u8]) -> Result<Manifest, LoadError> {
+        let manifest = Manifest::parse_kept(Sections::find(bytes)?.manifest)?;
         super::manifest::check_imports(bytes)?;
         Ok(manifest)
     }

@@ -41,9 +41,10 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Reads, checks and compiles; tens of milliseconds, so never on an I/O thread. Runs no vector yet.
+    /// Reads, checks and compiles; tens of milliseconds, so never on an I/O thread. Runs no vector yet. What comes in is
+    /// inspected before.
     pub fn load(runtime: &Arc<Runtime>, bytes: &[u8], keys: Arc<dyn KeyStore>) -> Result<Self, LoadError> {
-        let manifest = Manifest::parse(Sections::find(bytes)?.manifest)?;
+        let manifest = Manifest::parse_kept(Sections::find(bytes)?.manifest)?;
         let digest = Digest::of(bytes);
         let component = runtime.compile(&digest, bytes).map_err(|e| LoadError::Compile(format!("{e:#}")))?;
         check_imports(runtime, &component)?;

@@ -2,7 +2,7 @@
 
 use super::AddressForm;
 use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, PROFILE_BYTES_MAX, VECTORS_BYTES_MAX};
-use crate::model::{check_distinct, moves_text};
+use crate::model::{in_a_line, moves_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmparser::{Encoding, Parser, Payload};
@@ -128,7 +128,7 @@ impl<'a> Sections<'a> {
         }
         let (mut manifest, mut vectors, mut depth) = (None, None, 0_u32);
         for payload in Parser::new(0).parse_all(bytes) {
-            match payload.map_err(|error| LoadError::NotComponent(in_a_line(&error)))? {
+            match payload.map_err(|error| LoadError::NotComponent(without_dump(&error)))? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(LoadError::CoreModule),
                 Payload::Version { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -153,7 +153,16 @@ impl<'a> Sections<'a> {
 }
 
 impl Manifest {
+    /// Of what comes in: its texts must be lines, too.
     pub fn parse(json: &[u8]) -> Result<Self, LoadError> {
+        let manifest = Self::parse_kept(json)?;
+        let texts = serde_json::to_value(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        must_be_lines(&texts, "").map_err(LoadError::Manifest)?;
+        Ok(manifest)
+    }
+
+    /// Of what was taken before: as much as it takes to serve. How its texts are written was for whoever took it.
+    pub(super) fn parse_kept(json: &[u8]) -> Result<Self, LoadError> {
         let manifest: Self = serde_json::from_slice(json).map_err(|e| LoadError::Manifest(e.to_string()))?;
         manifest.check()?;
         Ok(manifest)
@@ -164,11 +173,8 @@ impl Manifest {
         if profile.len() > PROFILE_BYTES_MAX {
             return Err(format!("the profile has {} bytes, at most {PROFILE_BYTES_MAX}", profile.len()));
         }
-        let unreadable = |error| format!("the profile cannot be read: {error}");
-        let value = serde_json::from_str(profile).map_err(unreadable)?;
-        // An option that is said twice would be two options to two readers.
-        check_distinct(profile.as_bytes()).map_err(unreadable)?;
-        super::schema::check(&self.profile, &value)
+        let value = serde_json::from_str(profile).map_err(|error| format!("the profile cannot be read: {error}"))?;
+        super::schema::check(&self.profile, &value).map_err(|why| in_a_line(&why))
     }
 
     /// For ordering two versions of one adapter.
@@ -195,9 +201,7 @@ impl Manifest {
         if let Err(error) = self.version.parse::<semver::Version>() {
             return Err(LoadError::Manifest(format!("version `{}`: {error}", self.version.escape_debug())));
         }
-        let texts = serde_json::to_value(self).map_err(|e| LoadError::Manifest(e.to_string()))?;
-        must_be_lines(&texts, "").map_err(LoadError::Manifest)?;
-        super::schema::understand(&self.profile).map_err(LoadError::Manifest)?;
+        super::schema::understand(&self.profile).map_err(|why| LoadError::Manifest(in_a_line(&why)))?;
         self.address.as_ref().map_or(Ok(()), AddressForm::check).map_err(LoadError::Manifest)?;
         match (self.contract.parse::<semver::Version>(), CONTRACT.split_once('.')) {
             (Ok(built_for), Some((ours, _))) if built_for.major.to_string() == ours => Ok(()),
@@ -236,7 +240,7 @@ pub(super) fn is_offered(import: &str) -> bool {
 
 /// Refuses a file by what it imports, before anything of it is compiled.
 pub(super) fn check_imports(bytes: &[u8]) -> Result<(), LoadError> {
-    let unreadable = |error: wasmparser::BinaryReaderError| LoadError::NotComponent(in_a_line(&error));
+    let unreadable = |error: wasmparser::BinaryReaderError| LoadError::NotComponent(without_dump(&error));
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(unreadable)? {
@@ -261,7 +265,7 @@ fn one() -> u32 {
 }
 
 /// Without the dump of bytes that some messages end with.
-fn in_a_line(error: &wasmparser::BinaryReaderError) -> String {
+fn without_dump(error: &wasmparser::BinaryReaderError) -> String {
     let line = error.message().lines().next().unwrap_or_default();
     line.trim_end_matches('[').trim_end_matches("expected=").trim_end_matches([' ', '-']).to_owned()
 }
@@ -277,7 +281,9 @@ mod tests {
             let mut manifest =
                 json!({"name": "a", "vendor": "v", "version": "1.0.0", "contract": "1.0.0", "realm": "a"});
             manifest[key] = value;
-            Manifest::parse(manifest.to_string().as_bytes()).map(drop).map_err(|error| error.to_string())
+            let json = manifest.to_string();
+            Manifest::parse_kept(json.as_bytes()).expect("what was taken before goes on serving");
+            Manifest::parse(json.as_bytes()).map(drop).map_err(|error| error.to_string())
         };
         assert_eq!(said("vendor", "北方燃气表 · Gaszähler".into()), Ok(()));
         for (key, value, expected) in [

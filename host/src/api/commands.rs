@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 /// What to ask of which device.
@@ -122,7 +124,7 @@ pub struct Step {
     /// Its journal entry.
     pub seq: u64,
     pub at: String,
-    /// requested, sent, answered, timed-out, unconfirmed, confirmed, failed, expired, cancelled, settled or key-missing.
+    #[schema(schema_with = step_names)]
     pub step: String,
     /// In words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -171,7 +173,9 @@ pub async fn send(
     Ok((StatusCode::CREATED, Json(Accepted { id })))
 }
 
-/// Take back a command that has not been sent
+/// Take back a command that waits
+///
+/// An order that was sent before, unanswered, is not repeated, and is unconfirmed.
 #[utoipa::path(post, path = "/commands/{id}/cancel", tag = "commands", security(("token" = ["operator"])),
     params(("id" = u64, Path)),
     responses((status = 200, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -317,6 +321,13 @@ impl From<views::CommandRow> for CommandRow {
             result: row.answer.as_ref().and_then(|a| json::answer_body(&a.body)),
         }
     }
+}
+
+/// The name of a step, described by all there are but the journal's own: what was told again is read as what it tells.
+fn step_names() -> Schema {
+    let [told @ .., last, _retold] = CommandStep::NAMES;
+    let words = format!("{} or {last}.", told.join(", "));
+    ObjectBuilder::new().schema_type(Type::String).description(Some(words)).into()
 }
 
 impl Step {

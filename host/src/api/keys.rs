@@ -107,6 +107,11 @@ pub async fn import(
     body: Result<Bytes, BytesRejection>,
 ) -> ApiResult<Response> {
     let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
+    // Of a key that was replaced a moment ago, the one before would still count as there.
+    if !services.has_shown(services.journal.health().last_seq).await {
+        let why = "the views are behind, so another key may be set than they show; nothing was written";
+        return Err(ApiError::views(&why));
+    }
     let working = services.clone();
     let weighed = tokio::task::spawn_blocking(move || weigh(&working, &body, dry_run));
     let (answer, sealed) = weighed.await.map_err(|e| ApiError::internal(&e))??;

@@ -6,10 +6,12 @@ use super::moments::instant;
 use super::readings::is_zero;
 use super::requests::{Body, Named};
 use super::shown_all;
+use crate::adapter::Adapter;
 use crate::background;
 use crate::lifecycle::Order;
 use crate::limits::NOTE_BYTES_MAX;
-use crate::review::{Mirror, Purpose, Review, ReviewError, Tally, Walk};
+use crate::model::Digest;
+use crate::review::{Ended, Mirror, Purpose, Review, ReviewError, Tally, Walk};
 use crate::session::Services;
 use axum::Json;
 use axum::extract::State;
@@ -165,7 +167,7 @@ pub async fn stop_shadow(
 ) -> ApiResult<Json<ReviewReport>> {
     change(&services, move |review| {
         let order = Order { by: &caller.name, reason: "", downgrade: false };
-        review.stop_shadow(&name, &order).map(|mirror| of_mirror(&mirror, true))
+        review.stop_shadow(&name, &order).map(of_ended)
     })
     .await
 }
@@ -229,8 +231,18 @@ async fn change(
     Ok(Json(report))
 }
 
+fn of_ended(ended: Ended) -> ReviewReport {
+    match ended {
+        Ended::Heard(mirror) => of_mirror(&mirror, true),
+        Ended::Deaf(row) => {
+            let named = (&row.name[..], &row.version[..], &row.digest);
+            ReviewReport { finished: true, ..blank(named, "shadow", &Tally::default()) }
+        }
+    }
+}
+
 fn of_mirror(mirror: &Mirror, finished: bool) -> ReviewReport {
-    let mut report = blank(&mirror.adapter, "shadow", &mirror.tally());
+    let mut report = blank(named(&mirror.adapter), "shadow", &mirror.tally());
     (report.permille, report.finished) = (Some(mirror.permille), finished);
     report
 }
@@ -248,11 +260,16 @@ fn of_walk(walk: &Walk) -> ReviewReport {
         entries_total: progress.entries_total,
         finished: progress.finished,
         failed: progress.failed,
-        ..blank(&walk.adapter, what, &progress.tally)
+        ..blank(named(&walk.adapter), what, &progress.tally)
     }
 }
 
-fn blank(adapter: &crate::adapter::Adapter, what: &'static str, tally: &Tally) -> ReviewReport {
+/// Name, version and digest.
+fn named(adapter: &Adapter) -> (&str, &str, &Digest) {
+    (adapter.name(), adapter.version(), &adapter.digest)
+}
+
+fn blank((name, version, digest): (&str, &str, &Digest), what: &'static str, tally: &Tally) -> ReviewReport {
     let example = |example: &crate::review::Example| ExampleRow {
         frame: example.frame,
         part: example.part,
@@ -269,9 +286,9 @@ fn blank(adapter: &crate::adapter::Adapter, what: &'static str, tally: &Tally) -
         examples: group.examples.iter().map(example).collect(),
     });
     ReviewReport {
-        name: adapter.name().to_owned(),
-        version: adapter.version().to_owned(),
-        short_digest: adapter.digest.short(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        short_digest: digest.short(),
         what,
         permille: None,
         since: None,

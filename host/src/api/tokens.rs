@@ -35,7 +35,8 @@ pub struct TokenRow {
 pub struct NewToken {
     /// Who will use it; entries in the journal carry this name.
     pub name: String,
-    /// viewer may look, operator may send commands, admin may change adapters, keys and tokens.
+    /// viewer may look; operator may also send commands, adopt devices and write records; admin may also import records and
+    /// change adapters, profiles, keys and tokens.
     #[schema(value_type = String, example = "operator")]
     pub role: Role,
 }

@@ -39,7 +39,7 @@ pub enum CommandCommand {
     },
     /// One command with every step of its life
     Show { id: u64 },
-    /// Take back a command that has not been sent
+    /// Take back a command that waits; an order that was sent before, unanswered, is not repeated, and is unconfirmed
     Cancel { id: u64 },
     /// Say what became of an unconfirmed command, when nobody but people can tell
     Settle {

@@ -55,7 +55,7 @@ pub enum MeterCommand {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Let a held device in, or announce one before it first connects
+    /// Let a held or refused device in, or announce one before it first connects
     Adopt { device: String },
     /// Forget what the adapter remembers of a device that was reset or exchanged, so that it is met anew
     ///

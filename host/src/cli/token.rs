@@ -17,7 +17,8 @@ pub enum TokenCommand {
     Create {
         /// Who will use it; entries in the journal carry this name
         name: String,
-        /// viewer may look, operator may send commands, admin may change adapters, keys and tokens
+        /// viewer may look; operator may also send commands, adopt devices and write records; admin may also import records and
+        /// change adapters, profiles, keys and tokens
         #[arg(long, default_value = "viewer")]
         role: Role,
         #[command(flatten)]

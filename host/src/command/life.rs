@@ -104,15 +104,16 @@ impl Live {
         Self { asked_before_ms: Some(asked_ms), attempts, state, settled, ..self }
     }
 
-    /// Session and correlation of a sending that this step gives up without knowing what became of it.
-    pub fn given_up_by(&self, step: &CommandStep) -> Option<(u64, Vec<u8>)> {
-        match (&self.state, step) {
-            (
-                State::InFlight { correlation, session, .. },
-                CommandStep::Unconfirmed { .. } | CommandStep::Answered { outcome: Outcome::Accepted, .. },
-            ) if !correlation.is_empty() => Some((*session, correlation.clone())),
-            _ => None,
-        }
+    /// Session and correlation of a sending that this step gives up without knowing what became of it, and whether its next answer
+    /// says so: of what was accepted, unless a valve shows it.
+    pub fn given_up_by(&self, step: &CommandStep) -> Option<(u64, Vec<u8>, bool)> {
+        let State::InFlight { correlation, session, .. } = &self.state else { return None };
+        let ends_by_answer = match step {
+            CommandStep::Unconfirmed { .. } => false,
+            CommandStep::Answered { outcome: Outcome::Accepted, .. } => !matches!(self.command, Command::Valve(_)),
+            _ => return None,
+        };
+        (!correlation.is_empty()).then(|| (*session, correlation.clone(), ends_by_answer))
     }
 
     /// What a step makes of the state.

@@ -4,6 +4,7 @@
 //! first and then hands to `apply`. After a restart the desk is filled from the commands view.
 
 pub mod archive;
+mod given_up;
 mod life;
 mod line;
 mod rounds;
@@ -18,10 +19,11 @@ use crate::clock::{Clock, Moment};
 use crate::journal::{CommandFact, CommandStep, Round};
 use crate::limits;
 use crate::model::{Answer, AnswerBody, Command, Day, DeviceKey, Interval, KeySlot, Outcome, ValveStatus};
+use given_up::{GivenUp, Sending};
 use line::Lines;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,19 +47,10 @@ struct Inner {
     of_poll: FxHashMap<String, usize>,
     /// Commands that wait for a key.
     lacking: FxHashSet<u64>,
-    /// Sendings that nobody waits for any more and whose outcome is unknown, oldest first: their answers may still come.
-    given_up: VecDeque<GivenUp>,
+    /// Sendings that nobody waits for any more and whose outcome is unknown: their answers may still come.
+    given_up: GivenUp,
     /// When devices may be asked again that did not answer, by the steady clock.
     retries: BinaryHeap<Reverse<(i64, DeviceKey)>>,
-}
-
-/// A sending, by what its answer says.
-#[derive(Debug)]
-struct GivenUp {
-    id: u64,
-    device: DeviceKey,
-    session: u64,
-    correlation: Vec<u8>,
 }
 
 /// A command is being settled, by one caller at a time.
@@ -181,9 +174,8 @@ impl Desk {
     /// Folds a durable step.
     pub fn apply(&self, fact: &CommandFact, now: Moment) {
         let mut inner = self.lock();
-        if let CommandStep::Late { .. } = &fact.step {
-            inner.given_up.retain(|sending| sending.id != fact.id);
-        }
+        let is_on_desk = inner.device_of.contains_key(&fact.id);
+        inner.given_up.apply(fact, is_on_desk);
         if let Some(live) = inner.find(fact.id) {
             let given_up = live.given_up_by(&fact.step);
             live.apply(&fact.step);
@@ -200,11 +192,9 @@ impl Desk {
                 inner.lacking.insert(fact.id);
             }
             inner.retries.extend(retry);
-            if let Some((session, correlation)) = given_up {
-                if inner.given_up.len() == limits::GIVEN_UP_MAX {
-                    inner.given_up.pop_front();
-                }
-                inner.given_up.push_back(GivenUp { id: fact.id, device: fact.device.clone(), session, correlation });
+            if let Some((session, correlation, ends_by_answer)) = given_up {
+                let (id, device) = (fact.id, fact.device.clone());
+                inner.given_up.add(Sending { id, device, session, correlation, ends_by_answer });
             }
         }
     }
@@ -294,7 +284,7 @@ impl Desk {
 
     /// The command that this answer belongs to, as the step it causes. Only the last part of an answer finishes it.
     /// It counts only in the session that has sent the command: another one may be of a time before. What comes after that was
-    /// given up is told.
+    /// given up is told; after it was accepted, it is how it ended.
     pub fn answered(&self, device: &DeviceKey, answer: &Answer, session: u64) -> Option<CommandFact> {
         if answer.more_follows || answer.correlation.0.is_empty() {
             return None;
@@ -304,14 +294,9 @@ impl Desk {
             matches!(&c.state, State::InFlight { correlation, session: s, .. }
                 if *s == session && *correlation == answer.correlation.0)
         });
-        let (id, step) = if let Some(live) = waits {
-            (live.id, live.answered(answer))
-        } else {
-            let of = |sending: &&GivenUp| {
-                sending.session == session && sending.correlation == answer.correlation.0 && sending.device == *device
-            };
-            let Answer { outcome, reason, raw_code, body, .. } = answer.clone();
-            (inner.given_up.iter().rev().find(of)?.id, CommandStep::Late { outcome, reason, raw_code, body })
+        let (id, step) = match waits {
+            Some(live) => (live.id, live.answered(answer)),
+            None => inner.given_up.answered(device, answer, session)?,
         };
         Some(CommandFact { id, device: device.clone(), step })
     }
@@ -805,6 +790,39 @@ mod tests {
         assert_eq!((told.id, told.step.name()), (older, "answered-late"));
         desk.apply(&told, at(0));
         assert_eq!((late(1, 9), late(2, 9)), (None, None), "once");
+    }
+
+    #[test]
+    fn what_was_accepted_ends_by_the_next_answer_of_its_session() {
+        let desk = Desk::new(vec![], 1);
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        let says = |outcome, session| {
+            let (correlation, reason) = (HexBytes(vec![1]), String::new());
+            let (raw_code, body, more_follows) = (0, AnswerBody::None, false);
+            desk.answered(&device, &Answer { correlation, outcome, reason, raw_code, body, more_follows }, session)
+        };
+        let accept = |command| {
+            let id = ask(&desk, command);
+            send(&desk, id, &[1]);
+            desk.apply(&says(Outcome::Accepted, 9).expect("it is asked"), at(0));
+            id
+        };
+        let clock = || Command::SetClock { to: None };
+        let id = accept(clock());
+        assert_eq!((says(Outcome::Accepted, 9), says(Outcome::Done, 8)), (None, None), "no news, and another session");
+        let told = says(Outcome::Done, 9).expect("its end");
+        assert_eq!((told.id, told.step.name()), (id, "answered"));
+        desk.apply(&told, at(0));
+        assert_eq!(says(Outcome::Done, 9), None, "once");
+        // What is sent under the same name has its answers for itself.
+        accept(clock());
+        let newer = ask(&desk, clock());
+        send(&desk, newer, &[1]);
+        desk.apply(&says(Outcome::Done, 9).expect("it is asked"), at(0));
+        assert_eq!(says(Outcome::Done, 9), None);
+        // A valve shows what became of its order.
+        accept(valve());
+        assert_eq!(says(Outcome::Done, 9).map(|fact| fact.step.name()), Some("answered-late"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Refusal {
     QueueFull { pending: usize },
     #[error("{0}")]
     Invalid(String),
-    #[error("command {0} is not waiting any more: only a command that has not been sent can be cancelled")]
+    #[error("command {0} does not wait any more: it is sent or over, and cannot be cancelled")]
     NotWaiting(u64),
     #[error(
         "command {0} is not unconfirmed: only one that was sent, got no answer and has not been settled can be settled, once"

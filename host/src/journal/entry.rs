@@ -241,8 +241,8 @@ pub enum CommandStep {
     },
     /// It cannot be encoded for want of a key, and waits until there is one.
     KeyMissing(KeySlot),
-    /// What was sent in the same session and had been given up, or only accepted, is answered after all. It is told and decides
-    /// nothing.
+    /// What was sent in the same session and had been given up, or of a valve only accepted, is answered after all. It is told and
+    /// decides nothing.
     Late {
         outcome: Outcome,
         reason: String,
@@ -357,22 +357,40 @@ impl FaultKind {
 }
 
 impl CommandStep {
+    /// The names of all of them, in their order; the last one is of the journal's own.
+    pub const NAMES: [&str; 13] = [
+        "requested",
+        "sent",
+        "answered",
+        "timed-out",
+        "unconfirmed",
+        "confirmed",
+        "failed",
+        "expired",
+        "cancelled",
+        "settled",
+        "key-missing",
+        "answered-late",
+        "retold",
+    ];
+
     /// Its name in metrics, logs and JSON.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Requested { .. } => "requested",
-            Self::Sent { .. } => "sent",
-            Self::Answered { .. } => "answered",
-            Self::TimedOut { .. } => "timed-out",
-            Self::Unconfirmed { .. } => "unconfirmed",
-            Self::Confirmed { .. } => "confirmed",
-            Self::Failed { .. } => "failed",
-            Self::Expired => "expired",
-            Self::Cancelled { .. } => "cancelled",
-            Self::Settled { .. } => "settled",
-            Self::KeyMissing(_) => "key-missing",
-            Self::Late { .. } => "answered-late",
-            Self::Retold { .. } => "retold",
-        }
+        let at = match self {
+            Self::Requested { .. } => 0,
+            Self::Sent { .. } => 1,
+            Self::Answered { .. } => 2,
+            Self::TimedOut { .. } => 3,
+            Self::Unconfirmed { .. } => 4,
+            Self::Confirmed { .. } => 5,
+            Self::Failed { .. } => 6,
+            Self::Expired => 7,
+            Self::Cancelled { .. } => 8,
+            Self::Settled { .. } => 9,
+            Self::KeyMissing(_) => 10,
+            Self::Late { .. } => 11,
+            Self::Retold { .. } => 12,
+        };
+        Self::NAMES[at]
     }
 }

@@ -397,13 +397,14 @@ impl Lifecycle {
         Ok(adapter)
     }
 
-    /// Whatever heard live frames beside what serves this name is again what it was before.
-    pub fn end_shadow(&self, name: &str, order: &Order<'_>) -> Result<()> {
+    /// Whatever heard live frames beside what serves this name is again what it was before; gives it.
+    pub fn end_shadow(&self, name: &str, order: &Order<'_>) -> Result<Option<AdapterRow>> {
         let cutover = self.cutover();
-        self.tell(&self.endings(name, None, order))?;
+        let endings = self.endings(name, None, order);
+        self.tell(&endings)?;
         drop(cutover);
         self.after_shadow(name);
-        Ok(())
+        Ok(endings.first().and_then(|ended| self.row(&ended.digest)))
     }
 
     /// Steps that end the shadows of a name, but for this one.
@@ -457,7 +458,7 @@ impl Lifecycle {
 
     fn vouched_by(&self, row: &AdapterRow, trust: &Trust) -> Result<Vec<u8>> {
         let bytes = self.store.get(&row.digest)?;
-        self.judge_by(trust, &bytes, &Catalog::inspect(&bytes)?, Judged::Again)?;
+        self.judge_by(trust, &bytes, &Catalog::inspect_kept(&bytes)?, Judged::Again)?;
         Ok(bytes)
     }
 }

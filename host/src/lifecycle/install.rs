@@ -38,7 +38,7 @@ impl Lifecycle {
             return Err(LifecycleError::Stopping);
         }
         if let Some(known) = self.row(&row.digest).filter(|known| known.state.is_kept()) {
-            self.judge(delivery.bytes, &Catalog::inspect(delivery.bytes)?)?;
+            self.judge(delivery.bytes, &Catalog::inspect_kept(delivery.bytes)?)?;
             // Where its file was lost, it is there again; what is in service was checked when it came.
             self.store.put(&known.digest, delivery.bytes)?;
             return match known.state {
@@ -130,7 +130,7 @@ impl Lifecycle {
                 .store
                 .get(&other.digest)
                 .map_err(LifecycleError::from)
-                .and_then(|bytes| Ok(Catalog::inspect(&bytes)?.realm))
+                .and_then(|bytes| Ok(Catalog::inspect_kept(&bytes)?.realm))
             else {
                 continue;
             };

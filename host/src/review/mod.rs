@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::journal::{AdapterState, AppendError, Entry, Fact, Journal, StoreError};
 use crate::lifecycle::{Lifecycle, LifecycleError, Order};
 use crate::model::{DeviceKey, Seq};
-use crate::views::{ViewError, Views};
+use crate::views::{AdapterRow, ViewError, Views};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,13 @@ pub struct Review {
 }
 
 type Mirrors = BTreeMap<String, Arc<Mirror>>;
+
+/// A shadow that is none any more.
+pub enum Ended {
+    Heard(Arc<Mirror>),
+    /// It stood as one and heard nothing: it could not begin.
+    Deaf(Box<AdapterRow>),
+}
 
 /// Why nothing is reviewed.
 #[derive(Debug, thiserror::Error)]
@@ -119,13 +126,17 @@ impl Review {
     }
 
     /// The shadow of this name hears nothing any more; gives what it has found.
-    pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Arc<Mirror>, ReviewError> {
+    pub fn stop_shadow(&self, name: &str, order: &Order<'_>) -> Result<Ended, ReviewError> {
         let _shadowing = self.shadowing();
-        // Whoever stands as a shadow is none any more, also one that nobody hears.
-        self.lifecycle.end_shadow(name, order)?;
-        let mirror = self.mirror(name)?;
-        self.tidy();
-        Ok(mirror)
+        let ended = self.lifecycle.end_shadow(name, order)?;
+        match (self.mirror(name), ended) {
+            (Ok(mirror), _) => {
+                self.tidy();
+                Ok(Ended::Heard(mirror))
+            }
+            (Err(_), Some(row)) => Ok(Ended::Deaf(row.into())),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Ends shadows of versions that are shadows no more: they serve now, or were taken away.

@@ -28,11 +28,12 @@ use crate::adapter::{Adapter, Admission, Catalog, Context, Direction, KeyStore a
 use crate::clock::Clock;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Known, Order, Refusal, Way, Wishes, from_ms};
-use crate::config::{Carries, Listener, Poll, Speaks, Unknown};
+use crate::config::{Carrier, Carries, Listener, Poll, Speaks, Unknown};
 use crate::journal::{AdapterRef, CommandFact, CommandStep, Entry, Fact, FaultKind, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
+use crate::link::mqtt::Pattern;
 use crate::metrics::Metrics;
 use crate::model::{Command, DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
@@ -84,6 +85,8 @@ pub struct Door {
     pub relays: Vec<Carries>,
     pub lines_at_once: usize,
     pub missing_days: bool,
+    /// Peers are such topics, and these say whose a frame is that does not.
+    topics: Option<Pattern>,
 }
 
 impl Door {
@@ -97,7 +100,16 @@ impl Door {
             relays: listener.relays.clone(),
             lines_at_once: listener.lines_at_once,
             missing_days: listener.missing_days,
+            topics: match &listener.carrier {
+                Carrier::Mqtt(options) => options.naming().cloned(),
+                _ => None,
+            },
         }
+    }
+
+    /// The device's address as the transport tells it of a peer, where that counts.
+    pub fn address_of(&self, peer: &str) -> Option<String> {
+        Some(self.topics.as_ref()?.names(peer)?.device()?.to_owned())
     }
 }
 
@@ -300,12 +312,13 @@ impl Services {
         }
     }
 
-    /// What a device of its realm is called, where nobody is called so; `None`: somebody may be, or was heard, or all of a realm
-    /// are meant.
+    /// What a device of its realm is called, where nobody is called so; `None`: somebody may be, or was heard or registered
+    /// before, or all of a realm are meant.
     pub fn misfit(&self, device: &DeviceKey) -> Result<Option<String>, ViewError> {
         let one = Some(device).filter(|device| device.address() != "*");
         let Some(wanted) = one.and_then(|device| self.catalog.misfit(device)) else { return Ok(None) };
-        Ok(self.views.device(device)?.is_none().then_some(wanted))
+        let is_stranger = self.views.device(device)?.is_none() && !self.views.is_registered(device)?;
+        Ok(is_stranger.then_some(wanted))
     }
 
     /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can

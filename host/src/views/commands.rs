@@ -10,7 +10,7 @@ use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::{CommandFact, CommandStep, Fact, Round, Settlement};
 use crate::limits;
-use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, Outcome, Seq};
+use crate::model::{AnswerBody, Command, DeviceKey, HexBytes, KeySlot, Outcome, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub struct CommandRow {
     pub round: Option<Round>,
     /// The entry that has its request, as it was made or told again; 0: none that is known.
     pub told: Seq,
+    /// It waits until this key is set.
+    pub lacks: Option<KeySlot>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -265,6 +267,7 @@ impl CommandRow {
             overtaken: false,
             round: None,
             told: Seq(0),
+            lacks: None,
         }
     }
 
@@ -309,6 +312,7 @@ impl CommandRow {
             }
             None => {}
         }
+        steps.extend(self.lacks.map(|key| last(CommandStep::KeyMissing(key))));
         if self.overtaken {
             steps.push(last(CommandStep::Unconfirmed { why }));
         }
@@ -331,7 +335,7 @@ impl CommandRow {
         let mut kept = std::mem::take(&mut self.steps);
         if kept.last().is_some_and(|last| last.seq.0 > upto) {
             // What came while it was told again knows better.
-            (row.state, row.why) = (self.state, std::mem::take(&mut self.why));
+            (row.state, row.why, row.lacks) = (self.state, std::mem::take(&mut self.why), self.lacks.take());
             row.attempts = row.attempts.max(self.attempts);
             row.sent = self.sent.take().or(row.sent);
             row.answer = self.answer.take().or(row.answer);
@@ -430,6 +434,7 @@ impl CommandRow {
             }
         };
         (self.state, self.why) = (state, why);
+        self.lacks = if let CommandStep::KeyMissing(key) = step { Some(key.clone()) } else { None };
     }
 }
 

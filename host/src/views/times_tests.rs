@@ -3,7 +3,7 @@
 use super::tests::{NOON_MS, Station, device, readings, standing, volume};
 use super::*;
 use crate::journal::{CommandFact, CommandStep, Entry, Fact};
-use crate::model::{AnswerBody, Command, HexBytes, Outcome, ReadScope};
+use crate::model::{AnswerBody, Command, HexBytes, KeySlot, Outcome, ReadScope};
 
 #[test]
 fn a_reading_of_the_future_is_kept_and_is_not_the_latest() {
@@ -90,18 +90,21 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         raw_code: 4,
         body: AnswerBody::None,
     };
+    let key_missing = || CommandStep::KeyMissing(KeySlot { device: device("1"), slot: "main".into() });
     let late = |outcome| CommandStep::Late { outcome, reason: "late".into(), raw_code: 0, body: AnswerBody::None };
     let stories = [
         vec![ask(valve(), None), sent(), unconfirmed(), late(Outcome::Done)],
         vec![ask(valve(), None), sent(), accepted.clone(), late(Outcome::Refused)],
         vec![ask(valve(), None), sent(), unconfirmed(), late(Outcome::Refused), settled.clone()],
         vec![ask(read.clone(), round)],
-        vec![ask(read, None), sent(), CommandStep::TimedOut { attempt: 2 }],
+        vec![ask(read.clone(), None), sent(), CommandStep::TimedOut { attempt: 2 }],
         vec![ask(valve(), None), sent()],
         vec![ask(valve(), None), sent(), unconfirmed()],
         vec![ask(valve(), None), sent(), accepted],
         vec![ask(valve(), None), sent(), unconfirmed(), unconfirmed()],
         vec![ask(valve(), None), sent(), unconfirmed(), settled],
+        vec![ask(valve(), None), key_missing()],
+        vec![ask(read, None), sent(), CommandStep::TimedOut { attempt: 2 }, key_missing()],
     ];
     for (id, story) in (1..).zip(stories) {
         for step in story {
@@ -114,9 +117,9 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         rows.map(|row| CommandRow { steps: Vec::new(), told: Seq(0), ..row }).collect::<Vec<_>>()
     };
     let before = shown(&views);
-    assert_eq!(before.len(), 10);
+    assert_eq!(before.len(), 12);
     let told = standing(&views, 1_000);
-    assert_eq!(told.len(), 10);
+    assert_eq!(told.len(), 12);
     assert!(standing(&views, 1).is_empty(), "what is kept need not be told again");
     // As after the days were dropped: nothing but what was told again, at another time.
     let later = Station::new("retold-commands-later");
@@ -125,10 +128,10 @@ fn commands_that_are_not_finished_outlive_the_days_that_told_of_them() {
         later.journal.append_blocking(entry).expect("appends");
     }
     assert_eq!(shown(&later.views()), before);
-    let last = told.into_iter().map(|fact| station.tell(fact)).last().expect("ten");
+    let last = told.into_iter().map(|fact| station.tell(fact)).last().expect("twelve");
     assert!(views.wait_caught_up(last, Duration::from_secs(20)));
     assert_eq!(shown(&views), before, "it says nothing new");
-    assert!(standing(&views, last.0 - 9).is_empty(), "once is enough");
+    assert!(standing(&views, last.0 - 11).is_empty(), "once is enough");
 }
 
 #[test]

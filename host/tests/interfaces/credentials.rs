@@ -1,7 +1,8 @@
 //! Tokens and keys: what goes in does not come out.
 
 use crate::served::{Served, code, fresh_dir, token};
-use polymeter::journal::Role;
+use polymeter::journal::{Fact, Role};
+use polymeter::model::KeySlot;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -122,6 +123,28 @@ fn many_keys_go_in_at_once_and_never_come_out() {
     let (_, entries) = served.by(Role::Admin, "GET", "journal/entries?limit=1000", None);
     let set = entries["items"].as_array().expect("rows").iter().filter(|entry| entry["fact"] == "key-set");
     assert!(set.clone().count() > 900 && !entries.to_string().contains(KEY), "each is in the journal, sealed");
+}
+
+/// The views may still show the key before the last.
+#[test]
+fn a_key_set_a_moment_ago_is_weighed() {
+    let served = Served::start();
+    let headers =
+        [("authorization", Some(format!("Bearer {}", token(Role::Admin)))), ("content-type", Some("text/csv".into()))];
+    let place = KeySlot::new(crate::served::device("1"), "main".into()).expect("a slot");
+    let import = |key: &str| {
+        let text = format!("device,slot,key\nusp/1,main,{key}\n").into_bytes();
+        let (status, answer) = served.raw("POST", "keys/import", &headers, text);
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<Value>(&answer).expect("an object")
+    };
+    import(KEY);
+    for round in 1..=30 {
+        let sealed = served.station().services().vault.seal(&place, &[round; 16]).expect("sealed");
+        let (device, slot) = (place.device.to_string(), place.slot.clone());
+        served.write(vec![Fact::KeySet { device, slot, sealed: Some(sealed), by: "test".into() }]);
+        assert_eq!(import(KEY)["changed"], 1, "round {round}");
+    }
 }
 
 /// A pipe gives only once what is walked through three times.

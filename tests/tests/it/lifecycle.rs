@@ -2,13 +2,18 @@
 
 use polymeter::adapter::Fault;
 use polymeter::clock::Clock;
-use polymeter::journal::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome};
+use polymeter::journal::{AdapterFact, AdapterOrigin, AdapterRef, AdapterState, AdapterStep};
+use polymeter::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
+use polymeter::kit::build::pack;
 use polymeter::lifecycle::{Bound, LifecycleError, Stranger, Struck, Unsigned};
 use polymeter::model::{Digest, HexBytes, Message};
+use polymeter::review::{Ended, Review, ReviewError};
 use polymeter_tests::guest::{Guest, slow};
 use polymeter_tests::scratch::Scratch;
 use polymeter_tests::shop::{BY, Shop, order};
 use polymeter_tests::site::wait_until;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn version(version: &'static str) -> Vec<u8> {
     Guest { version, ..Guest::new("a") }.component()
@@ -81,6 +86,37 @@ fn every_state_on_the_way_is_an_entry_with_who_and_why() {
     assert!(history.iter().all(|event| event.fact.by == "anna"));
     assert_eq!(history[15].fact.step.why(), "rolled back: totals differ");
     assert_eq!(history[17].fact.step.why(), "of no use");
+}
+
+/// What is asked of files that come in is not asked of those that a former station took.
+#[test]
+fn what_was_taken_under_older_rules_serves_on() {
+    let scratch = Scratch::new();
+    let in_two_lines = |version| {
+        let guest = Guest { version, ..Guest::new("a") };
+        let mut manifest = guest.manifest();
+        manifest.summary = "reads meters\nof every make".into();
+        pack(&guest.module(), &manifest, None).expect("a component")
+    };
+    let taken = in_two_lines("1.0.0");
+    let shop = Shop::open(&scratch);
+    let digest = Digest::of(&taken);
+    std::fs::write(scratch.path("data/store").join(format!("{digest}.wasm")), &taken).expect("stored");
+    let brought = AdapterStep::Brought(AdapterOrigin { state_version: 1, ..AdapterOrigin::default() });
+    let serves = AdapterStep::Entered { state: AdapterState::Active, why: String::new() };
+    for step in [brought, serves] {
+        let (name, version) = ("a".to_owned(), "1.0.0".to_owned());
+        let fact = Fact::Adapter(AdapterFact { name, version, digest, step, by: BY.into() });
+        shop.journal.append_blocking(Entry { at_ms: 1, fact }).expect("appended");
+    }
+    shop.shut();
+    let shop = Shop::open(&scratch);
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"), "{:?}", shop.steps());
+    shop.install(&taken).expect("it is installed");
+    says(shop.install(&in_two_lines("1.1.0")), "`summary` contains \\u{a}");
+    shop.serve(&version("1.2.0")).expect("serves");
+    shop.lifecycle.rollback("a", &order("")).expect("goes back");
+    assert_eq!(shop.state(&taken), "active");
 }
 
 #[test]
@@ -418,6 +454,23 @@ fn hearing_as_a_shadow_changes_nothing_about_who_takes_over() {
     unreadable.mend();
     shop.lifecycle.end_shadow("a", &order("seen enough")).expect("ends");
     assert_eq!((shop.state(&one), shop.serves("a").as_deref()), ("active", Some("1.0.0")));
+}
+
+#[test]
+fn a_shadow_that_nobody_hears_ends_like_any_other() {
+    let (_scratch, shop, [one, _]) = two_served();
+    let row = shop.lifecycle.find("a@1.0.0").expect("known");
+    shop.lifecycle.begin_shadow(&row, 1_000, &order("")).expect("stands as one");
+    let Shop { lifecycle, catalog, views, journal } = shop;
+    let lifecycle = Arc::new(lifecycle);
+    let clock = Clock::new("Asia/Shanghai").expect("a zone");
+    let review = Review::new(catalog, lifecycle.clone(), (journal.clone(), views.clone()), clock, BTreeMap::new());
+    assert!(matches!(review.stop_shadow("a", &order("")), Ok(Ended::Deaf(ended)) if ended.digest == Digest::of(&one)));
+    assert_eq!(lifecycle.row(&Digest::of(&one)).map(|row| row.state.name()), Some("standby"));
+    assert!(matches!(review.stop_shadow("a", &order("")), Err(ReviewError::NoShadow(_))));
+    drop((review, lifecycle));
+    journal.close();
+    views.close();
 }
 
 #[test]

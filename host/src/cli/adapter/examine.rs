@@ -1,6 +1,6 @@
 //! `polymeter adapter check|test|bench`: what an adapter is, whether it keeps its word, and what that costs.
 
-use super::{keys, load, transport};
+use super::{keys, load, transport, try_profile};
 use crate::adapter::Runtime;
 use crate::cli::output::{Columns, Output, harmless, line, note};
 use crate::clock::Clock;
@@ -126,7 +126,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     let against = match &args.against {
         None => None,
         Some(path) => {
-            adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
+            try_profile(&adapter, &args.profile)?;
             let clock = Clock::system();
             let recorded = capture::read(path)?;
             Some(trial::against(

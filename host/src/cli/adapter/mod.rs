@@ -9,7 +9,7 @@ use crate::adapter::{Adapter, Runtime, Transport};
 use crate::cli::output::{line, note};
 use crate::clock::Clock;
 use crate::kit::{build, decode, scaffold, show, signing};
-use crate::model::Civil;
+use crate::model::{Civil, check_distinct};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use std::io::{self, BufWriter, Write};
@@ -139,7 +139,7 @@ fn build(args: &BuildArgs) -> Result<()> {
 fn decode(args: DecodeArgs) -> Result<()> {
     let keys = keys(&args.key)?;
     let adapter = load(&args.file, &signing::read_component(&args.file)?, keys)?;
-    adapter.try_profile(&args.profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
+    try_profile(&adapter, &args.profile)?;
     let mut decoder = decode::Decoder::new(adapter, args.profile, transport(args.datagram));
     let clock = Clock::system();
     let (mut input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
@@ -165,6 +165,12 @@ fn transport(datagram: bool) -> Transport {
 
 fn load(file: &Path, bytes: &[u8], keys: decode::SlotKeys) -> Result<Adapter> {
     Adapter::load(&Runtime::new(None)?, bytes, Arc::new(keys)).with_context(|| file.display().to_string())
+}
+
+/// A profile that its author gives: an option that is said twice would be two options to two readers.
+fn try_profile(adapter: &Adapter, profile: &str) -> Result<()> {
+    adapter.try_profile(profile).map_err(|why| anyhow::anyhow!("--profile: {why}"))?;
+    check_distinct(profile.as_bytes()).context("--profile")
 }
 
 /// What `--key` names. Read here and not by the argument parser, which repeats what it cannot read: a key must not be shown.

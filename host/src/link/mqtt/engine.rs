@@ -6,7 +6,7 @@
 //! large as it was once needed.
 
 use super::ledger::{Arrival, Content, Ledger, Receipt};
-use super::{AddressFrom, BrokerState, Message, Names, Options, Retained};
+use super::{BrokerState, Message, Names, Options, Retained};
 use crate::limits;
 use crate::link::files::{self, FilesError};
 use rumqttc::{
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     pub fn address<'a>(&self, names: &'a Names) -> Option<&'a str> {
-        names.get("device").filter(|_| self.options.address == AddressFrom::Topic)
+        self.options.naming().and_then(|_| names.device())
     }
 
     /// To the device of that topic. An order that cannot leave now never leaves: it may be too late for it later.

@@ -43,6 +43,13 @@ pub struct Options {
     pub address: AddressFrom,
 }
 
+impl Options {
+    /// The topics, where they say whose a frame is that does not.
+    pub fn naming(&self) -> Option<&Pattern> {
+        Some(&self.up).filter(|_| self.address == AddressFrom::Topic)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Login {
     pub user: String,

@@ -91,6 +91,11 @@ impl Pattern {
 }
 
 impl Names {
+    /// The level that may be a device's address.
+    pub fn device(&self) -> Option<&str> {
+        self.get("device")
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, word)| word.as_str())
     }
