@@ -238,13 +238,9 @@ impl Conversation {
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         let failing = |error: ViewError| self.unknowable(&device, &error);
         let row = self.services.views.standing(&device).map_err(failing)?;
-        let welcome = match (&row, self.door.unknown) {
-            (Some(row), Unknown::Refuse) => row.adopted,
-            (Some(row), _) => !row.held,
-            (None, unknown) => unknown == Unknown::Accept,
-        };
+        let is_welcome = self.services.is_welcome(self.door.unknown, &device, row.as_ref()).map_err(failing)?;
         let admission = match self.door.unknown {
-            _ if welcome || self.services.views.is_registered(&device).map_err(failing)? => Admission::Welcome,
+            _ if is_welcome => Admission::Welcome,
             Unknown::Refuse => Admission::Refused,
             Unknown::Accept | Unknown::Hold => Admission::Held,
         };

@@ -39,7 +39,7 @@ use crate::model::{Command, DeviceKey, KeySlot, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
-use crate::views::{ViewError, Views};
+use crate::views::{Standing, ViewError, Views};
 use registry::Registry;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
@@ -248,8 +248,17 @@ impl Services {
 
     /// Whether a listener that refuses strangers lets this device in.
     pub fn is_let_in(&self, device: &DeviceKey) -> Result<bool, ViewError> {
-        let adopted = self.views.standing(device)?.is_some_and(|row| row.adopted);
-        Ok(adopted || self.views.is_registered(device)?)
+        self.is_welcome(Unknown::Refuse, device, self.views.standing(device)?.as_ref())
+    }
+
+    /// Whether what a device says counts at a listener that treats strangers so.
+    pub fn is_welcome(&self, unknown: Unknown, device: &DeviceKey, row: Option<&Standing>) -> Result<bool, ViewError> {
+        let is_known = match (row, unknown) {
+            (Some(row), Unknown::Refuse) => row.adopted,
+            (Some(row), _) => !row.held,
+            (None, unknown) => unknown == Unknown::Accept,
+        };
+        Ok(is_known || self.views.is_registered(device)?)
     }
 
     /// The carriers in front of a device.

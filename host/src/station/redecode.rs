@@ -8,7 +8,6 @@
 
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
 use crate::background;
-use crate::config::Unknown;
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Spoken;
 use crate::limits;
@@ -134,17 +133,20 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
         let from = From { transport: door.map(|door| door.transport), at_ms, device, raw: &frame.raw };
         decode(services, adapter, &spoken(device)?.options, &from, spoken)
     };
-    // Whom the transport names, the entry tells only where he had been greeted by then. He is no less a stranger for it.
-    let named = || {
-        let door = door?;
-        let device = DeviceKey::new(adapter.realm(), &door.address_of(&frame.peer)?).ok()?;
-        let welcome = door.unknown == Unknown::Accept || services.is_let_in(&device).unwrap_or(false);
-        welcome.then_some(device)
-    };
+    // Whom the transport names, the entry tells only where he had been greeted by then.
+    let named = || DeviceKey::new(adapter.realm(), &door?.address_of(&frame.peer)?).ok();
     let known = frame.device.clone().or_else(named);
     // Behind a gateway it may be another's than that of whoever had spoken before.
     let as_nobodys = |stopped: bool| if stopped || known.is_none() { Err(stopped) } else { read_as(None) };
     let (device, spoken, decoded) = read_as(known.as_ref()).or_else(as_nobodys)?;
+    // A stranger is no less one for having been unreadable.
+    let welcomes = |door: &Arc<Door>| {
+        let row = services.views.standing(&device)?;
+        services.is_welcome(door.unknown, &device, row.as_ref())
+    };
+    if !door.is_none_or(|door| welcomes(door).unwrap_or(false)) {
+        return Err(false);
+    }
     let outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
