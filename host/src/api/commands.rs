@@ -6,7 +6,7 @@ use super::forms;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Device, Named, Query};
-use super::{look, shown_all, to_the_end};
+use super::{find, look, shown_all, to_the_end};
 use crate::command::{Order, Refusal};
 use crate::journal::{CommandFact, CommandStep, Fact, Settlement};
 use crate::limits;
@@ -186,8 +186,7 @@ pub async fn cancel(
             Ok(step) => step,
             // What is finished is not on the desk either; the views know whether there ever was such a command.
             Err(refusal) => {
-                shown_all(&cancelling).await;
-                let known = look(&cancelling, move |s| s.views.command(id)).await?.is_some();
+                let known = find(&cancelling, move |s| s.views.command(id)).await?.is_some();
                 return Err(if known { refusal.into() } else { missing(id) });
             }
         };
@@ -221,7 +220,9 @@ pub async fn settle(
     to_the_end(async move {
         // Held until the views show it: whoever comes next finds it settled.
         let _settling = services.desk.settle(id)?;
-        shown_all(&services).await;
+        if !services.has_shown(services.journal.health().last_seq).await {
+            return Err(ApiError::behind());
+        }
         let row = look(&services, move |s| s.views.command(id)).await?.ok_or_else(|| missing(id))?;
         if row.state != CommandState::Unconfirmed {
             return Err(Refusal::NotUnconfirmed(id).into());
@@ -275,7 +276,7 @@ pub async fn show(
     State(services): State<Arc<Services>>,
     Named(id): Named<u64>,
 ) -> ApiResult<Json<CommandDetail>> {
-    let found = look(&services, move |s| {
+    let found = find(&services, move |s| {
         let Some(row) = s.views.command(id)? else { return Ok(None) };
         // What carries a new key, even wrapped, stays in the journal.
         let open = row.command.as_ref().is_some_and(|c| !matches!(c, Command::SetKey { .. }));

@@ -200,6 +200,11 @@ impl ApiError {
         Self::new(Code::ViewsFailing, format!("{why}. See /health, then try again"))
     }
 
+    /// Something may be known that the views do not show yet.
+    pub fn behind() -> Self {
+        Self::views(&"the views are behind the journal, and what was asked for may be in what they do not show yet")
+    }
+
     /// The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
