@@ -10,7 +10,7 @@ use super::{find, look, shown_all, to_the_end};
 use crate::command::{Order, Refusal};
 use crate::journal::{CommandFact, CommandStep, Fact, Settlement};
 use crate::limits;
-use crate::model::{Command, DeviceKey, json};
+use crate::model::{Command, DeviceKey, Outcome, json};
 use crate::session::Services;
 use crate::views::{self, CommandFilter, CommandState};
 use axum::Json;
@@ -363,8 +363,15 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Sent { attempt, frames, through: Some(carrier), .. } => {
             format!("attempt {attempt}, {} frames through {carrier}", frames.len())
         }
-        CommandStep::Answered { outcome, reason, .. } | CommandStep::Late { outcome, reason, .. } => {
-            if reason.is_empty() { outcome.to_string() } else { format!("{outcome}: {reason}") }
+        CommandStep::Answered { outcome, reason, raw_code, .. }
+        | CommandStep::Late { outcome, reason, raw_code, .. } => {
+            let why = views::why_answered(*outcome, reason, *raw_code);
+            match *outcome {
+                outcome if why.is_empty() => outcome.to_string(),
+                // It begins with that word.
+                Outcome::Other if why != *reason => why,
+                outcome => format!("{outcome}: {why}"),
+            }
         }
         CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),
         CommandStep::Unconfirmed { why } | CommandStep::Failed { why } => why.clone(),
@@ -374,5 +381,28 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Cancelled { by } => format!("by {by}"),
         CommandStep::Settled { outcome, by, note } => format!("{outcome}, by {by}: {note}"),
         CommandStep::Retold { .. } => "before the journal drops the day that told it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AnswerBody;
+
+    #[test]
+    fn a_code_without_a_word_is_named() {
+        for (outcome, reason, raw_code, told) in [
+            (Outcome::Other, "other", 0x77, "other, code 0x77"),
+            (Outcome::Other, "", 0x7, "other, code 0x07"),
+            (Outcome::Failed, "", 0x1_02, "failed: other, code 0x102"),
+            (Outcome::Failed, "vendor-error", 3, "failed: vendor-error, code 0x03"),
+            (Outcome::Failed, "valve-fault", 8, "failed: valve-fault"),
+            (Outcome::Other, "", 0, "other"),
+            (Outcome::Done, "", 1, "done"),
+            (Outcome::Accepted, "it moves", 3, "accepted: it moves"),
+        ] {
+            let (reason, body) = (reason.to_owned(), AnswerBody::None);
+            assert_eq!(in_words(&CommandStep::Late { outcome, reason, raw_code, body }), told);
+        }
     }
 }

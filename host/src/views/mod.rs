@@ -36,7 +36,7 @@ mod tests;
 mod times_tests;
 
 pub use adapters::{AdapterEvent, AdapterRow, DIGEST_DIGITS_MIN};
-pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
+pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow, why_answered};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing, Told};
