@@ -119,7 +119,7 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             C::ViewsFailing,
             S::SERVICE_UNAVAILABLE,
             "views-failing",
-            "What the station knows cannot be read at the moment; nothing was done",
+            "What the station knows cannot be read at the moment, or is behind its journal; nothing was done",
         ),
         (C::Internal, S::INTERNAL_SERVER_ERROR, "internal", "A fault of the station; its log says more"),
     ]
