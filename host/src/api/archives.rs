@@ -262,10 +262,11 @@ fn sayable(
     orders: Vec<Command>,
     difference: &Difference,
 ) -> Result<(Vec<Command>, Vec<LeftOut>), ViewError> {
+    let now = services.clock.civil(services.clock.now_ms());
     let (mut sayable, mut left_out) = (Vec::with_capacity(orders.len()), Vec::new());
     for order in orders {
         let may_stay =
-            !matches!(order, Command::ArchiveAdd(_)) || services.out_of_range(concentrator, &order)?.is_none();
+            !matches!(order, Command::ArchiveAdd(_)) || services.out_of_range(concentrator, &order, now)?.is_none();
         let entries = match order {
             Command::ArchiveAdd(entries) if !may_stay => entries,
             whole => {
@@ -275,7 +276,7 @@ fn sayable(
         };
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
-            match services.out_of_range(concentrator, &Command::ArchiveAdd(vec![entry.clone()]))? {
+            match services.out_of_range(concentrator, &Command::ArchiveAdd(vec![entry.clone()]), now)? {
                 None => kept.push(entry),
                 Some(why) => {
                     let wanted = difference.missing.iter().chain(difference.differing.iter().map(|(wanted, _)| wanted));

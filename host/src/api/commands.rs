@@ -148,7 +148,8 @@ pub struct Filter {
 
 /// Ask a device to do something
 ///
-/// The answer comes once the command is durable. It is sent when the device is there and nothing older waits.
+/// The answer comes once the command is durable. It is sent when the device is there and nothing older waits. What the
+/// device's protocol can never say is refused at once, as far as that is certain before the device is there.
 #[utoipa::path(post, path = "/commands", tag = "commands", security(("token" = ["operator"])), request_body = NewCommand,
     responses((status = 201, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn send(
@@ -160,11 +161,18 @@ pub async fn send(
         return Err(ApiError::bad_request(format!("a note has at most {} bytes", limits::NOTE_BYTES_MAX)));
     }
     let command = forms::parse(asked.command)?;
+    let (device, wanted) = (asked.device.clone(), command.clone());
+    let within = asked.expires_s.map_or(limits::COMMAND_EXPIRY_DEFAULT, Duration::from_secs);
+    let within = within.min(limits::COMMAND_EXPIRY_MAX);
+    let unsayable = look(&services, move |s| s.never_sayable(&device, &wanted, within)).await?;
     let order = Order {
         note: asked.note,
         expires: asked.expires_s.map(Duration::from_secs),
         ..Order::of(asked.device, command, &caller.name)
     };
+    if let Some(why) = unsayable {
+        return Err(Refusal::Invalid(format!("{} cannot be told that: {why}", order.device)).into());
+    }
     let placing = services.clone();
     let id = to_the_end(async move { placing.place(order).await }).await??;
     shown_all(&services).await;

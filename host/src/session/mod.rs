@@ -34,7 +34,7 @@ use crate::keys::Vault;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::model::{Command, DeviceKey, KeySlot, Message, Seq, SessionId};
+use crate::model::{Civil, Command, DeviceKey, KeySlot, Message, Seq, SessionId};
 use crate::records::Records;
 use crate::records::weigh::Weighed;
 use crate::review::Review;
@@ -45,6 +45,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// So far apart are the moments at which an order is tried before it is refused.
+const ASKED_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What every session works with.
 pub struct Services {
@@ -305,20 +308,62 @@ impl Services {
         Ok(self.views.device(device)?.is_none().then_some(wanted))
     }
 
-    /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can
-    /// tell before it is there. Nothing comes of asking, as an adapter keeps nothing.
-    pub fn out_of_range(&self, device: &DeviceKey, command: &Command) -> Result<Option<String>, ViewError> {
+    /// Why a device can never be told this, for those who order; `None` also wherever that is not certain before it is there. It
+    /// is certain where the version that read its last frame serves, under the profile that counts for it now at every listener,
+    /// and where no week until the order's end changes anything: a time may be too far ahead only today. A carrier has its say,
+    /// too, and an order to a valve is never refused before its device is there.
+    pub fn never_sayable(
+        &self,
+        device: &DeviceKey,
+        command: &Command,
+        within: Duration,
+    ) -> Result<Option<String>, ViewError> {
+        let mut filled = command.clone();
+        match &mut filled {
+            Command::Valve(_) => return Ok(None),
+            Command::SetClock { to } => *to = to.or(Some(self.clock.civil(self.clock.now_ms()))),
+            _ => {}
+        }
+        let direct = self.views.device(device)?.filter(|row| row.carrier.is_none());
+        let Some(by) = direct.and_then(|row| row.adapter) else { return Ok(None) };
+        let active = self.catalog.active(&by.name).filter(|active| active.digest == by.digest);
+        let Some(adapter) = active else { return Ok(None) };
+        if !self.way_to(device)?.is_empty() {
+            return Ok(None);
+        }
+        for door in self.doors.iter().filter(|door| door.adapters.iter().any(|speaks| speaks.adapter == by.name)) {
+            if self.lifecycle.spoken(&adapter, &door.name, Some(device))?.name != by.profile {
+                return Ok(None);
+            }
+        }
+        let (now_ms, within_ms) = (self.clock.now_ms(), within.as_millis() as i64);
+        let moments = (0..within_ms).step_by(ASKED_EVERY.as_millis() as usize).chain([within_ms]);
+        let mut why = None;
+        for later_ms in moments {
+            why = self.out_of_range(device, &filled, self.clock.civil(now_ms + later_ms))?;
+            if why.is_none() {
+                break;
+            }
+        }
+        Ok(why)
+    }
+
+    /// What of a command the protocol of that device cannot express at that time, by the adapter of its last frame; `None`: nothing,
+    /// or nobody can tell before it is there. Nothing comes of asking, as an adapter keeps nothing.
+    pub fn out_of_range(&self, device: &DeviceKey, command: &Command, now: Civil) -> Result<Option<String>, ViewError> {
         let Some(row) = self.views.device(device)? else { return Ok(None) };
         let Some(by) = row.adapter else { return Ok(None) };
         let Some(adapter) = self.catalog.active(&by.name) else { return Ok(None) };
         let spoken = self.lifecycle.spoken_then(&by.profile);
+        let newer = self.registry.remembered(device).map(|(memory, _)| memory.to_vec());
+        let memory = newer.unwrap_or(row.memory.0);
         let context = Context {
-            now: self.clock.civil(self.clock.now_ms()),
+            now,
             direction: Direction::Uplink,
             transport: Transport::Stream,
             admission: Admission::Welcome,
             pending: 0,
-            device: Some((device.address(), &row.memory.0)),
+            device: Some((device.address(), &memory)),
             state: &[],
         };
         let options = spoken.as_ref().map_or("{}", |spoken| &spoken.options);
