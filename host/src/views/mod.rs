@@ -514,9 +514,13 @@ impl Shared {
     /// All is well, and folded as far as that.
     fn folded(&self, cursor: Seq, kept: Seq) {
         self.kept.store(kept.0, Ordering::Release);
-        self.lock().failing = None;
-        if *self.cursor.borrow() != cursor {
+        let is_news = *self.cursor.borrow() != cursor;
+        if is_news {
             self.cursor.send_replace(cursor);
+        }
+        // After the cursor: who waits looks at it under this lock, and must not miss the call.
+        self.lock().failing = None;
+        if is_news {
             self.changed.notify_all();
         }
     }
