@@ -53,7 +53,7 @@ const CONDITIONS: [&str; 32] = [
     "vendor-alarm-31",
 ];
 
-/// Bits that make a meter close its valve, the gravest first, and the reason to give.
+/// Bits that make a meter close its valve, and the reason to give.
 const CLOSING: [(u32, &str); 17] = [
     (27, "earthquake"),
     (0, "gas-leak"),
@@ -107,7 +107,8 @@ pub const fn occurrence_bits(bits: u32) -> u32 {
     bits & OCCURRENCES
 }
 
-/// State of the valve by its number (0..=5), and why it is closed as far as the alarm bits tell: no field says.
+/// State of the valve by its number (0..=5), and why it is closed as far as the alarm bits tell: no field says, so where more
+/// than one could be it, none is named.
 pub fn valve(state: u8, bits: u32) -> ValveStatus {
     let state = match state {
         0 => ValveState::Absent,
@@ -125,8 +126,10 @@ pub fn valve(state: u8, bits: u32) -> ValveStatus {
             status.reason = Some("remote-temporary".into());
         }
         ValveState::ClosedTemporary | ValveState::ClosedForced => {
-            let reason = CLOSING.iter().find(|(bit, _)| bits >> bit & 1 == 1);
-            status.reason = reason.map(|(_, reason)| (*reason).to_owned());
+            let mut set = CLOSING.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, reason)| *reason);
+            let first = set.next();
+            let is_alone = bits & REMOTE_CLOSE == 0 && set.all(|other| Some(other) == first);
+            status.reason = first.filter(|_| is_alone).map(str::to_owned);
         }
         _ => {}
     }
@@ -157,9 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_valve_gets_the_gravest_reason() {
+    fn a_closed_valve_gets_a_reason_that_is_alone() {
         let reason = |state, bits| valve(state, bits).reason;
-        assert_eq!(reason(3, 1 << 8 | 1), Some("gas-leak".into()));
+        assert_eq!(reason(3, 1), Some("gas-leak".into()));
+        assert_eq!(reason(3, 1 << 10 | 1), Some("gas-leak".into()), "an alarm that closes nothing");
+        assert_eq!(reason(3, 1 << 8 | 1 << 9), Some("strong-magnet".into()), "two bits of one reason");
+        assert_eq!(reason(3, 1 << 8 | 1), None);
+        assert_eq!(reason(3, REMOTE_CLOSE | 1), None);
         assert_eq!(reason(2, REMOTE_CLOSE | 1 << 8), Some("remote-temporary".into()));
         assert_eq!(reason(3, REMOTE_CLOSE), None);
         assert_eq!(reason(1, u32::MAX), None, "an open valve has no reason to be closed");

@@ -3,7 +3,7 @@
 use crate::fields::{Told, clock, present_i16, present_i32, present_u16, present_u32};
 use crate::frame::Terminal;
 use crate::names;
-use polymeter_sdk::bytes::{FieldError, Reader};
+use polymeter_sdk::bytes::{FieldError, Problem, Reader};
 use polymeter_sdk::{Event, Message, Quantity, Register, Report, ReportCause, Unit};
 
 /// What a status block says, with absent values as `None`.
@@ -149,7 +149,12 @@ const EVENT_BYTES: usize = 11;
 pub fn read_events(r: &mut Reader<'_>, least: usize, out: &mut Vec<Message>) -> Result<(), FieldError> {
     let offset = r.offset();
     let count = usize::from(r.u8("event count")?);
-    if count < least || count * EVENT_BYTES != r.remaining() {
+    let (bytes, left) = (count * EVENT_BYTES, r.remaining());
+    if count >= least && bytes < left {
+        let problem = Problem::Surplus(left - bytes);
+        return Err(FieldError { field: "events", offset: offset + 1 + bytes, problem });
+    }
+    if count < least || bytes != left {
         return Err(FieldError::invalid("event count", offset, count as i64));
     }
     out.reserve(count);

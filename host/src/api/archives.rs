@@ -156,10 +156,11 @@ pub async fn begin(
     Device(key): Device,
 ) -> ApiResult<(StatusCode, Json<Comparison>)> {
     let wanted = key.clone();
-    let (known, meter) = look(&services, move |s| Ok((s.known(&wanted)?.is_some(), says_meter(s, &wanted)?))).await?;
-    if !known {
-        return Err(Refusal::UnknownDevice(key.to_string()).into());
-    }
+    let found = super::find(&services, move |s| {
+        let known = s.known(&wanted)?;
+        known.map(|_| says_meter(s, &wanted)).transpose()
+    });
+    let Some(meter) = found.await? else { return Err(Refusal::UnknownDevice(key.to_string()).into()) };
     if let Some(who) = meter {
         let why = format!("{key} is a meter, says {who}, and has no archive; name the concentrator in front of it");
         return Err(ApiError::new(Code::NotPossible, why));

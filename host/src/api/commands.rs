@@ -6,11 +6,11 @@ use super::forms;
 use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::requests::{Body, Device, Named, Query};
-use super::{look, shown_all, to_the_end};
+use super::{find, look, shown_all, to_the_end};
 use crate::command::{Order, Refusal};
 use crate::journal::{CommandFact, CommandStep, Fact, Settlement};
 use crate::limits;
-use crate::model::{Command, DeviceKey, json};
+use crate::model::{Command, DeviceKey, Outcome, json};
 use crate::session::Services;
 use crate::views::{self, CommandFilter, CommandState};
 use axum::Json;
@@ -150,7 +150,8 @@ pub struct Filter {
 
 /// Ask a device to do something
 ///
-/// The answer comes once the command is durable. It is sent when the device is there and nothing older waits.
+/// The answer comes once the command is durable. It is sent when the device is there and nothing older waits. What the
+/// device's protocol can never say is refused at once, as far as that is certain before the device is there.
 #[utoipa::path(post, path = "/commands", tag = "commands", security(("token" = ["operator"])), request_body = NewCommand,
     responses((status = 201, body = Accepted), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn send(
@@ -162,11 +163,16 @@ pub async fn send(
         return Err(ApiError::bad_request(format!("a note has at most {} bytes", limits::NOTE_BYTES_MAX)));
     }
     let command = forms::parse(asked.command)?;
+    let (device, wanted) = (asked.device.clone(), command.clone());
+    let unsayable = look(&services, move |s| s.never_sayable(&device, &wanted)).await?;
     let order = Order {
         note: asked.note,
         expires: asked.expires_s.map(Duration::from_secs),
         ..Order::of(asked.device, command, &caller.name)
     };
+    if let Some(why) = unsayable {
+        return Err(Refusal::Invalid(format!("{} cannot be told that: {why}", order.device)).into());
+    }
     let placing = services.clone();
     let id = to_the_end(async move { placing.place(order).await }).await??;
     shown_all(&services).await;
@@ -190,8 +196,7 @@ pub async fn cancel(
             Ok(step) => step,
             // What is finished is not on the desk either; the views know whether there ever was such a command.
             Err(refusal) => {
-                shown_all(&cancelling).await;
-                let known = look(&cancelling, move |s| s.views.command(id)).await?.is_some();
+                let known = find(&cancelling, move |s| s.views.command(id)).await?.is_some();
                 return Err(if known { refusal.into() } else { missing(id) });
             }
         };
@@ -225,7 +230,9 @@ pub async fn settle(
     to_the_end(async move {
         // Held until the views show it: whoever comes next finds it settled.
         let _settling = services.desk.settle(id)?;
-        shown_all(&services).await;
+        if !services.has_shown(services.journal.health().last_seq).await {
+            return Err(ApiError::behind());
+        }
         let row = look(&services, move |s| s.views.command(id)).await?.ok_or_else(|| missing(id))?;
         if row.state != CommandState::Unconfirmed {
             return Err(Refusal::NotUnconfirmed(id).into());
@@ -279,7 +286,7 @@ pub async fn show(
     State(services): State<Arc<Services>>,
     Named(id): Named<u64>,
 ) -> ApiResult<Json<CommandDetail>> {
-    let found = look(&services, move |s| {
+    let found = find(&services, move |s| {
         let Some(row) = s.views.command(id)? else { return Ok(None) };
         // What carries a new key, even wrapped, stays in the journal.
         let open = row.command.as_ref().is_some_and(|c| !matches!(c, Command::SetKey { .. }));
@@ -373,8 +380,15 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Sent { attempt, frames, through: Some(carrier), .. } => {
             format!("attempt {attempt}, {} frames through {carrier}", frames.len())
         }
-        CommandStep::Answered { outcome, reason, .. } | CommandStep::Late { outcome, reason, .. } => {
-            if reason.is_empty() { outcome.to_string() } else { format!("{outcome}: {reason}") }
+        CommandStep::Answered { outcome, reason, raw_code, .. }
+        | CommandStep::Late { outcome, reason, raw_code, .. } => {
+            let why = views::why_answered(*outcome, reason, *raw_code);
+            match *outcome {
+                outcome if why.is_empty() => outcome.to_string(),
+                // It begins with that word.
+                Outcome::Other if why != *reason => why,
+                outcome => format!("{outcome}: {why}"),
+            }
         }
         CommandStep::TimedOut { attempt } => format!("no answer to attempt {attempt}"),
         CommandStep::Unconfirmed { why } | CommandStep::Failed { why } => why.clone(),
@@ -384,5 +398,28 @@ pub fn in_words(step: &CommandStep) -> String {
         CommandStep::Cancelled { by } => format!("by {by}"),
         CommandStep::Settled { outcome, by, note } => format!("{outcome}, by {by}: {note}"),
         CommandStep::Retold { .. } => "before the journal drops the day that told it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AnswerBody;
+
+    #[test]
+    fn a_code_without_a_word_is_named() {
+        for (outcome, reason, raw_code, told) in [
+            (Outcome::Other, "other", 0x77, "other, code 0x77"),
+            (Outcome::Other, "", 0x7, "other, code 0x07"),
+            (Outcome::Failed, "", 0x1_02, "failed: other, code 0x102"),
+            (Outcome::Failed, "vendor-error", 3, "failed: vendor-error, code 0x03"),
+            (Outcome::Failed, "valve-fault", 8, "failed: valve-fault"),
+            (Outcome::Other, "", 0, "other"),
+            (Outcome::Done, "", 1, "done"),
+            (Outcome::Accepted, "it moves", 3, "accepted: it moves"),
+        ] {
+            let (reason, body) = (reason.to_owned(), AnswerBody::None);
+            assert_eq!(in_words(&CommandStep::Late { outcome, reason, raw_code, body }), told);
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::readings::{ReadingRow, reading_rows};
 use super::requests::{Body, Device, Query};
-use super::{look, shown, shown_all, to_the_end};
+use super::{look, shown, to_the_end};
 use crate::adapter::is_kebab;
 use crate::journal::{AdapterRef, Fact};
 use crate::model::{DeviceKey, ValveState, json};
@@ -247,16 +247,8 @@ pub(super) async fn find<T: Send + 'static>(
     key: &DeviceKey,
     ask: impl Fn(&Services, &DeviceKey) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
 ) -> ApiResult<T> {
-    let asking = Arc::new((ask, key.clone()));
-    let once = || {
-        let asking = asking.clone();
-        look(services, move |s| (asking.0)(s, &asking.1))
-    };
-    if let Some(found) = once().await? {
-        return Ok(found);
-    }
-    shown_all(services).await;
-    once().await?.ok_or_else(|| unknown(key))
+    let asked = key.clone();
+    super::find(services, move |s| ask(s, &asked)).await?.ok_or_else(|| unknown(key))
 }
 
 fn unknown(key: &DeviceKey) -> ApiError {

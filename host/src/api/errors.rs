@@ -119,7 +119,7 @@ const TABLE: &[(Code, StatusCode, &str, &str)] = {
             C::ViewsFailing,
             S::SERVICE_UNAVAILABLE,
             "views-failing",
-            "What the station knows cannot be read at the moment; nothing was done",
+            "What the station knows cannot be read at the moment, or is behind its journal; nothing was done",
         ),
         (C::Internal, S::INTERNAL_SERVER_ERROR, "internal", "A fault of the station; its log says more"),
     ]
@@ -198,6 +198,11 @@ impl ApiError {
     /// The views are being opened again, or their file cannot be read.
     pub fn views(why: &dyn std::fmt::Display) -> Self {
         Self::new(Code::ViewsFailing, format!("{why}. See /health, then try again"))
+    }
+
+    /// Something may be known that the views do not show yet.
+    pub fn behind() -> Self {
+        Self::views(&"the views are behind the journal, and what was asked for may be in what they do not show yet")
     }
 
     /// The cause goes to the log, not to the client.

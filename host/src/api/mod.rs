@@ -143,6 +143,26 @@ async fn look<T: Send + 'static>(
     Ok(asked.map_err(|e| ApiError::internal(&e))??)
 }
 
+/// As `look`, for one thing. `None`: there is none, and that is everything that was said until now; while the views are behind,
+/// nobody can say that of what was acknowledged a moment ago.
+async fn find<T: Send + 'static>(
+    services: &Arc<Services>,
+    ask: impl Fn(&Services) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
+) -> ApiResult<Option<T>> {
+    let ask = Arc::new(ask);
+    let once = || {
+        let ask = ask.clone();
+        look(services, move |s| ask(s))
+    };
+    if let Some(found) = once().await? {
+        return Ok(Some(found));
+    }
+    if !services.has_shown(services.journal.health().last_seq).await {
+        return Err(ApiError::behind());
+    }
+    once().await
+}
+
 /// Makes a fact durable, and waits until the views show it, so that whoever asks next sees what was just said.
 async fn commit(services: &Arc<Services>, fact: Fact) -> ApiResult<()> {
     let seq = services.commit(vec![fact]).await.map_err(|why| ApiError::journal(&why))?;

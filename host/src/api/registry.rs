@@ -324,7 +324,7 @@ impl Stream for Pages {
 
 async fn find(services: &Arc<Services>, key: &DeviceKey) -> ApiResult<RegistryRow> {
     let wanted = key.clone();
-    let found = look(services, move |s| s.views.registry()?.get(&wanted)).await?;
+    let found = super::find(services, move |s| s.views.registry()?.get(&wanted)).await?;
     found.ok_or_else(|| {
         ApiError::new(Code::NotFound, format!("the registry has no {key}; list it with GET /api/v1/registry"))
     })

@@ -3,7 +3,7 @@
 use super::client::{Access, Client, Refused, device_path, escape};
 use super::output::{Columns, Output, cell, line, note};
 use anyhow::{Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,14 @@ const UNKNOWN: &str = "unknown-device";
 pub enum FleetCommand {
     /// Compare a concentrator's archive with the registry
     ///
-    /// Reads the archive in full, page by page, once the concentrator is on line; a comparison that is under way already is
-    /// followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
+    /// Reads the archive in full, page by page, once the concentrator is on line, for which it waits (see `--wait`); a comparison
+    /// that is under way already is followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
     /// cannot be read; an archive that does not show all the entries it says it has is not compared.
     Diff {
         /// realm/address, such as usp/50009900000001
         concentrator: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Make a concentrator's archive as the registry is: add what is missing, change what differs
     ///
@@ -31,13 +33,23 @@ pub enum FleetCommand {
     /// address, and so the meter that shall stay with the others. Remove it with
     /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again. So is an
     /// entry that cannot be read; while one is there that may be anybody's, nothing is added. A meter of which the concentrator's
-    /// protocol cannot tell is left out and named.
+    /// protocol cannot tell is left out and named. The archive is compared first, as `diff` does it, and nothing is ordered if that
+    /// takes longer than `--wait`.
     Sync {
         concentrator: String,
         /// Also remove what the registry does not have behind it, all entries of such an address
         #[arg(long)]
         remove: bool,
+        #[command(flatten)]
+        patience: Patience,
     },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Patience {
+    /// Follow the comparison at most so long; the station goes on with it, and the next call follows it again
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    wait: u64,
 }
 
 const ROWS: Columns<'_> = &[
@@ -56,16 +68,16 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
     let client = access.remote.connect()?;
     let output = access.output;
     match command {
-        FleetCommand::Diff { concentrator } => {
-            let found = compare(&client, output, &concentrator)?;
+        FleetCommand::Diff { concentrator, patience } => {
+            let found = compare(&client, output, &concentrator, patience)?;
             show(output, &found)?;
             if differences(&found) > 0 {
                 bail!("the archive of {concentrator} is not as the registry; see `polymeter fleet sync --help`");
             }
             Ok(())
         }
-        FleetCommand::Sync { concentrator, remove } => {
-            let found = compare(&client, output, &concentrator)?;
+        FleetCommand::Sync { concentrator, remove, patience } => {
+            let found = compare(&client, output, &concentrator, patience)?;
             if !output.json {
                 show(output, &found)?;
             }
@@ -101,8 +113,8 @@ fn path(concentrator: &str) -> Result<String> {
 }
 
 /// Follows a comparison to its end, also one that somebody began before.
-fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value> {
-    let path = path(concentrator)?;
+fn compare(client: &Client, output: Output, concentrator: &str, patience: Patience) -> Result<Value> {
+    let (path, start) = (path(concentrator)?, Instant::now());
     match client.post(&path, &json!({})) {
         Ok(_) => {}
         Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNDER_WAY) => {}
@@ -117,6 +129,9 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
         match found.get("state").and_then(Value::as_str) {
             Some("done") => return Ok(found),
             Some("failed") => bail!("{}", found.get("why").and_then(Value::as_str).unwrap_or("it failed")),
+            _ if start.elapsed() >= Duration::from_secs(patience.wait) => {
+                bail!("{}", out_of_patience(concentrator, entries, waiting(client, concentrator)?))
+            }
             _ if output.json => {}
             _ if entries > told => {
                 note(&format!("{entries} entries read"));
@@ -133,6 +148,21 @@ fn compare(client: &Client, output: Output, concentrator: &str) -> Result<Value>
 
 /// Says what a comparison waits for, and in which command; false: nothing is known of that yet.
 fn tell_waiting(client: &Client, concentrator: &str) -> Result<bool> {
+    let reading = waiting(client, concentrator)?;
+    if let Some(Reading { command, online: false }) = reading {
+        note(&format!("waits for {concentrator} to come on line; command {command}"));
+    }
+    Ok(reading.is_some())
+}
+
+/// The command that reads the archive now.
+#[derive(Clone, Copy)]
+struct Reading {
+    command: u64,
+    online: bool,
+}
+
+fn waiting(client: &Client, concentrator: &str) -> Result<Option<Reading>> {
     let query = [("device", concentrator.to_owned()), ("open", "true".to_owned())];
     for command in client.rows("commands", &query, usize::MAX) {
         let command = command?;
@@ -145,12 +175,21 @@ fn tell_waiting(client: &Client, concentrator: &str) -> Result<bool> {
             Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNKNOWN) => false,
             Err(error) => return Err(error),
         };
-        if !online {
-            note(&format!("waits for {concentrator} to come on line; command {}", command["id"]));
-        }
-        return Ok(true);
+        return Ok(Some(Reading { command: command["id"].as_u64().unwrap_or_default(), online }));
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// How things stand when nobody follows a comparison any more, and what to do.
+fn out_of_patience(concentrator: &str, entries: u64, reading: Option<Reading>) -> String {
+    let again = "run this again, which follows it, or wait for longer with `--wait`";
+    match reading {
+        Some(Reading { command, online: false }) => format!(
+            "{concentrator} is not on line, and command {command} waits for it. Once it is there, {again}; to give up, run \
+             `polymeter command cancel {command}`"
+        ),
+        _ => format!("the archive of {concentrator} is still being read, {entries} entries so far; {again}"),
+    }
 }
 
 fn list<'a>(found: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
@@ -190,4 +229,24 @@ fn show(output: Output, found: &Value) -> Result<()> {
     let unreadable = list(found, "unreadable").map(|row| named("unreadable", row));
     let rows: Vec<_> = missing.chain(unknown).chain(differing).chain(duplicates).chain(unreadable).map(Ok).collect();
     if rows.is_empty() { Ok(()) } else { output.rows(ROWS, rows.into_iter()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_with_what_to_do() {
+        let away = out_of_patience("usp/6", 0, Some(Reading { command: 12, online: false }));
+        for part in ["usp/6 is not on line", "command 12 waits", "run this again", "polymeter command cancel 12"] {
+            assert!(away.contains(part), "{away}");
+        }
+        for reading in [Some(Reading { command: 12, online: true }), None] {
+            let slow = out_of_patience("usp/6", 64, reading);
+            assert!(
+                slow.contains("64 entries so far") && slow.contains("--wait") && !slow.contains("cancel"),
+                "{slow}"
+            );
+        }
+    }
 }

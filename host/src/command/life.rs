@@ -55,7 +55,7 @@ pub enum State {
     Over,
 }
 
-const MAY_BE_DONE: &str = "it may or may not have been executed. The device's next report decides";
+const MAY_BE_DONE: &str = "it may or may not have been executed";
 
 impl Live {
     /// A command before its `Requested` step is durable.
@@ -167,7 +167,14 @@ impl Live {
             && agrees(order.order, valve.state) == Some(false)
         {
             outcome = Outcome::Accepted;
-            reason = format!("answered as done with valve {}. The device's next report decides", valve.state);
+            reason = format!("answered as done with valve {}. {}", valve.state, self.who_decides());
+        }
+        if outcome == Outcome::Accepted && reason.is_empty() {
+            let valve = match &body {
+                AnswerBody::Valve(valve) => format!(" with valve {}", valve.state),
+                _ => String::new(),
+            };
+            reason = format!("accepted{valve}, and not known to be done. {}", self.who_decides());
         }
         CommandStep::Answered { outcome, reason, raw_code, body }
     }
@@ -178,15 +185,13 @@ impl Live {
             return CommandStep::Failed { why: "it was given up without having been sent".into() };
         };
         if self.command.is_consequential() && !repeatable {
-            let why = "no answer came; it may or may not have been executed, and a repetition could execute it twice. \
-                       The device's next report decides"
-                .into();
-            return CommandStep::Unconfirmed { why };
+            let why = format!("no answer came; {MAY_BE_DONE}, and a repetition could execute it twice");
+            return CommandStep::Unconfirmed { why: format!("{why}. {}", self.who_decides()) };
         }
         if self.attempts >= self.manner.attempts_max {
             let why = format!("no answer to {} attempts", self.attempts);
             return if self.command.is_consequential() {
-                CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}") }
+                CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides()) }
             } else {
                 CommandStep::Failed { why }
             };
@@ -198,9 +203,17 @@ impl Live {
     /// time nor people can take that back.
     pub fn no_more(&self, never_sent: CommandStep, why: &str) -> CommandStep {
         if self.attempts > 0 && self.command.is_consequential() {
-            CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}") }
+            CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides()) }
         } else {
             never_sent
+        }
+    }
+
+    /// How it comes out what became of it when no answer tells: only a valve is reported.
+    fn who_decides(&self) -> &'static str {
+        match self.command {
+            Command::Valve(_) => "The device's next report decides",
+            _ => "No report tells: `command settle` says so once somebody knows",
         }
     }
 
@@ -327,7 +340,12 @@ mod tests {
             let mut command = live(command);
             command.apply(&sent(1, false));
             let step = command.give_up();
-            assert!(matches!(step, CommandStep::Unconfirmed { .. }));
+            let CommandStep::Unconfirmed { why } = &step else { panic!("{step:?}") };
+            assert!(why.ends_with("`command settle` says so once somebody knows"), "{why}");
+            let CommandStep::Unconfirmed { why } = command.no_more(CommandStep::Expired, "its time is over") else {
+                panic!("it has left")
+            };
+            assert!(why.starts_with("its time is over") && why.contains("command settle"), "{why}");
             command.apply(&step);
             assert_eq!(command.state, State::Over);
         }
@@ -340,7 +358,7 @@ mod tests {
         assert_eq!(order.give_up(), CommandStep::TimedOut { attempt: 1 });
         order.apply(&sent(1, false));
         let step = order.give_up();
-        assert!(matches!(step, CommandStep::Unconfirmed { .. }));
+        assert!(matches!(&step, CommandStep::Unconfirmed { why } if why.ends_with("next report decides")), "{step:?}");
         order.apply(&step);
         assert_eq!(order.state, State::Unconfirmed);
         let late = Moment { wall_ms: i64::MAX, steady_ms: i64::MAX };
@@ -409,6 +427,34 @@ mod tests {
             let step = order.answered(&answer(state, said));
             assert!(matches!(step, CommandStep::Answered { outcome, .. } if outcome == counts), "{state}: {step:?}");
         }
+    }
+
+    #[test]
+    fn what_is_only_accepted_says_who_decides() {
+        let reason = |command: Command, said: &str, body: AnswerBody| {
+            let mut command = live(command);
+            command.apply(&sent(1, false));
+            let answer = Answer {
+                correlation: HexBytes(vec![1]),
+                outcome: Outcome::Accepted,
+                reason: said.into(),
+                raw_code: 0,
+                body,
+                more_follows: false,
+            };
+            match command.answered(&answer) {
+                CommandStep::Answered { outcome: Outcome::Accepted, reason, .. } => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let close = || valve(ValveOrder::CloseForced);
+        assert_eq!(
+            reason(close(), "", AnswerBody::Valve(reports(ValveState::Open))),
+            "accepted with valve open, and not known to be done. The device's next report decides"
+        );
+        assert!(reason(close(), "", AnswerBody::None).ends_with("next report decides"));
+        assert_eq!(reason(close(), "battery-low", AnswerBody::None), "battery-low");
+        assert!(reason(Command::SetParameters(vec![]), "", AnswerBody::None).contains("command settle"));
     }
 
     #[test]

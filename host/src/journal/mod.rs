@@ -43,7 +43,7 @@ pub use reader::{Follower, Portion, Reader, Stored};
 pub use recent::Batch;
 pub use retention::Dropped;
 pub use segment::StoreError;
-pub(crate) use segment::is_damaged;
+pub(crate) use segment::{in_words, is_damaged};
 pub use segments::DayEntries;
 pub use storage::DirectoryError;
 pub use verify::{Broken, Verified, VerifyProgress};

@@ -39,7 +39,19 @@ pub enum StoreError {
 
 impl StoreError {
     fn io(e: impl Into<redb::Error>) -> Self {
-        Self::Io(e.into().to_string())
+        Self::Io(in_words(&e.into()))
+    }
+}
+
+/// What redb says, without its advice: nobody but the station can open a file again, and it does.
+pub(crate) fn in_words(error: &redb::Error) -> String {
+    match error {
+        redb::Error::PreviousIo => {
+            "reading or writing its file has failed before, and the station opens it again by itself as \
+                                    soon as the disk works"
+                .into()
+        }
+        error => error.to_string().trim_end_matches('.').to_owned(),
     }
 }
 
@@ -104,7 +116,7 @@ impl Segment {
     fn failed(&self, e: impl Into<redb::Error>) -> StoreError {
         match e.into() {
             redb::Error::Io(e) if e.kind() == ErrorKind::NotFound => self.gone(),
-            error if is_damaged(&error) => self.unreadable(error.to_string()),
+            error if is_damaged(&error) => self.unreadable(in_words(&error)),
             error => StoreError::io(error),
         }
     }

@@ -110,11 +110,12 @@ impl Records {
         choices: Choices,
     ) -> Result<(OwnedMutexGuard<Pending>, Weighed), RecordsError> {
         let mut pending = self.pending.clone().lock_owned().await;
-        pending.forget_shown(self.views.cursor());
+        pending.forget_shown(self.views.kept());
         while pending.last_words.len() + limits::CHUNK_ROWS_MAX > limits::RECORDS_PENDING_MAX {
             let oldest = pending.entries.front().map_or(Seq(0), |(seq, _)| *seq);
             let shown = self.views.caught_up(oldest);
             match tokio::time::timeout(limits::RECORDS_SHOWN_WITHIN, shown).await {
+                // Not `kept`: there is no room for those seconds.
                 Ok(true) => pending.forget_shown(self.views.cursor()),
                 _ => return Err(RecordsError::Behind),
             }

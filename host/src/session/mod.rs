@@ -330,6 +330,28 @@ impl Services {
         Ok(is_stranger.then_some(wanted))
     }
 
+    /// Why a device can never be told this; `None` also wherever that is not certain before it is there. Certain it is of what goes by
+    /// no clock, where no carrier is on the way, and where the version that read its last frame serves, under the profile that counts
+    /// for it now at every listener. An order to a valve is never refused before its device is there.
+    pub fn never_sayable(&self, device: &DeviceKey, command: &Command) -> Result<Option<String>, ViewError> {
+        if !matches!(command, Command::ReadHistory { .. } | Command::SetParameters(_) | Command::SetSchedule(_)) {
+            return Ok(None);
+        }
+        let direct = self.views.device(device)?.filter(|row| row.carrier.is_none());
+        let Some(by) = direct.and_then(|row| row.adapter) else { return Ok(None) };
+        let active = self.catalog.active(&by.name).filter(|active| active.digest == by.digest);
+        let Some(adapter) = active else { return Ok(None) };
+        if !self.way_to(device)?.is_empty() {
+            return Ok(None);
+        }
+        for door in self.doors.iter().filter(|door| door.adapters.iter().any(|speaks| speaks.adapter == by.name)) {
+            if self.lifecycle.spoken(&adapter, &door.name, Some(device))?.name != by.profile {
+                return Ok(None);
+            }
+        }
+        self.out_of_range(device, command)
+    }
+
     /// What of a command the protocol of that device cannot express, by the adapter of its last frame; `None`: nothing, or nobody can
     /// tell before it is there. Nothing comes of asking, as an adapter keeps nothing.
     pub fn out_of_range(&self, device: &DeviceKey, command: &Command) -> Result<Option<String>, ViewError> {
@@ -337,13 +359,15 @@ impl Services {
         let Some(by) = row.adapter else { return Ok(None) };
         let Some(adapter) = self.catalog.active(&by.name) else { return Ok(None) };
         let spoken = self.lifecycle.spoken_then(&by.profile);
+        let newer = self.registry.remembered(device).map(|(memory, _)| memory.to_vec());
+        let memory = newer.unwrap_or(row.memory.0);
         let context = Context {
             now: self.clock.civil(self.clock.now_ms()),
             direction: Direction::Uplink,
             transport: Transport::Stream,
             admission: Admission::Welcome,
             pending: 0,
-            device: Some((device.address(), &row.memory.0)),
+            device: Some((device.address(), &memory)),
             state: &[],
         };
         let options = spoken.as_ref().map_or("{}", |spoken| &spoken.options);

@@ -116,7 +116,7 @@ async fn sweep(services: Arc<Services>) {
     for (device, way) in services.desk.due_again(services.clock.moment()) {
         services.ring(&device, &way);
     }
-    services.registry.forget_until(services.views.cursor());
+    services.registry.forget_until(services.views.kept());
     services.lifecycle.forget_suspects();
 }
 

@@ -408,7 +408,7 @@ impl CommandRow {
             CommandStep::Answered { outcome, reason, raw_code, body } => {
                 let (reason, body) = (reason.clone(), body.clone());
                 let state = answered(*outcome);
-                let why = reason.clone();
+                let why = why_answered(*outcome, &reason, *raw_code);
                 self.answer = Some(Answered { outcome: *outcome, reason, raw_code: *raw_code, body });
                 (state, why)
             }
@@ -436,6 +436,20 @@ impl CommandRow {
         (self.state, self.why) = (state, why);
         self.lacks = if let CommandStep::KeyMissing(key) = step { Some(key.clone()) } else { None };
     }
+}
+
+/// Reasons of wit/codes.md that name none.
+const OTHER: &str = "other";
+const VENDOR_ERROR: &str = "vendor-error";
+
+/// What an answer says besides its outcome. A code that its adapter has no word for is all that anybody can look up.
+pub fn why_answered(outcome: Outcome, reason: &str, raw_code: u32) -> String {
+    let is_refusal = !matches!(outcome, Outcome::Done | Outcome::AlreadyDone | Outcome::Accepted);
+    let general = if reason.is_empty() { OTHER } else { reason };
+    if is_refusal && raw_code != 0 && [OTHER, VENDOR_ERROR].contains(&general) {
+        return format!("{general}, code 0x{raw_code:02X}");
+    }
+    reason.to_owned()
 }
 
 /// What a device's answer makes of the command.

@@ -35,9 +35,9 @@ pub(super) struct Folding {
     clock: Clock,
     journal: Reader,
     cursor: Seq,
-    /// Committed, but a crash would forget it.
-    dirty: bool,
-    /// When that was last otherwise; `None`: not since the start.
+    /// The last entry that a crash would not forget.
+    kept: Seq,
+    /// When that was last the cursor; `None`: not since the start.
     durable: Option<Instant>,
 }
 
@@ -67,13 +67,17 @@ impl Folding {
             clock: clock.clone(),
             journal: journal.clone(),
             cursor,
-            dirty: false,
+            kept: cursor,
             durable: None,
         })
     }
 
     pub fn cursor(&self) -> Seq {
         self.cursor
+    }
+
+    pub fn kept(&self) -> Seq {
+        self.kept
     }
 
     /// Waits for entries, at most that long, and folds them. `grows` tells how long a batch that has begun then, with so many
@@ -112,8 +116,8 @@ impl Folding {
         let cursor = self.follower.at();
         store.write(cursor, durability, |txn| self.fold.write(txn))?;
         self.cursor = cursor;
-        self.dirty = !due;
         if due {
+            self.kept = cursor;
             self.durable = Some(Instant::now());
         }
         Ok(Step::Folded)
@@ -121,9 +125,9 @@ impl Folding {
 
     /// Makes durable what was folded.
     pub fn settle(&mut self, store: &Store) -> Result<()> {
-        if self.dirty {
+        if self.kept < self.cursor {
             store.write(self.cursor, Durability::Immediate, |_| Ok(()))?;
-            self.dirty = false;
+            self.kept = self.cursor;
         }
         Ok(())
     }
@@ -164,8 +168,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut folding: Folding) {
                 return;
             }
             retry = (retry * 2).min(limits::STORE_RETRY_MAX);
-            let (journal, clock) = (folding.journal.clone(), folding.clock.clone());
-            match shared.store.reopen().and_then(|()| Folding::start(&shared.store, &journal, &clock)) {
+            match reopen(shared, &folding) {
                 Ok(again) => {
                     folding = again;
                     break;
@@ -180,6 +183,14 @@ pub(super) fn run(shared: &Arc<Shared>, mut folding: Folding) {
     shared.store.close();
 }
 
+/// Opens the file again, and goes on from where it is now.
+fn reopen(shared: &Shared, before: &Folding) -> Result<Folding> {
+    shared.store.reopen(|cursor| shared.goes_on_from(cursor))?;
+    let folding = Folding::start(&shared.store, &before.journal, &before.clock)?;
+    shared.goes_on_from(folding.cursor());
+    Ok(folding)
+}
+
 /// One round; false: the journal or the views are closed and everything is folded.
 fn advance(shared: &Shared, folding: &mut Folding) -> Result<bool> {
     let grows = |begun: Instant, entries: usize| {
@@ -189,11 +200,12 @@ fn advance(shared: &Shared, folding: &mut Folding) -> Result<bool> {
     };
     match folding.step(&shared.store, limits::VIEW_BATCH_ENTRIES_MAX, IDLE, grows)? {
         Step::Folded => {
-            shared.folded(folding.cursor());
+            shared.folded(folding.cursor(), folding.kept());
             Ok(!shared.is_closed())
         }
         Step::Nothing => {
             folding.settle(&shared.store)?;
+            shared.folded(folding.cursor(), folding.kept());
             Ok(!shared.is_closed())
         }
         Step::Closed => Ok(false),
@@ -205,6 +217,39 @@ mod tests {
     use super::*;
     use crate::journal::{Entry, Fact};
     use crate::views::tests::{NOON_MS, Station, device};
+    use std::sync::atomic::Ordering;
+
+    fn adopted(station: &Station, address: &str) -> Seq {
+        station.tell(Fact::DeviceAdopted { device: device(address), by: "test".into() })
+    }
+
+    #[test]
+    fn a_file_that_is_opened_again_shows_no_more_than_it_still_has() {
+        let station = Station::new("went-back");
+        let path = station.dir.join("followed.redb");
+        let store = Store::open(&path).expect("opens");
+        let mut folding = Folding::start(&store, &station.journal.reader(), &station.clock).expect("starts");
+        let shared = Arc::new(Shared::new(store, &folding));
+        let first = adopted(&station, "1");
+        assert!(advance(&shared, &mut folding).expect("folds"));
+        let left = station.dir.join("left.redb");
+        std::fs::copy(&path, &left).expect("what a failure leaves");
+        // However slow this machine is.
+        folding.durable = Some(Instant::now() + DURABLE_EVERY * 60);
+        let second = adopted(&station, "2");
+        assert!(advance(&shared, &mut folding).expect("folds"));
+        assert_eq!((folding.cursor(), folding.kept()), (second, first), "not durable yet");
+        let at = |shared: &Shared| (*shared.cursor.borrow(), Seq(shared.kept.load(Ordering::Acquire)));
+        assert_eq!(at(&shared), (second, first));
+
+        std::fs::rename(&left, &path).expect("renames");
+        shared.set_failing(Some("the disk is full".into()));
+        let mut folding = reopen(&shared, &folding).expect("opens again");
+        assert_eq!((at(&shared), folding.cursor()), ((first, first), first), "nobody takes the second for shown");
+        assert!(advance(&shared, &mut folding).expect("folds"));
+        assert_eq!(at(&shared).0, second);
+        assert_eq!(shared.lock().failing, None);
+    }
 
     #[test]
     fn a_clock_that_was_ahead_keeps_no_batch_from_being_durable() {
@@ -216,7 +261,7 @@ mod tests {
             station.journal.append_blocking(Entry { at_ms, fact }).expect("appends");
             folding.durable = folding.durable.and_then(|durable| durable.checked_sub(later));
             folding.step(&store, 10, Duration::from_secs(20), |_, _| None).expect("folds");
-            folding.dirty
+            folding.kept < folding.cursor
         };
         assert!(!step(NOON_MS + 4 * 365 * 86_400_000, Duration::ZERO), "the first one");
         assert!(!step(NOON_MS, DURABLE_EVERY), "a second later, by a clock that is right again");

@@ -36,7 +36,7 @@ mod tests;
 mod times_tests;
 
 pub use adapters::{AdapterEvent, AdapterRow, DIGEST_DIGITS_MIN};
-pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow};
+pub use commands::{Answered, CommandFilter, CommandRow, CommandState, Sending, Settled, StepRow, why_answered};
 pub use credentials::{KeyRow, TokenRow};
 pub use days::{Arrivals, Counts, DayRow};
 pub use devices::{Device, DeviceCounts, DeviceFilter, Fleet, Page, Standing, Told};
@@ -58,6 +58,7 @@ use crate::model::{Civil, Day, DeviceKey, Digest, Message, Record, Seq};
 use follower::Folding;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -95,6 +96,8 @@ struct Open {
 struct Shared {
     store: Store,
     cursor: watch::Sender<Seq>,
+    /// The last entry that the file still has when it is opened again after an error.
+    kept: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -115,12 +118,7 @@ impl Views {
     pub fn open(dir: &Path, journal: &Journal, clock: &Clock) -> Result<Self, ViewError> {
         let store = Store::open(&dir.join(FILE))?;
         let folding = Folding::start(&store, &journal.reader(), clock)?;
-        let shared = Arc::new(Shared {
-            store,
-            cursor: watch::Sender::new(folding.cursor()),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::new(store, &folding));
         let thread = std::thread::Builder::new()
             .name("views".into())
             .spawn({
@@ -167,7 +165,13 @@ impl Views {
         *self.0.shared.cursor.borrow()
     }
 
-    /// The cursor, changing with every batch.
+    /// The last entry that is folded in for good. Those after it may have to be folded again when the disk fails: what they say
+    /// must not be forgotten elsewhere because the views show it.
+    pub fn kept(&self) -> Seq {
+        Seq(self.0.shared.kept.load(Ordering::Acquire))
+    }
+
+    /// The cursor, changing with every batch. It goes back when the file had to be opened again.
     pub fn watch(&self) -> watch::Receiver<Seq> {
         self.0.shared.cursor.subscribe()
     }
@@ -505,6 +509,16 @@ impl Views {
 }
 
 impl Shared {
+    fn new(store: Store, folding: &Folding) -> Self {
+        Self {
+            store,
+            cursor: watch::Sender::new(folding.cursor()),
+            kept: AtomicU64::new(folding.kept().0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -513,10 +527,24 @@ impl Shared {
         self.lock().failing = why;
     }
 
-    fn folded(&self, cursor: Seq) {
-        self.cursor.send_replace(cursor);
+    /// All is well, and folded as far as that.
+    fn folded(&self, cursor: Seq, kept: Seq) {
+        self.kept.store(kept.0, Ordering::Release);
+        let is_news = *self.cursor.borrow() != cursor;
+        if is_news {
+            self.cursor.send_replace(cursor);
+        }
+        // After the cursor: who waits looks at it under this lock, and must not miss the call.
         self.lock().failing = None;
-        self.changed.notify_all();
+        if is_news {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The file was opened again, and shows no more than that: whoever was told of later entries has to wait for them anew.
+    fn goes_on_from(&self, cursor: Seq) {
+        self.kept.store(cursor.0, Ordering::Release);
+        self.cursor.send_replace(cursor);
     }
 
     fn is_closed(&self) -> bool {

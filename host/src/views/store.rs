@@ -5,7 +5,7 @@
 //! commit follows at least every second. It saves redb's allocator state (`set_quick_repair`), so that a
 //! restart after a crash need not walk the whole file, however large the fleet.
 
-use crate::journal::is_damaged;
+use crate::journal::{in_words, is_damaged};
 use crate::model::Seq;
 use redb::{
     Builder, Database, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, Value,
@@ -49,7 +49,7 @@ impl ViewError {
     pub(super) fn store(e: impl Into<redb::Error>) -> Self {
         let error = e.into();
         // Only what lasts: a disk that is full or gone is not mended by a rebuild.
-        if is_damaged(&error) { Self::Torn(error.to_string()) } else { Self::Store(error.to_string()) }
+        if is_damaged(&error) { Self::Torn(in_words(&error)) } else { Self::Store(in_words(&error)) }
     }
 
     /// Whether nothing but a rebuild mends it.
@@ -92,13 +92,16 @@ impl Store {
         Ok(Self { path: path.to_owned(), db: RwLock::new(Some(db)) })
     }
 
-    /// Opens the file again. A damaged one stays: of a station that runs, nobody may ask views that begin anew, and what the
-    /// journal drops meanwhile would not be told again.
-    pub fn reopen(&self) -> Result<()> {
+    /// Opens the file again. What was not durable is gone from it: `opened` is told the last entry that is there, before anybody
+    /// can ask. A damaged one stays: of a station that runs, nobody may ask views that begin anew, and what the journal drops
+    /// meanwhile would not be told again.
+    pub fn reopen(&self, opened: impl FnOnce(Seq)) -> Result<()> {
         let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
         let (db, format) = look(&self.path).map_err(ViewError::store)?;
-        *slot = Some(with_tables(&self.path, db, format)?);
+        let db = with_tables(&self.path, db, format)?;
+        opened(Snapshot(db.begin_read().map_err(ViewError::store)?).cursor()?);
+        *slot = Some(db);
         Ok(())
     }
 
@@ -282,7 +285,7 @@ mod tests {
         let store = Store::open(&path).expect("opens");
         store.close();
         fs::write(&path, b"no views at all ".repeat(1_000)).expect("writes");
-        let refused = store.reopen().expect_err("damaged").to_string();
+        let refused = store.reopen(|_| ()).expect_err("damaged").to_string();
         assert!(refused.ends_with("; stop the station and run `polymeter views rebuild`"), "{refused}");
         assert!(!dir.join("views.redb.damaged").exists());
         let _ = fs::remove_dir_all(dir);
@@ -318,6 +321,7 @@ mod tests {
         ] {
             let text = error.to_string();
             assert_eq!(text.contains("run `polymeter views rebuild`"), lasts, "{text}");
+            assert!(!text.ends_with('.') && !text.contains("re-open"), "{text}");
         }
     }
 }
