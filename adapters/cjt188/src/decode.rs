@@ -1,6 +1,6 @@
 //! From an answer to messages: whose it is, which request it answers, what it says, and what to ask next.
 
-use crate::frame::{Frame, HEADER_BYTES, control};
+use crate::frame::{ALL, Frame, HEADER_BYTES, control};
 use crate::memory::{Memory, Request, correlation};
 use crate::options::{Echo, Edition, ErrorStatus, Options};
 use crate::parts::{self, Parts};
@@ -23,6 +23,9 @@ pub fn decode(options: &Options, context: &Context, bytes: &[u8]) -> Result<Deco
         (Direction::Downlink, true) => return Err(Fault::corrupt("control: an answer on its way to the meter")),
     }
     let address = frame.printed().ok_or_else(|| Fault::corrupt("address at byte 2: not BCD"))?;
+    if frame.address == [ALL; 7] {
+        return Err(Fault::corrupt("address at byte 2: 99…99 are all meters of a line, and no meter has it"));
+    }
     let mut memory = Memory::of(context, &address);
     let is_new = memory.meter_type != frame.meter_type;
     memory.meter_type = frame.meter_type;

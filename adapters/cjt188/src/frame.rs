@@ -16,6 +16,8 @@ pub const HEADER_BYTES: usize = 11;
 pub const OVERHEAD_BYTES: usize = 13;
 /// Type and address bytes of a request that any meter answers.
 pub const ANY: u8 = 0xAA;
+/// Address bytes of a request to all meters of a line. None answers, and none has this address.
+pub const ALL: u8 = 0x99;
 /// Preamble bytes looked back over; a longer run is noise.
 const PREAMBLE_SEEN_MAX: usize = 32;
 

@@ -68,6 +68,8 @@ struct Exchange<'a> {
     context: &'a Context,
     /// Who the link layer says it is from, or whom the session is with.
     sender: Option<Identity>,
+    /// The A field; none by radio.
+    bus: Option<u8>,
     memory: Memory,
     /// None by radio: nobody asks there.
     session: Option<Session>,
@@ -76,13 +78,12 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     fn wired(options: &'a Options, context: &'a Context, address: u8) -> Self {
-        let met = Memory::of(context);
-        let primary = if address <= link::address::MAX { Some(address) } else { met.primary };
         Self {
             options,
             context,
             sender: context.device.as_ref().and_then(|d| Identity::parse(&d.address)),
-            memory: Memory { primary, by_radio: false, ..met },
+            bus: Some(address),
+            memory: Memory::of(context),
             session: Some(Session::of(context)),
             cause: ReportCause::OnDemand,
         }
@@ -93,14 +94,16 @@ impl<'a> Exchange<'a> {
             options,
             context,
             sender: Some(radio.sender),
+            bus: None,
             memory: Memory { by_radio: true, ..Memory::of(context) },
             session: None,
             cause: options.scheduled.cause(),
         }
     }
 
-    fn hear(self, body: &[u8]) -> Result<Decoded, Fault> {
+    fn hear(mut self, body: &[u8]) -> Result<Decoded, Fault> {
         let telegram = layers::open(body, self.sender, self.device(), self.session.is_some(), self.options)?;
+        self.place(layers::names_meter(body, telegram.ci))?;
         let data = telegram.data.as_ref();
         match telegram.ci {
             ci::LONG | ci::SHORT | ci::BARE => self.records(&telegram, data),
@@ -131,6 +134,21 @@ impl<'a> Exchange<'a> {
                 Ok(self.say(&telegram, vec![message]))
             }
         }
+    }
+
+    /// Learns where the meter answers. What does not name its meter is the session's only from where that one was asked.
+    fn place(&mut self, names_meter: bool) -> Result<(), Fault> {
+        let (Some(bus), Some(session)) = (self.bus, &self.session) else { return Ok(()) };
+        if !names_meter && self.context.device.is_some() && !session.is_at(bus, &self.memory) {
+            let detail = format!("bus address {bus} answers without an identity, and is not the meter that was asked");
+            return Err(Fault::corrupt(detail));
+        }
+        self.memory.by_radio = false;
+        if bus <= link::address::MAX && (names_meter || session.awaited != Awaited::Nothing) {
+            let known = self.memory.primary.filter(|_| !names_meter);
+            self.memory.primary = known.or(Some(bus));
+        }
+        Ok(())
     }
 
     fn records(mut self, telegram: &Telegram<'_>, data: &[u8]) -> Result<Decoded, Fault> {
@@ -238,20 +256,26 @@ impl<'a> Exchange<'a> {
     /// Whether data are what the command under way has asked for: from the meter that was asked.
     fn is_answer(&self, sender: Option<&Sender>) -> bool {
         let asked = self.session.as_ref().is_some_and(|s| s.awaited == Awaited::Data && s.task == Task::Read);
-        let wanted = self.context.device.as_ref().and_then(|d| Identity::parse(&d.address));
-        let found = sender.and_then(|s| Identity::parse(&s.address));
-        asked
-            && match (wanted, found) {
-                (Some(wanted), Some(found)) => wanted.means(&found),
-                _ => true,
-            }
+        asked && self.is_asked(sender)
+    }
+
+    /// Whether this is the meter that the session is with.
+    fn is_asked(&self, sender: Option<&Sender>) -> bool {
+        let wanted = self.device().and_then(Identity::parse);
+        match (wanted, sender.and_then(|s| Identity::parse(&s.address))) {
+            (Some(wanted), Some(found)) => wanted.means(&found),
+            (None, Some(_)) => false,
+            // Its bus address has told.
+            (_, None) => true,
+        }
     }
 
     /// The command under way has failed, or something else has.
     fn error(self, telegram: &Telegram<'_>, data: &[u8]) -> Decoded {
         let mut messages = failure::error(data);
+        let sender = telegram.identity.map(|identity| self.named(identity));
         let mut session = match &self.session {
-            Some(session) if session.awaited != Awaited::Nothing => session.clone(),
+            Some(session) if session.awaited != Awaited::Nothing && self.is_asked(sender.as_ref()) => session.clone(),
             _ => return self.say(telegram, messages),
         };
         let code = data.first().copied().unwrap_or(0);

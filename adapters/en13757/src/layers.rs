@@ -195,6 +195,13 @@ const fn header_of(kind: u8) -> Header {
     }
 }
 
+/// Whether a message says itself whose it is: in an extended link layer, a long header or fixed data. `kind` is its innermost CI.
+pub const fn names_meter(body: &[u8], kind: u8) -> bool {
+    matches!(body, [ci::ELL_10 | ci::ELL_16, ..])
+        || matches!(header_of(kind), Header::Long)
+        || matches!(kind, ci::FIXED | ci::FIXED_MSB)
+}
+
 fn application<'a>(
     body: &'a [u8],
     sender: Option<Identity>,

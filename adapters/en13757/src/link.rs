@@ -18,6 +18,10 @@ const STOP: u8 = 0x16;
 const SHORT_BYTES: usize = 5;
 /// Of a long frame, around what L counts.
 const OVERHEAD_BYTES: usize = 6;
+/// So far ahead a whole frame is looked for before what may only be the beginning of one: the longest is shorter.
+const AHEAD_BYTES: usize = 300;
+/// Before a radio frame of which one byte has come.
+const NOISE_BYTES_FEW: usize = 4;
 /// C, A and CI.
 const L_MIN: u8 = 3;
 
@@ -117,14 +121,27 @@ pub fn long(control: u8, address: u8, ci: u8, data: &[u8]) -> Vec<u8> {
 
 /// What lies at the start of `received`.
 pub fn cut(received: &[u8], options: &Options) -> Framing {
+    let from = |at: usize| received.get(at..).unwrap_or_default();
+    let whole = || (1..received.len().min(AHEAD_BYTES)).find(|at| is_whole(from(*at), options));
     match here(received, options) {
         // Handed on although damaged, so that it is kept as one.
         Here::Frame(length) | Here::Damaged(length) => Framing::Frame(length as u32),
-        Here::More(wanted) => Framing::Incomplete(wanted as u32),
-        Here::No => match (1..received.len()).find(|at| begins(received.get(*at..).unwrap_or_default(), options)) {
+        Here::More(wanted) if begins_wired(received, options) => Framing::Incomplete(wanted as u32),
+        // A radio frame's length is unchecked as long as it is not there: it holds back nothing that is.
+        Here::More(wanted) => match whole() {
             Some(noise) => Framing::Skip(noise as u32),
-            None => Framing::Foreign,
+            None => Framing::Incomplete(wanted as u32),
         },
+        Here::No => {
+            let begins = |at: &usize| {
+                let tail = from(*at);
+                is_whole(tail, options) || begins_wired(tail, options) || begins_radio(tail, *at, options)
+            };
+            match whole().or_else(|| (1..received.len()).find(begins)) {
+                Some(noise) => Framing::Skip(noise as u32),
+                None => Framing::Foreign,
+            }
+        }
     }
 }
 
@@ -139,17 +156,30 @@ fn here(bytes: &[u8], options: &Options) -> Here {
     }
 }
 
-/// Whether a frame begins here, in the middle of noise: a radio frame has to be there whole, a long frame up to its second
-/// start byte or the end. A single E5 is no proof of anything.
-fn begins(bytes: &[u8], options: &Options) -> bool {
-    match bytes.first() {
-        Some(&LONG | &SHORT) if options.link != Link::Wireless && wired(bytes) != Here::No => true,
-        _ => {
-            options.link != Link::Wired
-                && options.radio_crc == RadioCrc::Present
-                && matches!(radio::here(bytes), Here::Frame(_))
-        }
-    }
+/// Whether radio frames come, and with the sums by which they are known in the middle of noise.
+fn has_sums(options: &Options) -> bool {
+    options.link != Link::Wired && options.radio_crc == RadioCrc::Present
+}
+
+/// Whether a frame is here to its end, in the middle of noise. A single E5 is no proof of anything, nor is a damaged short frame.
+fn is_whole(bytes: &[u8], options: &Options) -> bool {
+    let wired = if options.link == Link::Wireless { Here::No } else { wired(bytes) };
+    matches!(wired, Here::Frame(SHORT_BYTES..) | Here::Damaged(OVERHEAD_BYTES..))
+        || (has_sums(options) && matches!(radio::here(bytes), Here::Frame(_)))
+}
+
+/// Whether a wired frame begins here, as far as it goes; of a long one its second start byte is looked for.
+fn begins_wired(bytes: &[u8], options: &Options) -> bool {
+    options.link != Link::Wireless && matches!(bytes, [LONG | SHORT, ..]) && wired(bytes) != Here::No
+}
+
+/// Whether what is left behind so much noise may become a radio frame. Its length byte alone says little, and is a beginning
+/// only where so little came before it that no other protocol has shown itself.
+fn begins_radio(bytes: &[u8], noise: usize, options: &Options) -> bool {
+    has_sums(options)
+        && (bytes.len() > 1 || noise <= NOISE_BYTES_FEW)
+        && radio::may_name_maker(bytes)
+        && matches!(radio::here(bytes), Here::More(_))
 }
 
 fn wired(bytes: &[u8]) -> Here {

@@ -9,7 +9,7 @@
 //!     +---+---+-----+---------+------------------+-----+  +------------+-----+
 //! ```
 
-use crate::identity::Identity;
+use crate::identity::{Identity, letters};
 use crate::link::Here;
 use polymeter_sdk::Fault;
 
@@ -61,6 +61,14 @@ static TABLE: [u16; 256] = {
 /// Send without or with reply, installation, access, and answers: what a meter says.
 const fn is_control(c: u8) -> bool {
     matches!(c, 0x44 | 0x46 | 0x47 | 0x48 | 0x08 | 0x18 | 0x28 | 0x38)
+}
+
+/// Whether the manufacturer of a frame has letters, as far as it is there.
+pub fn may_name_maker(bytes: &[u8]) -> bool {
+    match bytes {
+        [_, _, low, high, ..] => letters(u16::from_le_bytes([*low, *high & 0x7F])).is_some(),
+        _ => true,
+    }
 }
 
 /// What stands at the start of `bytes`, as far as they go.

@@ -123,6 +123,24 @@ impl Session {
         Some(frame)
     }
 
+    /// Whether the meter of the session can answer at this bus address, where nothing else names it. Asked at an address, it
+    /// answers there or where it was heard before. Selected, or alone on its line, it answers wherever it is, once it is asked.
+    /// Those above the highest are nobody's own.
+    pub fn is_at(&self, bus: u8, met: &Memory) -> bool {
+        if bus > address::MAX || bus == self.address || met.primary == Some(bus) {
+            return true;
+        }
+        let is_asked = self.awaited != Awaited::Nothing && self.queue.is_empty();
+        match (self.address, met.primary) {
+            (..=address::MAX, _) => false,
+            (address::SELECTED, _) if is_asked => true,
+            (_, Some(_)) => false,
+            // Nobody was asked in this session: who brings the answer knows whose it is.
+            (UNKNOWN, None) => !met.by_radio,
+            (_, None) => is_asked,
+        }
+    }
+
     pub const fn is_selected(&self) -> bool {
         self.address == address::SELECTED
     }

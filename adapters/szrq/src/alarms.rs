@@ -1,4 +1,5 @@
-//! Alarm types, close reasons and valve states. Which conditions are active is known only from their events: reports do not tell.
+//! Alarm types, close reasons and valve states. Which conditions are active is known only from their events: of a report itself
+//! only the levels of the batteries tell.
 
 use polymeter_sdk::{Initiator, ValveState, ValveStatus};
 
@@ -23,6 +24,9 @@ const CONDITIONS: [&str; 18] = [
     "balance-exhausted",
 ];
 
+/// Percent.
+const BATTERY_LOW: i8 = 40;
+
 /// Code of an alarm type; 0 is none.
 pub fn condition(kind: u8) -> Option<String> {
     let known = usize::from(kind).checked_sub(1)?;
@@ -38,12 +42,27 @@ pub const fn after(active: u32, kind: u8, begins: bool) -> u32 {
     }
 }
 
-/// Codes of the active conditions.
+/// Codes of the active conditions, beside what is said already.
 pub fn codes(active: u32, out: &mut Vec<String>) {
     let mut left = active & !1;
     while left != 0 {
-        out.extend(condition(left.trailing_zeros() as u8));
+        let code = condition(left.trailing_zeros() as u8);
+        out.extend(code.filter(|code| !out.contains(code)));
         left &= left - 1;
+    }
+}
+
+/// What the levels of both batteries say, whose steps are 80, 40 for low and 0 for empty. Less than none is no level.
+pub fn of_batteries(percents: [i8; 2], out: &mut Vec<String>) {
+    const CODES: [[&str; 2]; 2] =
+        [["battery-low", "battery-exhausted"], ["backup-battery-low", "backup-battery-exhausted"]];
+    for (percent, [low, exhausted]) in percents.into_iter().zip(CODES) {
+        if (0..=BATTERY_LOW).contains(&percent) {
+            out.push(low.into());
+        }
+        if percent == 0 {
+            out.push(exhausted.into());
+        }
     }
 }
 
@@ -85,6 +104,26 @@ pub fn valve(valve: u8, reason: u8) -> ValveStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_of_batteries() {
+        for (percents, wanted) in [
+            ([80, -1], &[][..]),
+            ([41, 100], &[]),
+            ([40, -1], &["battery-low"]),
+            ([80, 40], &["backup-battery-low"]),
+            ([0, 1], &["battery-low", "battery-exhausted", "backup-battery-low"]),
+            ([-1, 0], &["backup-battery-low", "backup-battery-exhausted"]),
+            ([-128, 127], &[]),
+        ] {
+            let mut list = Vec::new();
+            of_batteries(percents, &mut list);
+            assert_eq!(list, wanted, "{percents:?}");
+        }
+        let mut list = vec!["battery-low".to_owned()];
+        codes(1 << 12 | 1 << 7, &mut list);
+        assert_eq!(list, ["battery-low", "strong-magnet"]);
+    }
 
     #[test]
     fn conditions_begin_and_end() {

@@ -186,7 +186,8 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         others.push(Message::unknown("07 surplus", r.rest()));
     }
     let content = crc16_modbus(body.get(4..26).unwrap_or_default()) ^ u16::from(period) << 8;
-    let report = finish(out, &mut others, cause(period), at, ValveStatus::new(alarms::valve_state(tail.valve)));
+    let valve = ValveStatus::new(alarms::valve_state(tail.valve));
+    let report = finish(out, &mut others, cause(period), at, valve, tail.batteries);
     let status = [0, 0, period, value, tail.device_type, tail.class, tail.valve, tail.power];
     Ok(Reading {
         report: Report { raw_status: u64::from_be_bytes(status), ..report },
@@ -241,7 +242,8 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         _ => {}
     }
     let content = crc16_modbus(body.get(5..PACKED_HEAD + records).unwrap_or_default());
-    let report = finish(out, &mut others, cause(period), at, ValveStatus::new(alarms::valve_state(tail.valve)));
+    let valve = ValveStatus::new(alarms::valve_state(tail.valve));
+    let report = finish(out, &mut others, cause(period), at, valve, tail.batteries);
     let status = [0, period, interval, value, tail.device_type, tail.class, tail.valve, tail.power];
     Ok(Reading {
         report: Report { raw_status: u64::from_be_bytes(status), series, ..report },
@@ -293,7 +295,7 @@ pub fn alarm(body: &[u8], device_type: Option<u8>, options: &Options) -> Result<
         others.push(Message::unknown("0D surplus", r.rest()));
     }
     let read_time = *body.first_chunk().unwrap_or(&[0; 6]);
-    let report = finish(out, &mut others, ReportCause::Alarm, at, alarms::valve(valve, reason));
+    let report = finish(out, &mut others, ReportCause::Alarm, at, alarms::valve(valve, reason), batteries);
     let status = [0, 0, 0, flag, kind, valve, reason, class];
     Ok(Reading {
         report: Report { raw_status: u64::from_be_bytes(status), ..report },
@@ -340,6 +342,7 @@ fn finish(
     cause: ReportCause,
     at: Option<Civil>,
     valve: ValveStatus,
+    batteries: [i8; 2],
 ) -> Report {
     out.take_odd(others);
     let is_total =
@@ -350,6 +353,7 @@ fn finish(
     if out.failed {
         report.alarms.push("sampling-failed".into());
     }
+    alarms::of_batteries(batteries, &mut report.alarms);
     if is_absent {
         report.alarms.push("reading-absent".into());
     }

@@ -1,6 +1,7 @@
 //! `polymeter command`: asking devices to do something, and following what becomes of it.
 
 use super::client::{Access, Client, Unheard};
+use super::meter::READINGS;
 use super::order::{self, Order};
 use super::output::{Columns, Limit, Output, line, note};
 use crate::journal::Settlement;
@@ -100,8 +101,6 @@ const COMMAND: Columns<'_> = &[
     ("requested", "/requested"),
     ("expires", "/expires"),
 ];
-const VALUES: Columns<'_> =
-    &[("AT", "/at"), ("QUANTITY", "/quantity"), ("VALUE", "/value"), ("UNIT", "/unit"), ("ROLE", "/role")];
 const STEPS: Columns<'_> = &[("SEQ", "/seq"), ("AT", "/at"), ("STEP", "/step"), ("DETAIL", "/detail")];
 
 pub fn run(access: &Access, command: CommandCommand) -> Result<()> {
@@ -225,7 +224,7 @@ fn show(output: Output, command: &Value) -> Result<()> {
     output.object(COMMAND, &rest)?;
     line("")?;
     if !values.is_empty() {
-        output.rows(VALUES, values.into_iter().map(Ok))?;
+        output.rows(READINGS, values.into_iter().map(Ok))?;
         line("")?;
     }
     let steps = command.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -129,7 +129,8 @@ const DEVICE: Columns<'_> = &[
     ("alarms", "/alarms"),
     ("default key in use", "/default_key_in_use"),
 ];
-const READINGS: Columns<'_> = &[
+/// Readings, and what a command has read, of which no frame is told.
+pub const READINGS: Columns<'_> = &[
     ("AT", "/at"),
     ("QUANTITY", "/quantity"),
     ("STORAGE", "/storage"),

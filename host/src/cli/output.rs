@@ -34,8 +34,9 @@ impl Limit {
     }
 }
 
-/// What only some devices tell apart: no column where no row says it.
-const SELDOM: [&str; 3] = ["/storage", "/tariff", "/channel"];
+/// What only some devices tell apart, and where a reading is from: no column where no row says it.
+const SELDOM: [&str; 7] =
+    ["/storage", "/tariff", "/channel", "/frame", "/read_by/name", "/read_by/version", "/corrected_in"];
 
 /// Title of a column, and where its value lies in a row (a JSON pointer).
 pub type Columns<'a> = &'a [(&'a str, &'a str)];
@@ -189,5 +190,18 @@ mod tests {
         let rows = [json!({"value": "1.5"}), json!({"value": "1.2", "storage": 1})];
         assert_eq!(table(columns, &rows), "VALUE  STORAGE\n  1.5\n  1.2        1");
         assert_eq!(table(columns, &rows[..1]), "VALUE\n  1.5");
+    }
+
+    #[test]
+    fn what_a_command_has_read_tells_what_is_no_good_reading() {
+        let register = json!({
+            "quantity": "working-volume", "storage": 1, "value": "0", "unit": "cubic-metre", "role": "cumulative",
+            "quality": "invalid",
+        });
+        let expected = [
+            "AT  QUANTITY        STORAGE  VALUE  UNIT         ROLE        QUALITY",
+            "    working-volume        1      0  cubic-metre  cumulative  invalid",
+        ];
+        assert_eq!(table(crate::cli::meter::READINGS, &[register]), expected.join("\n"));
     }
 }

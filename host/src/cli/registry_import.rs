@@ -44,6 +44,9 @@ const SUMMARY: Columns<'_> = &[
     ("unchanged", "/unchanged"),
     ("done before", "/done_before"),
 ];
+/// The station is asked only about a file that is right by itself.
+const UNTRIED: &str = "nothing was written, and addresses that no adapter hears and parents that are not in the file were not \
+                       looked for yet";
 /// Longest row: no chunk grows past its bound by taking one more.
 pub const ROW_BYTES_MAX: usize = 16 * limits::RECORD_TEXT_BYTES_MAX;
 
@@ -76,7 +79,7 @@ pub fn import(client: &Client, output: Output, args: &Import) -> Result<()> {
     let checking = bar("checking bytes", open(path)?.metadata()?.len());
     let survey = Survey::of(path, &choices, args.errors, &|bytes| checking.set_position(bytes))?;
     checking.finish_and_clear();
-    sound(output, &survey.flaws, path, "nothing was written")?;
+    sound(output, &survey.flaws, path, UNTRIED)?;
     // 2. What only the registry knows.
     if args.dry_run || survey.leans() {
         let mut trial = Sender::new(client, &survey, bar("trying rows", survey.rows), args.errors);

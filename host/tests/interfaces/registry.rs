@@ -206,7 +206,10 @@ fn errors_of_a_file_name_line_column_and_remedy() {
     let many = format!("device,kind\n{}", "x,meter\n".repeat(50));
     let deep: String = (1..=10).map(|n| format!("c/{n},dtu,c/{}\n", n - 1)).collect();
     for (text, says) in [
-        ("device,kind\nusp/1,pump\n", &["line 2, kind: `pump` is none of", "1 errors; nothing was written"][..]),
+        (
+            "device,kind\nusp/1,pump\n",
+            &["line 2, kind: `pump` is none of", "1 errors; nothing was written", "were not looked for yet"][..],
+        ),
         ("device,kind\nusp/1,meter\nusp/2,meter\nusp/1,meter\n", &["line 4, device: stands in line 2 already"]),
         (
             "device,kind,parent\nusp/1,meter,usp/9\nusp/2,meter,usp/3\n",

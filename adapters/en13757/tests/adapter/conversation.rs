@@ -2,6 +2,8 @@
 
 use super::station::{NOW, Together, station_of};
 use en13757::device::{Meter, Record, Security};
+use en13757::layers::ci;
+use en13757::link::{self, control};
 use en13757::radio::Format;
 use polymeter_sdk::keys::store;
 use polymeter_sdk::{Answer, AnswerBody, Command, EndReason, FaultKind, Message, Outcome, Quantity, ReadScope, Report};
@@ -63,6 +65,26 @@ fn a_primary_read_resets_and_asks() {
     let mut station = station_of(r#"{"addressing": "primary"}"#, LGB);
     station.memory = memory;
     assert_eq!(station.run(&READ, |frame| meter.receive(frame)).sent.len(), 2);
+}
+
+#[test]
+fn what_names_no_meter_is_the_asked_ones_only_from_its_own_address() {
+    let bare = |address, value| link::long(control::RSP_UD, address, ci::BARE, &Record::bcd(0x13, value).0);
+    let mut station = station_of(r#"{"addressing": "primary", "primary_address": 1}"#, LGB);
+    station.say(&READ).expect("a reset");
+    station.hear(&[0xE5]).expect("an acknowledgement");
+    for _ in 0..2 {
+        assert_eq!(station.hear(&bare(2, 777)).expect_err("another meter").kind, FaultKind::Corrupt);
+        assert!(station.memory.is_empty(), "where another one answers is not where this one does");
+    }
+    let decoded = station.hear(&bare(1, 123_456)).expect("the answer");
+    assert!(matches!(&decoded.messages[..], [.., Message::Answer(answer)] if volume(answer) == Some(123_456)));
+    assert_eq!(station.memory, [1, 1, 0]);
+    // It has got another address, and says who it is.
+    let mut moved = meter(LGB);
+    moved.primary = 9;
+    station.hear(&moved.receive(&[0x10, 0x7B, 0x09, 0x84, 0x16]).expect("its records")).expect("a report");
+    assert_eq!(station.memory, [1, 9, 0]);
 }
 
 #[test]

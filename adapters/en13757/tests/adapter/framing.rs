@@ -46,6 +46,29 @@ fn noise_before_and_between_is_passed_over() {
 }
 
 #[test]
+fn noise_before_a_telegram_that_comes_in_pieces_costs_nothing() {
+    let telegrams = [radio(Format::A), radio(Format::B), radio(Format::A)];
+    let stream = telegrams.iter().flat_map(|telegram| [&[0x00], &telegram[..]].concat()).collect::<Vec<_>>();
+    for piece in 1..=stream.len() {
+        assert_eq!(cut_all(&adapter(""), &stream, piece), telegrams, "{piece}");
+        assert_eq!(cut_all(&adapter(r#"{"link": "wireless"}"#), &stream, piece), telegrams, "{piece}");
+    }
+    for split in 1..telegrams[0].len() {
+        let begun = [&[0x00], &telegrams[0][..split]].concat();
+        assert_eq!(adapter("").frame(&begun), Framing::Skip(1), "{split}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_long_telegram_holds_back_none_that_is_whole() {
+    for whole in [radio(Format::A), radio(Format::B), wired()] {
+        let stream = [&[0xFF, 0x44, 0x93, 0x15][..], &whole].concat();
+        assert_eq!(adapter("").frame(&stream), Framing::Skip(4));
+        assert!(matches!(adapter("").frame(&stream[..stream.len() - 1]), Framing::Incomplete(_)));
+    }
+}
+
+#[test]
 fn a_damaged_frame_stays_one_frame_and_the_next_is_found() {
     let mut damaged = wired();
     damaged[30] ^= 1;
