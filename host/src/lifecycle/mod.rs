@@ -2,7 +2,7 @@
 //!
 //! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `layouts` what
 //! one takes over from another, `dropins` follows the adapter directory, `trust` says whose
-//! signatures are asked for, `strikes` counts the harm that one does,
+//! signatures are asked for, `gaps` where nobody serves any more, `strikes` counts the harm that one does,
 //! `budget` the time that it takes from others, `suspects` remembers who provoked it. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
@@ -11,6 +11,7 @@
 mod budget;
 mod cutover;
 mod dropins;
+mod gaps;
 mod install;
 mod layouts;
 mod profiles;
