@@ -274,6 +274,7 @@ fn a_name_whose_only_version_is_revoked_is_told() {
     let shop = Shop::open(&scratch);
     let one = version("1.0.0");
     shop.serve(&one).expect("serves");
+    shop.look();
     let revoked = format!("[revoked]\ndigests = [\"{}\"]\n", Digest::of(&one));
     scratch.write("data/trust.toml", revoked.as_bytes());
     shop.lifecycle.follow_trust();
