@@ -26,7 +26,8 @@ pub struct Taken {
     /// Check and keep it only; `activate` puts it into service later.
     #[serde(default)]
     stage: bool,
-    /// Why a version is wanted that is older than one that has served.
+    /// Why a version is wanted that is older than one that has served; left out: it is not wanted. An upload says here what
+    /// `activate` says with `allow_downgrade` and `reason`.
     downgrade: Option<String>,
     /// Kept in the journal.
     reason: Option<String>,
@@ -41,7 +42,7 @@ pub struct Cutover {
     pub version: Option<String>,
     /// Kept in the journal.
     pub reason: String,
-    /// The version may be older than one that has served; needs a reason.
+    /// The version may be older than one that has served; needs a reason. An upload says both with `?downgrade=WHY`.
     pub allow_downgrade: bool,
 }
 

@@ -120,7 +120,8 @@ pub enum LifecycleError {
     TrustFile(String),
     #[error(
         "a downgrade: {found} is older than {highest}, which has served here; to go back, use `polymeter adapter rollback`, \
-         or say --allow-downgrade with a --reason"
+         or ask for it on purpose: `--allow-downgrade --reason …`, in the API `downgrade=WHY` with an upload and `allow_downgrade` \
+         with a `reason` in `activate`"
     )]
     Downgrade { found: String, highest: String },
     #[error(

@@ -146,7 +146,9 @@ fn a_new_adapter_is_whole_as_it_is_written(clean: &Clean) {
     let output =
         clean.run("polymeter adapter new fresh --protocol udp && cd fresh && ./ci.sh && cargo build --examples");
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("1 of 1 claimed are shown by vectors"), "{}", text(&output));
+    for part in ["1 of 1 claimed are shown by vectors", "and what a station allows:"] {
+        assert!(text(&output).contains(part), "{part} is not in:\n{}", text(&output));
+    }
     let refused = clean.run("polymeter adapter new fresh");
     assert!(!refused.status.success() && text(&refused).contains("exists already"), "{}", text(&refused));
 }

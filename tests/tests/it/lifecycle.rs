@@ -214,7 +214,7 @@ fn older_ones_need_a_word() {
     says(shop.serve(&version("9.0.0")), "a downgrade");
     says(shop.bring(&older, Some(" ")), "needs a reason");
     let row = shop.bring(&older, Some("meters of 2019 need it")).expect("installed");
-    says(shop.lifecycle.activate(&row.digest.to_string(), &order("")), "a downgrade");
+    says(shop.lifecycle.activate(&row.digest.to_string(), &order("")), "in the API `downgrade=WHY` with an upload");
     let on_purpose = polymeter::lifecycle::Order { downgrade: true, ..order("meters of 2019 need it") };
     let row = shop.lifecycle.activate(&row.digest.to_string(), &on_purpose).expect("serves");
     assert!(row.why.contains("on purpose: meters of 2019 need it"), "{}", row.why);
