@@ -35,8 +35,10 @@ impl Lifecycle {
             AdapterState::Quarantined | AdapterState::Rejected if !last.why.is_empty() => format!(" ({})", last.why),
             _ => String::new(),
         };
+        let given_up = of_name.iter().any(|row| row.state.is_kept());
+        let given_up = if given_up { "; or retire what nobody needs any more" } else { "" };
         Some(format!(
-            "{}: no version serves, and frames are only kept; {} is {}{why}; {}; or retire what nobody needs any more",
+            "{}: no version serves, and frames are only kept; {} is {}{why}; {}{given_up}",
             last.name,
             last.version,
             state.name(),
