@@ -6,3 +6,4 @@ cargo test --locked
 polymeter adapter build -o target/hello_adapter.wasm
 polymeter adapter check target/hello_adapter.wasm
 polymeter adapter test target/hello_adapter.wasm
+polymeter adapter bench target/hello_adapter.wasm

@@ -43,6 +43,9 @@ pub use bindings::polymeter::adapter::types::{
 
 pub use upgrade::Upgrade;
 
+/// For an adapter's options, without a dependency of the adapter's own: `#[serde(crate = "polymeter_sdk::serde")]`.
+pub use serde;
+
 /// What `adapter!` expands to; not for use by hand.
 #[doc(hidden)]
 pub mod __macro {

@@ -2,8 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-/// Reads a profile. The struct should say `#[serde(default, deny_unknown_fields)]`, so that an unknown option is an error that
-/// lists the known ones. Empty text counts as `{}`.
+/// Reads a profile. The struct derives [`serde::Deserialize`] and should say
+/// `#[serde(crate = "polymeter_sdk::serde", default, deny_unknown_fields)]`, so that an unknown option is an error that lists the
+/// known ones. Empty text counts as `{}`.
 pub fn parse<T: DeserializeOwned>(profile: &str) -> Result<T, String> {
     let profile = if profile.trim().is_empty() { "{}" } else { profile };
     serde_json::from_str(profile).map_err(|error| format!("profile: {error}"))

@@ -26,7 +26,8 @@ pub struct Taken {
     /// Check and keep it only; `activate` puts it into service later.
     #[serde(default)]
     stage: bool,
-    /// Why a version is wanted that is older than one that has served.
+    /// Why a version is wanted that is older than one that has served; left out: it is not wanted. An upload says here what
+    /// `activate` says with `allow_downgrade` and `reason`.
     downgrade: Option<String>,
     /// Kept in the journal.
     reason: Option<String>,
@@ -36,14 +37,33 @@ pub struct Taken {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cutover {
-    /// A version, or the first digits of a digest; left out: the newest that is installed, or for `retire` the one that
-    /// serves, or where the path names a digest by its first digits, that build.
+    /// A version, or the first digits of a digest; left out: the newest that is installed, or where the path names a digest by
+    /// its first digits, that build.
     pub version: Option<String>,
     /// Kept in the journal.
     pub reason: String,
-    /// The version may be older than one that has served; needs a reason.
+    /// The version may be older than one that has served; needs a reason. An upload says both with `?downgrade=WHY`.
     pub allow_downgrade: bool,
-    /// With `retire`: also if it serves.
+}
+
+/// Why the version before is to serve again. Which one that is, nobody chooses: `activate` puts one by name into service.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollback {
+    /// Kept in the journal.
+    pub reason: String,
+}
+
+/// What is to be taken out, and why.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retirement {
+    /// A version, or the first digits of a digest; left out: the one that serves, or where the path names a digest by its first
+    /// digits, that build.
+    pub version: Option<String>,
+    /// Kept in the journal.
+    pub reason: String,
+    /// Also if it serves.
     pub even_active: bool,
 }
 
@@ -117,10 +137,12 @@ pub async fn activate(
     check_words([&cutover.reason])?;
     change(&services, move |services| {
         let wanted = match &cutover.version {
-            Some(_) => cutover.wanted(&name),
+            Some(version) => format!("{name}@{version}"),
             None => services.lifecycle.newest(&name)?.digest.to_string(),
         };
-        services.lifecycle.activate(&wanted, &cutover.order(&caller.name))
+        let downgrade = cutover.allow_downgrade;
+        let order = lifecycle::Order { by: &caller.name, reason: &cutover.reason, downgrade };
+        services.lifecycle.activate(&wanted, &order)
     })
     .await
 }
@@ -129,44 +151,39 @@ pub async fn activate(
 ///
 /// At once: it is still compiled.
 #[utoipa::path(post, path = "/adapters/{name}/rollback", tag = "adapters", security(("token" = ["admin"])),
-    params(("name", Path)), request_body = Cutover,
+    params(("name", Path)), request_body = Rollback,
     responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn rollback(
     Admin(caller): Admin,
     State(services): State<Arc<Services>>,
     Named(name): Named<String>,
-    Body(cutover): Body<Cutover>,
+    Body(Rollback { reason }): Body<Rollback>,
 ) -> ApiResult<Json<AdapterRow>> {
-    check_words([&cutover.reason])?;
-    change(&services, move |services| services.lifecycle.rollback(&name, &cutover.order(&caller.name))).await
+    check_words([&reason])?;
+    change(&services, move |services| {
+        let order = lifecycle::Order { by: &caller.name, reason: &reason, downgrade: false };
+        services.lifecycle.rollback(&name, &order)
+    })
+    .await
 }
 
 /// Take a version out of the station
 #[utoipa::path(post, path = "/adapters/{name}/retire", tag = "adapters", security(("token" = ["admin"])),
-    params(("name", Path)), request_body = Cutover,
+    params(("name", Path)), request_body = Retirement,
     responses((status = 200, body = AdapterRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn retire(
     Admin(caller): Admin,
     State(services): State<Arc<Services>>,
     Named(name): Named<String>,
-    Body(cutover): Body<Cutover>,
+    Body(retirement): Body<Retirement>,
 ) -> ApiResult<Json<AdapterRow>> {
-    check_words([&cutover.reason])?;
+    check_words([&retirement.reason])?;
     change(&services, move |services| {
-        let (wanted, order) = (cutover.wanted(&name), cutover.order(&caller.name));
-        services.lifecycle.retire(&wanted, &order, cutover.even_active)
+        let wanted = retirement.version.as_ref().map_or_else(|| name.clone(), |version| format!("{name}@{version}"));
+        let order = lifecycle::Order { by: &caller.name, reason: &retirement.reason, downgrade: false };
+        services.lifecycle.retire(&wanted, &order, retirement.even_active)
     })
     .await
-}
-
-impl Cutover {
-    fn wanted(&self, name: &str) -> String {
-        self.version.as_ref().map_or_else(|| name.to_owned(), |version| format!("{name}@{version}"))
-    }
-
-    fn order<'a>(&'a self, by: &'a str) -> lifecycle::Order<'a> {
-        lifecycle::Order { by, reason: &self.reason, downgrade: self.allow_downgrade }
-    }
 }
 
 /// Nothing came under that name. Where it is the name, the version or the digest of an adapter, its file is told.

@@ -61,6 +61,10 @@ pub struct Health {
     /// nothing of `status` either.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub idle_listeners: Vec<String>,
+    /// Adapters that have served here and of which no version serves now, other than by being retired: which, why, and what to do;
+    /// left out where there are none. Of `status` they say nothing: all other makes are served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub out_of_service: Vec<String>,
 }
 
 /// How it stands with an MQTT broker.
@@ -176,7 +180,9 @@ fn health_of(services: &Services) -> Health {
         BrokerHealth { listener, subscribed: b.subscribed, why: b.why, away_s }
     });
     let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
-    Health { status, journal, views, clock, brokers: brokers.collect(), idle_listeners: idle.collect() }
+    let (brokers, idle_listeners) = (brokers.collect(), idle.collect());
+    let out_of_service = services.lifecycle.out_of_service();
+    Health { status, journal, views, clock, brokers, idle_listeners, out_of_service }
 }
 
 /// Counters and gauges for Prometheus

@@ -56,6 +56,7 @@ pub enum StationCommand {
     },
     /// Put the version that served before back into service, at once
     Rollback {
+        /// Its name alone; `activate` puts a version of your choice into service
         name: String,
         /// Why; the journal keeps it
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -141,6 +142,11 @@ pub fn run(command: StationCommand) -> Result<()> {
             change("activate", &name, more, &access)
         }
         StationCommand::Rollback { name, reason, access } => {
+            ensure!(
+                !name.contains('@'),
+                "rollback chooses no version: give the adapter's name alone, or put this one into service with \
+                 `polymeter adapter activate {name}`"
+            );
             change("rollback", &name, json!({"reason": reason}), &access)
         }
         StationCommand::Retire { name, even_active, reason, access } => {

@@ -12,6 +12,8 @@ const STATUS: Columns<'_> = &[
     ("views", "/health/views"),
     ("clock", "/health/clock"),
     ("listeners", "/listeners"),
+    ("idle listeners", "/health/idle_listeners"),
+    ("out of service", "/health/out_of_service"),
     ("devices", "/fleet/devices"),
     ("online", "/fleet/online"),
     ("reported today", "/fleet/reported_today"),

@@ -235,7 +235,7 @@ impl Lifecycle {
                 Err(error) => tracing::warn!(adapter = %label(&next), %error, "stands by but cannot serve now"),
             }
         }
-        tracing::warn!(adapter = %from.name, "nobody stands by; frames are kept until a version serves");
+        tracing::warn!(adapter = %from.name, "{}", self.nobody_takes_over(from));
         Ok(None)
     }
 
@@ -248,7 +248,7 @@ impl Lifecycle {
                 && beside_shadow(last) == AdapterState::Quarantined
                 && of_name.iter().all(|row| !row.is_active())
                 && !self.serve_again(last)?
-                && self.stands_by(&last.name)
+                && self.successor(&last.name, Some(last)).is_some()
             {
                 self.take_over(last)?;
             }
@@ -476,11 +476,11 @@ fn takes_over_from(row: &AdapterRow) -> String {
 }
 
 /// Taken out of service through no fault of its code.
-fn is_blameless(row: &AdapterRow) -> bool {
+pub(super) fn is_blameless(row: &AdapterRow) -> bool {
     row.state == AdapterState::Quarantined && row.why.starts_with(DISTRUSTED) || is_unreadable(row)
 }
 
-fn is_unreadable(row: &AdapterRow) -> bool {
+pub(super) fn is_unreadable(row: &AdapterRow) -> bool {
     row.state == AdapterState::Quarantined && row.why.starts_with(UNREADABLE)
 }
 
@@ -489,7 +489,7 @@ fn must_be_kept(row: &AdapterRow) -> Result<()> {
 }
 
 /// Where it stands, but for the frames that it may hear as a shadow: those change nothing about who takes over from whom.
-fn beside_shadow(row: &AdapterRow) -> AdapterState {
+pub(super) fn beside_shadow(row: &AdapterRow) -> AdapterState {
     match row.state {
         AdapterState::Shadow if row.why.starts_with(QUARANTINED) => AdapterState::Quarantined,
         AdapterState::Shadow if row.served_ms.is_some() => AdapterState::Standby,

@@ -78,7 +78,8 @@ impl Lifecycle {
             }
             let outcome = self.arrived(&file, &bytes, first);
             if self.has_dealt_with(&file) {
-                fresh.extend(log(&file, outcome).flatten());
+                let row = log(&file, outcome).flatten();
+                fresh.extend(row.map(|row| (file, row)));
             } else {
                 let brought = self.brought_by(&file);
                 log(&file, self.take_away(&brought, &file, "its file was removed while it was being checked", &file));
@@ -148,15 +149,15 @@ impl Lifecycle {
         self.install(&delivery).map(Some)
     }
 
-    /// Of each name the newest that has come, unless a newer one serves.
-    fn serve_newest(&self, mut fresh: Vec<AdapterRow>) {
-        fresh.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| order(a, b)));
-        for of_name in fresh.chunk_by(|a, b| a.name == b.name) {
-            let Some(newest) = of_name.last() else { continue };
+    /// Of each name the newest that has come, unless a newer one serves. The file is the one that came now: the version may have
+    /// been installed before, from another.
+    fn serve_newest(&self, mut fresh: Vec<(String, AdapterRow)>) {
+        fresh.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name).then_with(|| order(a, b)));
+        for of_name in fresh.chunk_by(|(_, a), (_, b)| a.name == b.name) {
+            let Some((file, newest)) = of_name.last() else { continue };
             let active = self.catalog.active(&newest.name).and_then(|active| self.row(&active.digest));
             let beaten = active.is_some_and(|active| active.digest == newest.digest || order(&active, newest).is_gt());
             if !beaten {
-                let file = &newest.origin.file;
                 let served = self.refuse_downgrade(newest, None).and_then(|_| self.serve(newest, "dropped in", file));
                 log(file, served);
             }

@@ -2,7 +2,7 @@
 //!
 //! `install` checks what comes in, `cutover` changes who serves, `profiles` how they are asked, `layouts` what
 //! one takes over from another, `dropins` follows the adapter directory, `trust` says whose
-//! signatures are asked for, `strikes` counts the harm that one does,
+//! signatures are asked for, `gaps` where nobody serves any more, `strikes` counts the harm that one does,
 //! `budget` the time that it takes from others, `suspects` remembers who provoked it. The code itself is the catalog's; what devices say is
 //! not known here.
 //!
@@ -11,6 +11,7 @@
 mod budget;
 mod cutover;
 mod dropins;
+mod gaps;
 mod install;
 mod layouts;
 mod profiles;
@@ -119,7 +120,8 @@ pub enum LifecycleError {
     TrustFile(String),
     #[error(
         "a downgrade: {found} is older than {highest}, which has served here; to go back, use `polymeter adapter rollback`, \
-         or say --allow-downgrade with a --reason"
+         or ask for it on purpose: `--allow-downgrade --reason …`, in the API `downgrade=WHY` with an upload and `allow_downgrade` \
+         with a `reason` in `activate`"
     )]
     Downgrade { found: String, highest: String },
     #[error(

@@ -1,6 +1,6 @@
 //! The driver: waits for bytes, rings and deadlines, and does what the machine says.
 
-use super::cutting::{Chosen, Cut};
+use super::cutting::{Chosen, Cut, nobody_takes};
 use super::machine::{Action, Closing, Goodbye, Input, Machine};
 use super::registry::{Doorbell, Place, Ring};
 use super::relay::Behind;
@@ -226,7 +226,8 @@ impl Conversation {
                     }
                 }
                 Cut::Foreign => {
-                    self.on_rest(FaultKind::Foreign, "no adapter of this listener takes these bytes", None).await?;
+                    let detail = nobody_takes(&self.services, &self.door);
+                    self.on_rest(FaultKind::Foreign, &detail, None).await?;
                     // On a stream nothing says where the next frame would begin.
                     return if self.link.is_datagram() { Ok(()) } else { Err(Closing::TooManyFaults) };
                 }

@@ -64,6 +64,14 @@ pub(super) fn cut(services: &Services, door: &Door, sticky: Option<(usize, &str)
     best.verdict(buffer.len())
 }
 
+/// Why nobody takes what came. One who would may be out of service.
+pub(super) fn nobody_takes(services: &Services, door: &Door) -> String {
+    let names = door.adapters.iter().map(|speaks| speaks.adapter.as_str());
+    let away: Vec<&str> = names.filter(|name| services.catalog.active(name).is_none()).collect();
+    let away = if away.is_empty() { String::new() } else { format!("; not in service: {}", away.join(", ")) };
+    format!("no adapter of this listener takes these bytes{away}")
+}
+
 #[derive(Default)]
 struct Best {
     incomplete: bool,

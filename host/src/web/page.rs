@@ -278,6 +278,7 @@ mod tests {
                     clock: None,
                     brokers: Vec::new(),
                     idle_listeners: Vec::new(),
+                    out_of_service: Vec::new(),
                 },
                 fleet: Fleet { devices: 12_480, online: 318, reported_today: 11_902, held: 2, in_alarm: 7 },
                 commands: CommandCounts { open: 18, unconfirmed: 1 },

@@ -2,6 +2,9 @@
 
 use crate::served::{Served, daily, frame, registration};
 use polymeter::journal::{Entry, Fact};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 #[test]
 fn health_and_metrics_speak_for_watchdogs() {
@@ -29,6 +32,24 @@ fn health_tells_of_a_clock_that_is_behind_the_journal() {
         let clock = health["clock"].as_str().expect("says why");
         assert!(clock.contains("Set the clock right") && clock.contains("cancel the orders that wait"), "{clock}");
     }
+}
+
+/// No adapter is installed: the listener says so, and what came there says whom it lacked.
+#[test]
+fn frames_that_find_nobody_name_who_is_out_of_service() {
+    let served = Served::start();
+    let (status, health) = served.ask("GET", "/health", None, None);
+    assert_eq!((status, &health["idle_listeners"]), (200, &json!(["nb"])));
+    assert_eq!(health["out_of_service"], Value::Null, "what has never served is nobody's loss");
+    let (_, address) = served.station().addresses().first().expect("a listener").clone();
+    let mut peer = TcpStream::connect(address).expect("connects");
+    peer.write_all(&[0x68, 0x16]).expect("sends");
+    // The station hangs up once it has kept the bytes; what was unread may reset the connection.
+    let _ = peer.read_to_end(&mut Vec::new());
+    served.tell(Fact::DeviceAdopted { device: "usp/1".parse().expect("a device"), by: "test".into() });
+    let (_, kept) = served.get("quarantine");
+    let detail = "no adapter of this listener takes these bytes; not in service: usp";
+    assert_eq!(kept.pointer("/items/0/detail"), Some(&json!(detail)), "{kept}");
 }
 
 #[test]

@@ -31,6 +31,24 @@ fn a_new_version_serves_at_once_and_leaves_with_its_file() {
     assert_eq!(shop.look(), ["a 1.1.0 conformed", "a 1.1.0 active"]);
 }
 
+/// What was handed over and is dropped in afterwards serves by the file that came now, and does not leave with it.
+#[test]
+fn what_was_installed_otherwise_stays_when_its_file_goes() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let one = version("a", "1.0.0");
+    shop.install(&one).expect("installed");
+    shop.look();
+    scratch.write("adapters/dropped.wasm", &one);
+    assert_eq!(shop.look(), ["a 1.0.0 active"]);
+    let row = shop.lifecycle.row(&Digest::of(&one)).expect("known");
+    assert_eq!((row.by.as_str(), row.why.as_str()), ("dropped.wasm", "dropped in"));
+    assert_eq!(row.origin.file, "a.wasm");
+    scratch.remove("adapters/dropped.wasm");
+    assert_eq!(shop.look(), [""; 0]);
+    assert_eq!(shop.serves("a").as_deref(), Some("1.0.0"));
+}
+
 #[test]
 fn a_bad_file_takes_nothing_down() {
     let scratch = Scratch::new();

@@ -250,7 +250,7 @@ fn older_ones_need_a_word() {
     says(shop.serve(&version("9.0.0")), "a downgrade");
     says(shop.bring(&older, Some(" ")), "needs a reason");
     let row = shop.bring(&older, Some("meters of 2019 need it")).expect("installed");
-    says(shop.lifecycle.activate(&row.digest.to_string(), &order("")), "a downgrade");
+    says(shop.lifecycle.activate(&row.digest.to_string(), &order("")), "in the API `downgrade=WHY` with an upload");
     let on_purpose = polymeter::lifecycle::Order { downgrade: true, ..order("meters of 2019 need it") };
     let row = shop.lifecycle.activate(&row.digest.to_string(), &on_purpose).expect("serves");
     assert!(row.why.contains("on purpose: meters of 2019 need it"), "{}", row.why);
@@ -277,6 +277,47 @@ fn a_harmful_version_goes_and_the_one_before_takes_over_by_itself() {
     assert_eq!((shop.state(&one), shop.state(&two), shop.serves("a")), ("quarantined", "quarantined", None));
     shop.lifecycle.activate("a@1.1.0", &order("the meters were at fault")).expect("serves");
     assert_eq!(shop.serves("a").as_deref(), Some("1.1.0"));
+}
+
+/// Whoever looks after the station is told, with what to do, until somebody serves or nobody is wanted any more.
+#[test]
+fn a_name_that_nobody_serves_any_more_is_told() {
+    let (_scratch, shop, [_, two]) = two_served();
+    assert_eq!(shop.lifecycle.out_of_service(), [""; 0]);
+    shop.lifecycle.rollback("a", &order("totals differ")).expect("goes back");
+    harm(&shop);
+    // The newer version was left for a reason, so it does not take over by itself.
+    assert_eq!((shop.state(&two), shop.serves("a")), ("standby", None));
+    let told = shop.lifecycle.out_of_service().join("\n");
+    for words in [
+        "a: no version serves, and frames are only kept; 1.0.0 is quarantined (",
+        "`polymeter adapter activate a@1.0.0 --reason …`",
+        "installed: a@1.1.0; `polymeter adapter activate NAME@VERSION`",
+    ] {
+        assert!(told.contains(words), "{told:?} does not say {words:?}");
+    }
+    shop.lifecycle.activate("a@1.1.0", &order("better than nobody")).expect("serves");
+    assert_eq!(shop.lifecycle.out_of_service(), [""; 0]);
+    // What people have taken away is no news to them.
+    shop.lifecycle.retire("a@1.0.0", &order(""), false).expect("goes");
+    shop.lifecycle.retire("a@1.1.0", &order(""), true).expect("goes");
+    assert_eq!((shop.lifecycle.out_of_service(), shop.serves("a")), (Vec::new(), None));
+}
+
+#[test]
+fn a_name_whose_only_version_is_revoked_is_told() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let one = version("1.0.0");
+    shop.serve(&one).expect("serves");
+    shop.look();
+    let revoked = format!("[revoked]\ndigests = [\"{}\"]\n", Digest::of(&one));
+    scratch.write("data/trust.toml", revoked.as_bytes());
+    shop.lifecycle.follow_trust();
+    shop.lifecycle.carry_out().expect("carried out");
+    assert_eq!(shop.serves("a"), None);
+    let told = shop.lifecycle.out_of_service().join("\n");
+    assert!(told.contains("1.0.0 serves again once trust.toml trusts it; or retire"), "{told}");
 }
 
 /// One host comes forty times, with another port and other bytes each time.

@@ -57,7 +57,7 @@ pub struct Verified {
 /// Why a file's signatures count for nothing. Each kind of damage has its own reason; positions are byte offsets.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SignatureError {
-    #[error("not a WebAssembly component; only a file made by `polymeter adapter build` can be signed")]
+    #[error("not a WebAssembly component, as `polymeter adapter build` makes them, or damaged at its beginning")]
     NotComponent,
     #[error("damaged at byte {at}: {what}")]
     Malformed { at: usize, what: String },

@@ -1,0 +1,73 @@
+//! Adapters that have served and that nobody serves now: their devices are heard and not understood, so somebody has to be told.
+
+use super::cutover::{beside_shadow, is_blameless, is_unreadable};
+use super::{Lifecycle, label};
+use crate::journal::AdapterState;
+use crate::model::Digest;
+use crate::views::AdapterRow;
+
+impl Lifecycle {
+    /// Names whose last version went out of service other than by being retired: each in a sentence, with what to do.
+    pub fn out_of_service(&self) -> Vec<String> {
+        self.rows().chunk_by(|a, b| a.name == b.name).filter_map(|of_name| self.gap(of_name)).collect()
+    }
+
+    fn gap(&self, of_name: &[AdapterRow]) -> Option<String> {
+        if of_name.iter().any(AdapterRow::is_active) {
+            return None;
+        }
+        let served = of_name.iter().filter(|row| row.served_ms.is_some() && row.state != AdapterState::Retired);
+        let last = served.max_by_key(|row| row.served_ms)?;
+        let state = beside_shadow(last);
+        let mut remedies = Vec::new();
+        if is_unreadable(last) {
+            remedies.push(format!("{} serves again once its file can be read", last.version));
+        } else if is_blameless(last) {
+            remedies.push(format!("{} serves again once trust.toml trusts it", last.version));
+        } else if state == AdapterState::Quarantined {
+            remedies.push(self.quarantined(last).to_string());
+        }
+        remedies.extend(by_hand(of_name, None));
+        if remedies.is_empty() {
+            remedies.push("hand over one that can serve with `polymeter adapter install`".into());
+        }
+        let why = match state {
+            AdapterState::Quarantined | AdapterState::Rejected if !last.why.is_empty() => format!(" ({})", last.why),
+            _ => String::new(),
+        };
+        let given_up = of_name.iter().any(|row| row.state.is_kept());
+        let given_up = if given_up { "; or retire what nobody needs any more" } else { "" };
+        Some(format!(
+            "{}: no version serves, and frames are only kept; {} is {}{why}; {}{given_up}",
+            last.name,
+            last.version,
+            state.name(),
+            remedies.join("; ")
+        ))
+    }
+
+    /// Nobody takes over from this version: what is installed may have been left for a reason, or cannot serve now.
+    pub(super) fn nobody_takes_over(&self, from: &AdapterRow) -> String {
+        let rows: Vec<AdapterRow> = self.rows().into_iter().filter(|row| row.name == from.name).collect();
+        match by_hand(&rows, Some(&from.digest)) {
+            None => "nobody stands by; frames are kept until a version serves".to_owned(),
+            Some(how) => format!(
+                "nobody takes over by itself, since nobody goes back to what was left for an older version, or what there is \
+                 cannot serve now; frames are kept until a version serves; {how}"
+            ),
+        }
+    }
+}
+
+/// What people may put into service, but for this build. `None`: nothing is installed.
+fn by_hand(of_name: &[AdapterRow], but: Option<&Digest>) -> Option<String> {
+    let installed = of_name.iter().filter(|row| row.state.is_installed() && Some(&row.digest) != but);
+    let installed: Vec<String> =
+        installed.filter(|row| beside_shadow(row) != AdapterState::Quarantined).map(label).collect();
+    (!installed.is_empty()).then(|| {
+        format!(
+            "installed: {}; `polymeter adapter activate NAME@VERSION` puts one into service, or says why it cannot serve",
+            installed.join(", ")
+        )
+    })
+}
