@@ -109,3 +109,22 @@ impl World {
 
 const ROOM: usize = 4_000;
 const NEVER: i64 = i64::MIN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_member_is_asked_by_its_own_clock() {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let doors = Doors { tcp: nowhere, udp: None, szrq: None, fengxian: None, dtu: None };
+        let time = FleetTime::start(Civil(0), Civil(86_400), Duration::from_secs(1));
+        let world = World::new(time, doors, Clock::new("Asia/Shanghai").expect("a zone"), 1);
+        assert_eq!((world.heard_at(0), world.heard_at(1)), (None, None));
+        world.heard(0, Civil(7_200));
+        // A communication that is tried again begins at its slot.
+        world.heard(0, Civil(7_100));
+        assert_eq!(world.heard_at(0), Some(Civil(7_200)));
+    }
+}
