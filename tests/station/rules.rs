@@ -248,6 +248,40 @@ fn datagrams_carry_whole_conversations() {
 }
 
 #[test]
+fn datagrams_that_were_said_again_are_answered_as_before_and_begin_nothing() {
+    let site = Site::usual();
+    let mut terminal = Terminal::on(meter("50001234567830"), Peer::udp(site.nb_iot()));
+    let (registration, report) = (terminal.device.registration(terminal.now), terminal.device.daily(terminal.now, &[]));
+    // So many that the station is not done with them before the last report is there.
+    let sent = [vec![&registration; 30], vec![&report; 4]].concat();
+    sent.iter().for_each(|frame| terminal.peer.send(frame));
+    for frame in sent {
+        match terminal.hear() {
+            Some(Heard::Reply(reply)) => assert_eq!(reply.result, OK, "{}", hex::encode(frame)),
+            other => panic!("no acknowledgement but {other:?}"),
+        }
+    }
+    assert_eq!(terminal.hear(), Some(Heard::Farewell(0)), "only when all that has come is read");
+    assert_eq!(site.readings("usp/50001234567830", "working-volume").len(), 2);
+}
+
+#[test]
+fn what_waits_of_a_port_that_a_device_has_left_takes_nothing_from_its_newer_session() {
+    let site = Site::usual();
+    let mut terminal = Terminal::on(meter("50001234567831"), Peer::udp(site.nb_iot()));
+    let frames = [terminal.device.registration(terminal.now), terminal.device.daily(terminal.now, &[])];
+    terminal.peer.send(&frames[0]);
+    (0..30).for_each(|_| terminal.peer.send(&frames[1]));
+    // It has waited long enough, and begins anew from another port.
+    let _left = std::mem::replace(&mut terminal.peer, Peer::udp(site.nb_iot()));
+    terminal.now += 60;
+    assert_eq!(terminal.register().result, OK);
+    assert_eq!(terminal.daily().result, OK, "it has registered in this session");
+    assert_eq!(terminal.hear(), Some(Heard::Farewell(0)));
+    assert!(site.rows("quarantine").is_empty());
+}
+
+#[test]
 fn one_listener_tells_two_vendors_apart() {
     let site = Site::usual();
     let mut unified = Terminal::tcp(meter("50001234567821"), site.meters());

@@ -275,7 +275,7 @@ impl<'a> Conversation<'a> {
             self.world.counters.readings.fetch_add(meaning.readings.len() as u64, Relaxed);
             self.account.acknowledged(&meaning);
         }
-        self.world.seen(self.member.number);
+        self.world.heard(self.member.number, self.now);
     }
 
     /// Answers that nothing acknowledges by name; what has a name waits for it.

@@ -100,7 +100,12 @@ pub fn run() -> Result<bool> {
     }
     estate.map_or(Ok(()), Estate::end)?;
     station.stop()?;
-    clean_up(&dir);
+    if differences.is_empty() {
+        clean_up(&dir);
+    } else {
+        let shown = shown(&dir);
+        println!("kept:    {shown} (polymeter serve --dev --config {shown}/station.toml shows what the station has)");
+    }
     if ends_after.is_some() {
         println!("{last_line}");
     }

@@ -64,11 +64,12 @@ impl Desk<'_> {
         while orders.taken.len() < self.count && !self.stop.load(Relaxed) && misses < 50 * self.count {
             std::thread::sleep(pause);
             let member = &self.members[rng.random_range(0..self.members.len())];
-            if !self.world.is_seen(member.number) {
+            // Nobody asks a meter for days that are still to come by its own clock.
+            let Some(heard_at) = self.world.heard_at(member.number) else {
                 misses += 1;
                 continue;
-            }
-            let wish = wish(member, self.world.time.now(), &mut rng);
+            };
+            let wish = wish(member, heard_at, &mut rng);
             // Told that a command follows, such a meter would wait for one that its protocol cannot say, and nothing closes
             // a datagram socket.
             if !wish.possible && member.vendor != Vendor::Usp && member.transport == Transport::Udp {

@@ -6,7 +6,7 @@ use crate::truth::Account;
 use polymeter::clock::Clock;
 use polymeter::model::Civil;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use tokio::sync::Semaphore;
 
 /// A station's clock may differ from ours by this much; both run on one machine.
@@ -56,7 +56,8 @@ pub struct World {
     pub clock: Clock,
     /// How many meters may speak at the same time; the others wait as if the cell were full.
     pub room: Semaphore,
-    seen: Vec<AtomicBool>,
+    /// When the station last acknowledged something of each member, by that member's clock.
+    heard_at: Vec<AtomicI64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +76,8 @@ pub struct Counters {
 
 impl World {
     pub fn new(time: FleetTime, doors: Doors, clock: Clock, members: usize) -> Self {
-        let seen = (0..members).map(|_| AtomicBool::new(false)).collect();
-        Self { time, doors, counters: Counters::default(), clock, room: Semaphore::new(ROOM), seen }
+        let heard_at = (0..members).map(|_| AtomicI64::new(NEVER)).collect();
+        Self { time, doors, counters: Counters::default(), clock, room: Semaphore::new(ROOM), heard_at }
     }
 
     pub fn door(&self, member: &Member) -> SocketAddr {
@@ -84,14 +85,16 @@ impl World {
     }
 
     /// The station has acknowledged something of this member.
-    pub fn seen(&self, number: usize) {
-        if let Some(seen) = self.seen.get(number) {
-            seen.store(true, Relaxed);
+    pub fn heard(&self, number: usize, at: Civil) {
+        if let Some(heard_at) = self.heard_at.get(number) {
+            heard_at.fetch_max(at.0, Relaxed);
         }
     }
 
-    pub fn is_seen(&self, number: usize) -> bool {
-        self.seen.get(number).is_some_and(|seen| seen.load(Relaxed))
+    /// What the member's clock showed when the station last acknowledged something of it; `None`: not yet. On a busy machine
+    /// members come late, and the calendar runs on without them.
+    pub fn heard_at(&self, number: usize) -> Option<Civil> {
+        self.heard_at.get(number).map(|at| at.load(Relaxed)).filter(|at| *at != NEVER).map(Civil)
     }
 
     /// The acknowledgement sets the meter's clock. The fleet's calendar runs faster than the station's, so the meter takes the
@@ -105,3 +108,23 @@ impl World {
 }
 
 const ROOM: usize = 4_000;
+const NEVER: i64 = i64::MIN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_member_is_asked_by_its_own_clock() {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let doors = Doors { tcp: nowhere, udp: None, szrq: None, fengxian: None, dtu: None };
+        let time = FleetTime::start(Civil(0), Civil(86_400), Duration::from_secs(1));
+        let world = World::new(time, doors, Clock::new("Asia/Shanghai").expect("a zone"), 1);
+        assert_eq!((world.heard_at(0), world.heard_at(1)), (None, None));
+        world.heard(0, Civil(7_200));
+        // A communication that is tried again begins at its slot.
+        world.heard(0, Civil(7_100));
+        assert_eq!(world.heard_at(0), Some(Civil(7_200)));
+    }
+}

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -100,9 +101,21 @@ impl Inbound {
             None => self.queue.recv().await,
         };
         let Some(datagram) = next else { return Ok(Received::Closed) };
+        Ok(Received::Bytes(self.take(&datagram, buffer)))
+    }
+
+    /// Appends the next datagram, whole, if one has come by now.
+    pub(super) fn receive_at_hand(&mut self, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        match self.first.pop_front().or_else(|| self.queue.try_recv().ok()) {
+            Some(datagram) => Poll::Ready(Ok(self.take(&datagram, buffer))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take(&mut self, datagram: &Datagram, buffer: &mut Vec<u8>) -> usize {
         self.heard = true;
         buffer.extend_from_slice(&datagram.bytes);
-        Ok(Received::Bytes(datagram.bytes.len()))
+        datagram.bytes.len()
     }
 
     pub(super) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
@@ -269,6 +282,29 @@ mod tests {
         let (mut session, _) = station.accept().await.expect("a session");
         assert_eq!(next(&mut session).await, [21]);
         assert_eq!(station.peers.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_is_taken_one_by_one_in_order() {
+        let (mut station, meter) = both().await;
+        meter.send(&[0]).await.expect("sent");
+        let (session, _) = station.accept().await.expect("a session");
+        for number in 1..4 {
+            meter.send(&[number]).await.expect("sent");
+        }
+        read_until(&mut station, 4 * EACH).await;
+        // What was handed back comes before what is queued.
+        drop(session);
+        let (mut session, peer) = station.accept().await.expect("the next session");
+        station.scratch[0] = 4;
+        assert!(station.hand_over(1, peer).is_none(), "its session is there");
+        let mut buffer = Vec::new();
+        for number in 1..5 {
+            assert!(session.receive_at_hand(&mut buffer).is_ready());
+            assert_eq!(buffer.pop(), Some(number));
+            assert!(buffer.is_empty());
+        }
+        assert!(session.receive_at_hand(&mut buffer).is_pending() && buffer.is_empty());
     }
 
     #[tokio::test]

@@ -68,13 +68,14 @@ impl Link {
         }
     }
 
-    /// Appends what a stream has brought by now, as `receive` would, without waiting. What comes in pieces waits for its turn.
+    /// Appends what has come by now, as `receive` would, without waiting. A request or a message waits for its turn.
     pub async fn receive_at_hand(&mut self, buffer: &mut Vec<u8>) {
         // An end or an error is there to be found by whoever waits for more.
         let _ = match self {
             Self::Stream(stream) => poll_fn(|cx| Poll::Ready(poll_read(stream, cx, buffer))).await,
             Self::Tls(stream) => poll_fn(|cx| Poll::Ready(poll_read(&mut **stream, cx, buffer))).await,
-            Self::Datagram(_) | Self::Coap(_) | Self::Mqtt(_) => Poll::Pending,
+            Self::Datagram(inbound) => inbound.receive_at_hand(buffer),
+            Self::Coap(_) | Self::Mqtt(_) => Poll::Pending,
         };
     }
 

@@ -317,12 +317,15 @@ impl Conversation {
     }
 
     /// What the peer has sent before the end is read as far as it is whole, unanswered: whoever waits for an answer says it again.
-    async fn keep_rest(&mut self) -> Result<(), Closing> {
+    async fn keep_rest(&mut self, closing: Closing) -> Result<(), Closing> {
+        // Datagrams that are left begin their peer's next session, and are answered there. Where the device has a newer session
+        // already, that one would take its place away.
+        let reads = if self.link.is_datagram() && closing != Closing::TakenOver { 0 } else { limits::REST_READS_MAX };
         self.parting = true;
         self.unseen = false;
         self.machine.close();
         let mut taken = self.take_frames().await;
-        for _ in 0..limits::REST_READS_MAX {
+        for _ in 0..reads {
             if taken.is_err() || !self.reads_on().await {
                 break;
             }
@@ -347,7 +350,7 @@ impl Conversation {
     /// Leaves nothing half done: bytes kept, commands given back, the device's place free.
     async fn end(&mut self, closing: Closing) {
         // The session ends either way; a failing store is on the health page.
-        if closing != Closing::StoreFailing && self.keep_rest().await.is_ok() {
+        if closing != Closing::StoreFailing && self.keep_rest(closing).await.is_ok() {
             self.link.kept();
         }
         let mut steps = self.give_up_behind(true);

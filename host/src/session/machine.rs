@@ -249,6 +249,10 @@ impl Machine {
         self.faults = self.faults.saturating_sub(1);
         if let Some(registered) = facts.registered {
             self.registered = Some(registered);
+            if facts.registers_first {
+                // A communication begins, and its report is still to come.
+                (self.reported, self.done) = (false, false);
+            }
         }
         self.registers_first = facts.registers_first;
         self.waited_for |= facts.waits;
@@ -466,6 +470,19 @@ mod tests {
             assert_eq!(machine.step(input, *now), *expected, "step {i}: {input:?} at {now}");
         }
         machine
+    }
+
+    #[test]
+    fn a_registration_behind_a_report_begins_a_communication() {
+        let first = || FrameFacts { registers_first: true, ..registered(false) };
+        let mut machine = check(&[
+            (10, Input::Frame(first()), &[]),
+            (20, followed(report(false)), &[]),
+            (21, followed(Input::Frame(first())), &[]),
+            (21, TAKEN, &[]),
+            (22, Input::CommandWaiting, &[]),
+        ]);
+        assert_eq!(machine.step(&report(false), 30), DONE);
     }
 
     #[test]
