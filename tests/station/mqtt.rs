@@ -272,7 +272,11 @@ fn what_nobody_could_read_is_still_whose_the_topic_says() {
     files.write("short.wasm", &cannot.component());
     let mut settings = Settings::usual();
     settings.listeners[0].adapters = r#""short""#.into();
-    for (name, unknown, topics) in [("gateways", "accept", GATEWAYS), ("strict", "hold", r#"up = "strict/{device}""#)] {
+    for (name, unknown, topics) in [
+        ("gateways", "accept", GATEWAYS),
+        ("holds", "hold", r#"up = "holds/{device}""#),
+        ("strict", "refuse", r#"up = "strict/{device}""#),
+    ] {
         let mut short = listener(name, broker.address(), &format!("{topics}\naddress_from = \"topic\""));
         (short.adapters, short.unknown) = (r#""short""#.into(), unknown);
         settings.listeners.push(short);
@@ -280,15 +284,32 @@ fn what_nobody_could_read_is_still_whose_the_topic_says() {
     let site = Site::with_adapters(&settings, &[files.path("short.wasm")]);
     await_subscribed(&site);
     let gateway = gateway(&broker, "0102030405060708");
-    gateway.publish_to("strict/99", &[0x68, 1, 2]).expect("a message");
+    gateway.publish_to("strict/98", &[0x68, 1, 2]).expect("a message");
+    gateway.publish_to("holds/99", &[0x68, 1, 2]).expect("a message");
     gateway.publish(&[0x68, 1, 2]).expect("a message");
-    wait_until("both are kept", || (site.rows("quarantine").len() == 2).then_some(()));
+    wait_until("all are kept", || (site.rows("quarantine").len() == 3).then_some(()));
     assert!(site.device("test/0102030405060708").is_none(), "nothing is known of it");
     let can = Guest { memory: memory(), version: "1.1.0", ..Guest::new("short") };
     site.client().upload("adapters/short.wasm", can.component()).expect("serves");
     wait_until("it is read", || site.device("test/0102030405060708"));
-    assert_eq!(site.rows("quarantine").len(), 1, "a stranger is one by his topic, too");
-    assert!(site.device("test/99").is_none());
+    // A stranger is one by his topic, too: held by the one listener, refused by the other, until somebody lets him in.
+    wait_until("it is held", || (site.device("test/99")?["held"] == true).then_some(()));
+    wait_until("it is refused", || {
+        let rows = site.rows("quarantine");
+        (rows.len() == 1 && rows[0]["fault"] == "refused" && rows[0]["device"] == "test/98").then_some(())
+    });
+    assert!(site.device("test/98").is_none());
+    for device in ["test/98", "test/99"] {
+        site.client().post(&format!("devices/{device}/adopt"), &json!({})).expect("adopted");
+        wait_until("what it said counts", || {
+            let row = site.device(device)?;
+            (row["held"] == false && row["counts"]["frames"] == 1 && row["counts"]["held_frames"] == 0).then_some(())
+        });
+        if device == "test/98" {
+            assert_eq!(site.device("test/99").expect("held")["held"], true);
+        }
+    }
+    assert!(site.rows("quarantine").is_empty());
 }
 
 #[test]

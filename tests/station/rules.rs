@@ -270,7 +270,7 @@ fn what_waits_of_a_port_that_a_device_has_left_takes_nothing_from_its_newer_sess
     let site = Site::usual();
     let mut terminal = Terminal::on(meter("50001234567831"), Peer::udp(site.nb_iot()));
     let frames = [terminal.device.registration(terminal.now), terminal.device.daily(terminal.now, &[])];
-    terminal.peer.send(&frames[0]);
+    assert_eq!(terminal.ask(&frames[0]).result, OK);
     (0..30).for_each(|_| terminal.peer.send(&frames[1]));
     // It has waited long enough, and begins anew from another port.
     let _left = std::mem::replace(&mut terminal.peer, Peer::udp(site.nb_iot()));

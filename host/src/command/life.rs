@@ -23,6 +23,8 @@ pub struct Live {
     /// Expires at that moment of the steady clock, too, whatever the machine's clock is set to.
     pub until_ms: i64,
     pub attempts: u8,
+    /// The device has said so, and not that it is done.
+    pub was_accepted: bool,
     pub state: State,
     /// Its next step is decided and being written: until that is done or given up, nobody decides another.
     pub taken: bool,
@@ -69,6 +71,7 @@ impl Live {
             asked_before_ms: None,
             until_ms: i64::MAX,
             attempts: 0,
+            was_accepted: false,
             state: State::Proposed,
             taken: false,
             settled: None,
@@ -100,8 +103,15 @@ impl Live {
     }
 
     /// A command as the commands view has it after a restart.
-    pub fn restored(self, asked_ms: i64, attempts: u8, state: State, settled: Option<Settlement>) -> Self {
-        Self { asked_before_ms: Some(asked_ms), attempts, state, settled, ..self }
+    pub fn restored(
+        self,
+        asked_ms: i64,
+        attempts: u8,
+        was_accepted: bool,
+        state: State,
+        settled: Option<Settlement>,
+    ) -> Self {
+        Self { asked_before_ms: Some(asked_ms), attempts, was_accepted, state, settled, ..self }
     }
 
     /// Session and correlation of a sending that this step gives up without knowing what became of it, and whether its next answer
@@ -136,6 +146,7 @@ impl Live {
             // Only a valve shows later what became of its order; anything else is left to people. Said once more, it is as open as
             // before.
             CommandStep::Answered { outcome: Outcome::Accepted, .. } if matches!(self.command, Command::Valve(_)) => {
+                self.was_accepted = true;
                 State::Unconfirmed
             }
             CommandStep::Unconfirmed { .. }
@@ -167,14 +178,14 @@ impl Live {
             && agrees(order.order, valve.state) == Some(false)
         {
             outcome = Outcome::Accepted;
-            reason = format!("answered as done with valve {}. {}", valve.state, self.who_decides());
+            reason = format!("answered as done with valve {}. {}", valve.state, self.who_decides(true));
         }
         if outcome == Outcome::Accepted && reason.is_empty() {
             let valve = match &body {
                 AnswerBody::Valve(valve) => format!(" with valve {}", valve.state),
                 _ => String::new(),
             };
-            reason = format!("accepted{valve}, and not known to be done. {}", self.who_decides());
+            reason = format!("accepted{valve}, and not known to be done. {}", self.who_decides(true));
         }
         CommandStep::Answered { outcome, reason, raw_code, body }
     }
@@ -186,12 +197,12 @@ impl Live {
         };
         if self.command.is_consequential() && !repeatable {
             let why = format!("no answer came; {MAY_BE_DONE}, and a repetition could execute it twice");
-            return CommandStep::Unconfirmed { why: format!("{why}. {}", self.who_decides()) };
+            return CommandStep::Unconfirmed { why: format!("{why}. {}", self.who_decides(false)) };
         }
         if self.attempts >= self.manner.attempts_max {
             let why = format!("no answer to {} attempts", self.attempts);
             return if self.command.is_consequential() {
-                CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides()) }
+                CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides(false)) }
             } else {
                 CommandStep::Failed { why }
             };
@@ -203,15 +214,18 @@ impl Live {
     /// time nor people can take that back.
     pub fn no_more(&self, never_sent: CommandStep, why: &str) -> CommandStep {
         if self.attempts > 0 && self.command.is_consequential() {
-            CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides()) }
+            CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides(false)) }
         } else {
             never_sent
         }
     }
 
     /// How it comes out what became of it when no answer tells: only a valve is reported.
-    fn who_decides(&self) -> &'static str {
-        match self.command {
+    fn who_decides(&self, was_accepted: bool) -> &'static str {
+        match &self.command {
+            Command::Valve(order) if was_accepted && order.order == ValveOrder::PermitOpen => {
+                "A report of a valve that is not forced shut decides, or `command settle`"
+            }
             Command::Valve(_) => "The device's next report decides",
             _ => "No report tells: `command settle` says so once somebody knows",
         }
@@ -222,8 +236,8 @@ impl Live {
         let (State::Unconfirmed, Command::Valve(order)) = (&self.state, &self.command) else { return None };
         let evidence = format!("the device reports valve {}", valve.state);
         match agrees(order.order, valve.state) {
-            // A permit moves nothing by itself: no answer is believed against it, and no order called failed for it.
-            Some(false) if order.order == ValveOrder::PermitOpen && valve.state == ValveState::ClosedForced => None,
+            // A permit moves nothing by itself: one that the device has accepted is not called failed for it.
+            Some(false) if self.was_accepted && order.order == ValveOrder::PermitOpen => None,
             Some(true) => Some(CommandStep::Confirmed { frame, evidence }),
             Some(false) => Some(CommandStep::Failed {
                 why: format!("{evidence} (entry {frame}): the order was not executed; order again if still wanted"),

@@ -54,6 +54,8 @@ pub(super) struct Conversation {
     pub behind: Option<Box<Behind>>,
     /// Bytes to send before the next wait.
     pub out: Vec<u8>,
+    /// Something was sent.
+    pub has_spoken: bool,
 }
 
 /// Wakes the session at its deadline. Deadlines move with every frame, nearly always away, so one that has been set is
@@ -127,6 +129,7 @@ pub async fn serve(services: Arc<Services>, door: Arc<Door>, link: Link, peer: S
         in_hand: None,
         behind: None,
         out: Vec::new(),
+        has_spoken: false,
     });
     let closing = conversation.run().await;
     conversation.end(closing).await;
@@ -306,6 +309,7 @@ impl Conversation {
         if self.parting {
             return Ok(());
         }
+        self.has_spoken = true;
         self.link.send(&out).await.map_err(|_| Closing::LinkError)
     }
 

@@ -3,8 +3,8 @@
 use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
 use super::machine::{Closing, FrameFacts, Input, Registered};
-use super::reference;
 use super::speaking::Speaking;
+use super::{REFUSED, reference};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
 use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
@@ -16,6 +16,8 @@ use crate::views::ViewError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+const TOO_LATE: &str = "a newer session of this device had begun before this was read; kept to be read again";
 
 /// The device that speaks, its state and its profile, while a frame of somebody else is looked at.
 struct Aside(Present, Vec<u8>, Speaking);
@@ -37,8 +39,7 @@ impl Conversation {
         }
         if self.bell.is_passed_over() {
             self.set_aside.insert(with.adapter.name().to_owned());
-            let detail = "a newer session of this device had begun before this was read; kept to be read again";
-            self.keep_fault(frame, FaultKind::NotMine, detail, Some(with)).await?;
+            self.keep_fault(frame, FaultKind::NotMine, TOO_LATE, Some(with)).await?;
             return if self.parting { Ok(()) } else { Err(Closing::TakenOver) };
         }
         // 1. What does it say, and who says it?
@@ -142,6 +143,11 @@ impl Conversation {
         }
         let kind = decoded.sender.as_ref().map_or(DeviceKind::Meter, |sender| sender.kind);
         match DeviceKey::new(with.adapter.realm(), address) {
+            // Whoever has begun anew elsewhere by now keeps his place.
+            Ok(device) if self.parting && self.services.registry.is_online(&device) => {
+                self.set_aside.insert(with.adapter.name().to_owned());
+                return Ok((Err(Fault::new(FaultKind::NotMine, TOO_LATE)), false));
+            }
             Ok(device) => {
                 self.keep_carried_before(frame).await?;
                 let left_by = Box::pin(self.greet(device, kind)).await?;
@@ -167,7 +173,7 @@ impl Conversation {
         self.step_back(before);
         attuned?;
         // Where nobody waits for us, many may speak.
-        let unknown = if self.machine.is_one_way() { Whose::Nobodys } else { Whose::Its };
+        let unknown = if self.is_unanswered() { Whose::Nobodys } else { Whose::Its };
         Ok(match decoded {
             Ok(decoded) => match &decoded.sender {
                 Some(sender) if sender.address == own => Whose::Its,
@@ -176,6 +182,11 @@ impl Conversation {
             },
             Err(_) => unknown,
         })
+    }
+
+    /// Reports come, and nothing was ever said to them, as on a gateway's connection or port.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.machine.is_one_way() || (self.link.is_datagram() && !self.has_spoken)
     }
 
     /// Until `step_back`, whoever speaks is nobody whom the station knows. `None`: nobody was here.
@@ -344,9 +355,7 @@ impl Conversation {
 
     pub(super) fn outcome(&self, messages: Vec<Message>, memory: Option<&[u8]>, duplicate: bool) -> FrameOutcome {
         if self.is_refused() {
-            let detail =
-                "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read".into();
-            return FrameOutcome::Fault { kind: FaultKind::Refused, detail };
+            return FrameOutcome::Fault { kind: FaultKind::Refused, detail: REFUSED.into() };
         }
         let held = self.present.as_ref().is_some_and(|p| p.admission == Admission::Held);
         FrameOutcome::Decoded {
@@ -412,7 +421,9 @@ impl Conversation {
             tokio::time::sleep(SANDBOX_FAULTS_EVERY.saturating_sub(Duration::from_millis(late_ms))).await;
         }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
-        let entry = self.entry(raw, with, outcome);
+        let mut entry = self.entry(raw, with, outcome);
+        // What lies between the frames of many is nobody's.
+        entry.device = entry.device.filter(|_| with.is_some() || !self.is_unanswered());
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);

@@ -247,12 +247,12 @@ impl Machine {
         self.heard_ms = now_ms;
         // A gateway that lives for months may also bring what nobody can read.
         self.faults = self.faults.saturating_sub(1);
-        if let Some(registered) = facts.registered {
-            self.registered = Some(registered);
-            if facts.registers_first {
-                // A communication begins, and its report is still to come.
-                (self.reported, self.done) = (false, false);
-            }
+        if let Some(registered) = facts.registered
+            && self.registered.replace(registered).is_some()
+            && facts.registers_first
+        {
+            // Another communication begins, and its report is still to come.
+            (self.reported, self.done) = (false, false);
         }
         self.registers_first = facts.registers_first;
         self.waited_for |= facts.waits;

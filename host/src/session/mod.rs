@@ -47,6 +47,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Why what a stranger says is kept unread.
+pub const REFUSED: &str =
+    "the device is unknown and this listener refuses unknown devices; adopt it to let it in, and this be read";
+
 /// What every session works with.
 pub struct Services {
     pub clock: Clock,
@@ -334,7 +338,7 @@ impl Services {
     /// no clock, where no carrier is on the way, and where the version that read its last frame serves, under the profile that counts
     /// for it now at every listener. An order to a valve is never refused before its device is there.
     pub fn never_sayable(&self, device: &DeviceKey, command: &Command) -> Result<Option<String>, ViewError> {
-        if !matches!(command, Command::ReadHistory { .. } | Command::SetParameters(_) | Command::SetSchedule(_)) {
+        if !matches!(command, Command::SetParameters(_) | Command::SetSchedule(_)) {
             return Ok(None);
         }
         let direct = self.views.device(device)?.filter(|row| row.carrier.is_none());

@@ -24,7 +24,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::limits;
 use crate::link::{self, Identity, SecureListener, tls};
 use crate::metrics::Metrics;
-use crate::model::{Command, Seq};
+use crate::model::{Command, Outcome, Seq};
 use crate::records::Records;
 use crate::review::Review;
 use crate::session::registry::Registry;
@@ -288,9 +288,10 @@ fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
     let command = row.command?;
     let from = if matches!(command, Command::Valve(_)) { row.requested_ms.max(newest_ms) } else { row.requested_ms };
     let left_ms = row.expires_ms.saturating_sub(now.wall_ms).min(row.expires_ms.saturating_sub(row.requested_ms));
+    let was_accepted = row.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Accepted);
     let live = Live::new(row.id, row.device, command, row.expires_ms)
         .within(from_ms(from), now.steady_ms.saturating_add(left_ms))
-        .restored(row.requested_ms, row.attempts, state, settled);
+        .restored(row.requested_ms, row.attempts, was_accepted, state, settled);
     Some(live.asked(row.round, Manner::default()))
 }
 

@@ -70,8 +70,9 @@ impl Keeper {
     async fn resume(&mut self) -> Result<(), String> {
         let rounds = self.rounds().await?;
         let now = self.services.clock.moment();
-        // One that was skipped meanwhile is not the one that runs.
-        let begun = rounds.iter().find_map(|last| Some((last, last.told.begun_ms?)));
+        // One that was skipped meanwhile, or given up, is not the one that runs.
+        let held = rounds.iter().find(|round| round.told.skipped.is_empty());
+        let begun = held.and_then(|last| Some((last, last.told.begun_ms?)));
         let Some((last, begun_ms)) = begun else { return Ok(()) };
         let round = Round { poll: self.poll.name.clone(), due: last.due };
         if last.told.asked_all_ms.is_none() {
@@ -100,11 +101,13 @@ impl Keeper {
             self.doubt = Doubt::default();
         }
         // Known before anything is asked: the rounds of a clock that went astray ask nobody any more.
-        let rounds = if self.handled == Some(due) { None } else { self.believed_rounds(now, moment.steady_ms).await? };
+        let is_new = self.handled != Some(due);
+        let rounds = if is_new { self.believed_rounds(now, moment.steady_ms).await? } else { None };
         if let Some(rounds) = &rounds {
             self.give_up_stray(rounds, now).await?;
         }
-        if self.running.as_ref().is_some_and(|running| !running.asked_all) {
+        let is_doubted = is_new && rounds.is_none();
+        if !is_doubted && self.running.as_ref().is_some_and(|running| !running.asked_all) {
             self.ask().await?;
         }
         if self.running.as_ref().is_some_and(|running| running.asked_all)
@@ -114,7 +117,7 @@ impl Keeper {
         }
         if let Some(rounds) = rounds {
             let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
-            if late < self.poll.deadline && !is_told(&rounds, due, now) {
+            if late < self.poll.deadline && !is_told(&rounds, due) {
                 if let Some(running) = &self.running {
                     let why = format!("the round of {} is not over", running.round.due);
                     self.skip(due, why).await?;
@@ -147,17 +150,14 @@ impl Keeper {
         Ok((!is_odd || self.doubt.passes(steady_ms)).then_some(rounds))
     }
 
-    /// A round of a clock that was wrong is given up, or none would be held until it is over. Who still has a question of it is passed
-    /// over until that ends.
+    /// A round of a clock that was wrong is given up, or none would be held until it is over; its own time may still come. Who still
+    /// has a question of it is passed over until that ends.
     async fn give_up_stray(&mut self, rounds: &[RoundRow], now: Civil) -> Result<(), String> {
-        let Some(running) = self.running.clone().filter(|running| is_stray(rounds, running.round.due, now)) else {
-            return Ok(());
-        };
-        if !running.asked_all {
-            self.tell(&running.round, PollStep::Asked).await?;
+        let is_stray = |running: &Running| is_stray(rounds, running.round.due, now, self.poll.deadline);
+        if let Some(stray) = self.running.clone().filter(is_stray) {
+            self.skip(stray.round.due, "it had begun by a clock that was wrong".into()).await?;
+            self.running = None;
         }
-        tracing::warn!(poll = self.poll.name, due = %running.round.due, "a round is given up: the machine's clock was wrong");
-        self.running = None;
         Ok(())
     }
 
@@ -236,16 +236,20 @@ fn ahead_of(rounds: &[RoundRow], now: Civil) -> usize {
     rounds.iter().filter(|round| is_void(round.due, now)).count()
 }
 
-/// Whether that due time was dealt with, or a later one by a clock that is right now.
-fn is_told(rounds: &[RoundRow], due: Civil, now: Civil) -> bool {
-    rounds.iter().any(|round| round.due >= due && !is_void(round.due, now))
+/// Whether that due time was dealt with, or a later one in the hour that clocks show twice. A round that was given up was begun by
+/// a clock that was wrong, and is still to come.
+fn is_told(rounds: &[RoundRow], due: Civil) -> bool {
+    let deals = |round: &&RoundRow| round.told.begun_ms.is_none() || round.told.skipped.is_empty();
+    rounds.iter().filter(deals).any(|round| (0..=3_600).contains(&round.due.0.saturating_sub(due.0)))
 }
 
-/// Whether a round that was due then can only be that of a clock that was wrong: it is ahead of now, or far behind one that had been
-/// told before it.
-fn is_stray(rounds: &[RoundRow], due: Civil, now: Civil) -> bool {
+/// Whether a round that was due then can only be that of a clock that was wrong: it is ahead of now, or should be over long since
+/// and lies far behind one that had been told before it.
+fn is_stray(rounds: &[RoundRow], due: Civil, now: Civil, deadline: Duration) -> bool {
     let before = rounds.iter().skip_while(|round| round.due != due).skip(1);
-    is_void(due, now) || before.filter(|round| !is_void(round.due, now)).any(|round| is_void(round.due, due))
+    let is_old = now.0.saturating_sub(due.0) > deadline.as_secs() as i64;
+    let mut plausible = before.filter(|round| !is_void(round.due, now));
+    is_void(due, now) || (is_old && plausible.any(|round| is_void(round.due, due)))
 }
 
 impl Doubt {
@@ -318,21 +322,31 @@ mod tests {
 
     #[test]
     fn what_is_due_is_dealt_with_once_whatever_the_clock_was_meanwhile() {
-        let is_told = |dues: &[i64]| is_told(&told(dues), NOW, NOW);
+        let is_told = |dues: &[i64]| is_told(&told(dues), NOW);
         assert!(!is_told(&[]) && !is_told(&[-HOUR, -24 * HOUR]));
         assert!(is_told(&[0, -HOUR]));
         assert!(!is_told(&[YEARS, YEARS - HOUR, -HOUR]), "rounds of a clock that was ahead");
         assert!(is_told(&[YEARS, 0, -HOUR]), "set back, and right again");
         assert!(is_told(&[-YEARS, 0, -HOUR]), "lost, and right again");
         assert!(is_told(&[HOUR, -HOUR]), "the hour that comes twice");
+        // A day ahead for a moment, and that day has come.
+        assert!(!is_told(&[2 * HOUR, -HOUR]) && is_told(&[2 * HOUR, 0, -HOUR]));
+        let mut rounds = told(&[0, -HOUR]);
+        rounds[0].told = RoundTold { begun_ms: Some(1), skipped: "given up".into(), ..RoundTold::default() };
+        assert!(!super::is_told(&rounds, NOW), "it was begun by a clock that was ahead");
+        rounds[0].told.begun_ms = None;
+        assert!(super::is_told(&rounds, NOW), "another one was not over");
     }
 
     #[test]
     fn rounds_of_a_clock_that_was_wrong_are_void_and_those_of_summer_time_are_not() {
-        let is_stray = |due: i64, dues: &[i64]| is_stray(&told(dues), Civil(NOW.0 + due), NOW);
+        let deadline = Duration::from_secs(20 * HOUR as u64);
+        let is_stray = |due: i64, dues: &[i64]| is_stray(&told(dues), Civil(NOW.0 + due), NOW, deadline);
         assert!(is_stray(YEARS, &[YEARS, -HOUR]), "it was ahead");
         assert!(is_stray(-YEARS, &[-YEARS, -HOUR]), "it was lost");
         assert!(!is_stray(-HOUR, &[-HOUR, 0]) && !is_stray(HOUR, &[HOUR, -HOUR]), "the hour that comes twice");
+        // Some hours ahead for a moment, before that one began; since then that time has come.
+        assert!(!is_stray(-HOUR, &[-HOUR, 3 * HOUR, -2 * HOUR]));
         assert!(!is_stray(-30 * 24 * HOUR, &[-30 * 24 * HOUR]), "a month's round may last");
         // Years ahead for a minute: what was skipped then makes the round under way no stray, neither then nor afterwards.
         assert!(!is_stray(-HOUR, &[YEARS, -HOUR, -2 * HOUR]));

@@ -8,12 +8,13 @@
 
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
 use crate::background;
+use crate::config::Unknown;
 use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Spoken;
 use crate::limits;
 use crate::model::{DeviceKey, Seq};
 use crate::session::relay;
-use crate::session::{Door, Services};
+use crate::session::{Door, REFUSED, Services};
 use crate::views::{QuarantineFilter, QuarantineRow, ViewError};
 use std::sync::Arc;
 
@@ -139,15 +140,20 @@ fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -
     // Behind a gateway it may be another's than that of whoever had spoken before.
     let as_nobodys = |stopped: bool| if stopped || known.is_none() { Err(stopped) } else { read_as(None) };
     let (device, spoken, decoded) = read_as(known.as_ref()).or_else(as_nobodys)?;
+    let mut outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
     // A stranger is no less one for having been unreadable.
     let welcomes = |door: &Arc<Door>| {
         let row = services.views.standing(&device)?;
         services.is_welcome(door.unknown, &device, row.as_ref())
     };
-    if !door.is_none_or(|door| welcomes(door).unwrap_or(false)) {
-        return Err(false);
+    if let Some(door) = door
+        && !welcomes(door).map_err(|_| false)?
+    {
+        match &mut outcome {
+            FrameOutcome::Decoded { held, .. } if door.unknown != Unknown::Refuse => *held = true,
+            refused => *refused = FrameOutcome::Fault { kind: FaultKind::Refused, detail: REFUSED.into() },
+        }
     }
-    let outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
     Ok(Read { profile: spoken.name.clone(), device, outcome })
 }
 

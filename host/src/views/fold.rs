@@ -11,7 +11,9 @@ use super::{
     readings, registry,
 };
 use crate::clock::Clock;
-use crate::journal::{AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact};
+use crate::journal::{
+    AdapterRef, AdapterState, CommandStep, Entry, Fact, FrameFact, FrameOutcome, Reader, RegistryFact,
+};
 use crate::limits;
 use crate::model::{Answer, AnswerBody, Civil, DeviceKey, Digest, HexBytes, Message, Quality, Report, Seq};
 use redb::WriteTransaction;
@@ -342,7 +344,9 @@ impl Fold {
     ) -> Result<()> {
         let (messages, memory, held) = match outcome {
             FrameOutcome::Fault { kind, detail } => {
-                return self.quarantine.failed_again(snapshot, place, adapter, (*kind, detail));
+                let name = self.devices.adapter_name(adapter).map(str::to_owned);
+                let by = name.map(|name| AdapterRef { name, digest: adapter, profile: String::new() });
+                return self.quarantine.failed_again(snapshot, place, (by, device), (*kind, detail));
             }
             FrameOutcome::Decoded { messages, memory, held, .. } => (messages, memory, *held),
         };

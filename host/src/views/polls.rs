@@ -42,7 +42,7 @@ pub struct RoundTold {
     pub last: Option<DeviceKey>,
     /// Everybody was asked.
     pub asked_all_ms: Option<i64>,
-    /// Why it was not held.
+    /// Why it was not held, or, where it had begun, was given up.
     pub skipped: String,
     /// The entry that began it, or said that it is not held; 0: the journal has dropped that.
     pub told: u64,
@@ -56,7 +56,7 @@ impl RoundTold {
 
     /// Everybody was asked and every command has ended.
     pub fn is_over(&self) -> bool {
-        self.begun_ms.is_none() || (self.asked_all_ms.is_some() && self.waiting() == 0)
+        !self.skipped.is_empty() || self.begun_ms.is_none() || (self.asked_all_ms.is_some() && self.waiting() == 0)
     }
 }
 
@@ -91,6 +91,10 @@ impl Fold {
         }
         match &fact.step {
             PollStep::Begun { by } => {
+                if row.begun_ms.is_some() {
+                    // It had been given up, and asks everybody now that its time has come.
+                    (row.last, row.asked_all_ms) = (None, None);
+                }
                 row.begun_ms = Some(at_ms);
                 row.by.clone_from(by);
                 row.skipped.clear();

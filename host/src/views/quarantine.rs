@@ -10,7 +10,7 @@ use super::devices::Page;
 use super::store::{Result, Snapshot, ViewError, pack, unpack};
 use crate::journal::{AdapterRef, FaultKind};
 use crate::limits;
-use crate::model::{DeviceKey, Digest, Seq};
+use crate::model::{DeviceKey, Seq};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,18 +128,20 @@ impl Fold {
         Ok(())
     }
 
-    /// Another adapter failed as well.
+    /// Another adapter failed as well, or says whose it is who is not let in.
     pub fn failed_again(
         &mut self,
         snapshot: &Snapshot,
         place: (u64, u32),
-        digest: Digest,
+        (by, device): (Option<AdapterRef>, Option<&DeviceKey>),
         (kind, detail): (FaultKind, &str),
     ) -> Result<()> {
         if let Some(mut row) = self.take(snapshot, place)? {
-            if let Some(adapter) = &mut row.adapter {
-                adapter.digest = digest;
+            match (&mut row.adapter, by) {
+                (Some(before), Some(by)) => before.digest = by.digest,
+                (before, by) => *before = before.take().or(by),
             }
+            row.device = device.cloned().or(row.device);
             (row.kind, row.detail) = (kind, detail.to_owned());
             self.put(row);
         }
