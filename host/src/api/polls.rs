@@ -53,7 +53,7 @@ pub struct RoundRow {
     /// Refused, failed or expired.
     pub failed: u64,
     pub waiting: u64,
-    /// Why it was not held.
+    /// Why it was not held, or was given up.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
 }
