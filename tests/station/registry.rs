@@ -128,7 +128,7 @@ fn client(site: &Site, args: &[&str]) -> Command {
     polymeter(site, &[&["registry"], args].concat())
 }
 
-fn polymeter(site: &Site, args: &[&str]) -> Command {
+pub fn polymeter(site: &Site, args: &[&str]) -> Command {
     let mut command = Command::new(fleet::station::built("polymeter").expect("built"));
     command.args(args).args(["--url", &format!("http://{}", site.http().expect("running"))]);
     command.env("POLYMETER_TOKEN", site.token()).stdout(Stdio::piped()).stderr(Stdio::piped());

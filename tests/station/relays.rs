@@ -336,6 +336,39 @@ fn a_meter_that_a_concentrator_cannot_be_told_of_keeps_no_other_out_of_its_archi
     site.await_state(ids[0].as_u64().expect("an id"), "done");
 }
 
+/// The concentrator was there only while nobody followed.
+#[test]
+fn a_comparison_that_ended_unseen_is_taken_until_the_archive_is_changed() {
+    let (site, _, mut terminal) = town("");
+    let path = format!("archives/{CONCENTRATOR}");
+    let run = |what: &str| {
+        let ran = crate::registry::polymeter(&site, &["fleet", what, CONCENTRATOR, "--wait", "0"]).output();
+        let ran = ran.expect("runs");
+        let words = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        (ran.status.success(), words)
+    };
+    let read = |terminal: &mut Terminal| {
+        assert_eq!(terminal.obey(), (0x4063, OK));
+        wait_until("it is compared", || Some(site.get(&path)).filter(|found| found["state"] == "done"))
+    };
+    let (_, words) = run("diff");
+    assert!(words.contains("takes what it found"), "{words}");
+    assert_eq!(read(&mut terminal)["unfit"], Value::Null);
+    for _ in 0..2 {
+        let (_, words) = run("diff");
+        assert!(words.contains("0 in the archive, 4 in the registry") && words.contains("--fresh"), "{words}");
+    }
+    let (ordered, words) = run("sync");
+    assert!(ordered && words.contains("1 commands wait"), "{words}");
+    assert_eq!(terminal.obey(), (0x4061, OK));
+    let (_, words) = run("diff");
+    assert!(words.contains("takes what it found") && !words.contains("--fresh"), "it is read again: {words}");
+    assert_eq!(read(&mut terminal)["unfit"], Value::Null);
+    site.order(CONCENTRATOR, &json!({"archive-remove": ["00231100456789"]}));
+    let found = site.get(&path);
+    assert!(found["unfit"].as_str().is_some_and(|why| why.contains("changed since")), "{found}");
+}
+
 #[test]
 fn what_an_archive_has_twice_is_told_and_what_was_registered_since_is_not_removed() {
     let (site, _, mut terminal) = town("");

@@ -31,6 +31,9 @@ pub struct Comparison {
     /// When the archive had been read. What differs is told against the registry of now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// Why nothing is ordered from what was read any more, once it is done: POST reads the archive again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
     #[serde(flatten)]
     pub difference: Option<DifferenceRow>,
 }
@@ -301,7 +304,12 @@ async fn find(services: &Arc<Services>, key: DeviceKey) -> ApiResult<Comparison>
         Progress::Done { archive, .. } => Some(weigh(services, &key, archive).await?),
         Progress::Reading { .. } | Progress::Failed { .. } => None,
     };
-    Ok(Comparison::of(&key, progress, difference.as_ref()))
+    let is_done = difference.is_some();
+    let unfit = services.archives.fresh(&key, services.clock.now_ms()).err().filter(|_| is_done);
+    Ok(Comparison {
+        unfit: unfit.map(|unfit| unfit.to_string()),
+        ..Comparison::of(&key, progress, difference.as_ref())
+    })
 }
 
 /// Compares what was read with the registry of now.
@@ -377,7 +385,7 @@ impl Comparison {
             Progress::Done { at_ms, archive, .. } => ("done", archive.len(), String::new(), Some(at_ms)),
         };
         let (concentrator, at) = (concentrator.to_string(), at_ms.map(instant));
-        Self { concentrator, state, archived, why, at, difference: difference.map(DifferenceRow::from) }
+        Self { concentrator, state, archived, why, at, unfit: None, difference: difference.map(DifferenceRow::from) }
     }
 }
 

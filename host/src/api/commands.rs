@@ -280,7 +280,7 @@ async fn rows(services: Arc<Services>, filter: CommandFilter, page: Page) -> Api
 /// One command with every step of its life
 #[utoipa::path(get, path = "/commands/{id}", tag = "commands", security(("token" = ["viewer"])),
     params(("id" = u64, Path)),
-    responses((status = 200, body = CommandDetail), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = CommandDetail), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn show(
     _: Viewer,
     State(services): State<Arc<Services>>,

@@ -161,7 +161,7 @@ pub async fn list(
 /// Everything known of one device
 #[utoipa::path(get, path = "/devices/{realm}/{address}", tag = "devices", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path)),
-    responses((status = 200, body = DeviceDetail), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = DeviceDetail), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn show(
     _: Viewer,
     State(services): State<Arc<Services>>,

@@ -104,7 +104,7 @@ pub struct EntryRow {
 /// Frames that bring nothing but heartbeats are not listed.
 #[utoipa::path(get, path = "/devices/{realm}/{address}/frames", tag = "devices", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path), Page),
-    responses((status = 200, body = Paged<FrameRow>), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Paged<FrameRow>), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn of_device(
     _: Viewer,
     State(services): State<Arc<Services>>,

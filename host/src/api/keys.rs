@@ -7,7 +7,7 @@ use super::moments::instant;
 use super::paging::{Page, Paged};
 use super::registry::{ImportAnswer, unreadable};
 use super::requests::{Body, Named, Query, whole};
-use super::{look, shown, to_the_end};
+use super::{find, look, shown, to_the_end};
 use crate::journal::Fact;
 use crate::keys::Change;
 use crate::limits;
@@ -81,7 +81,8 @@ pub async fn set(
     let Body(new) = new.map_err(unrepeated)?;
     let place = place(&realm, &address, slot)?;
     let named = place.device.clone();
-    if let Some(wanted) = look(&services, move |s| s.misfit(&named)).await? {
+    let may_be = find(&services, move |s| Ok(s.misfit(&named)?.is_none().then_some(()))).await?.is_some();
+    if let Some(wanted) = services.catalog.misfit(&place.device).filter(|_| !may_be) {
         return Err(ApiError::new(Code::NotPossible, wanted));
     }
     let key = parse_key(&new.key).map_err(ApiError::bad_request)?;
@@ -158,7 +159,7 @@ pub async fn remove(
     let KeySlot { device, slot } = place(&realm, &address, slot)?;
     let device = device.to_string();
     let of = (device.clone(), slot.clone());
-    if look(&services, move |s| s.views.key(&of.0, &of.1)).await?.is_none() {
+    if find(&services, move |s| s.views.key(&of.0, &of.1)).await?.is_none() {
         return Err(ApiError::new(
             Code::NotFound,
             format!("{device} has no key in slot {slot}; list them with GET /api/v1/keys"),

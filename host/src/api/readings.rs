@@ -101,7 +101,7 @@ pub struct Filter {
 /// A page never divides a day, so it may be somewhat longer than asked for.
 #[utoipa::path(get, path = "/devices/{realm}/{address}/readings", tag = "devices", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path), Span, Filter, Page),
-    responses((status = 200, body = Paged<ReadingRow>), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Paged<ReadingRow>), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn list(
     _: Viewer,
     State(services): State<Arc<Services>>,
@@ -123,7 +123,7 @@ pub async fn list(
 /// Events that a device reported, by its clock, oldest first
 #[utoipa::path(get, path = "/devices/{realm}/{address}/events", tag = "devices", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path), Span, Page),
-    responses((status = 200, body = Paged<EventRow>), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Paged<EventRow>), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn events(
     _: Viewer,
     State(services): State<Arc<Services>>,

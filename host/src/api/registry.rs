@@ -184,7 +184,7 @@ fn choices_now(services: &Services) -> Choices {
 /// The record of one device
 #[utoipa::path(get, path = "/registry/{realm}/{address}", tag = "registry", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path)),
-    responses((status = 200, body = RecordRow), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = RecordRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn show(_: Viewer, State(services): State<Arc<Services>>, Device(key): Device) -> ApiResult<Json<RecordRow>> {
     Ok(Json(find(&services, &key).await?.into()))
 }

@@ -50,7 +50,7 @@ pub struct Which {
 /// working-volume, volume and energy that the device tells. A page may be longer than asked for.
 #[utoipa::path(get, path = "/devices/{realm}/{address}/series", tag = "devices", security(("token" = ["viewer"])),
     params(("realm", Path), ("address", Path), Span, Which, Page),
-    responses((status = 200, body = Paged<DailyTotal>), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Paged<DailyTotal>), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub async fn show(
     _: Viewer,
     State(services): State<Arc<Services>>,

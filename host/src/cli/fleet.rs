@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Nobody shall wonder for longer what a comparison waits for.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
-/// Codes of the API: the archive is being read already; no such device is shown.
+/// A little longer than the station itself waits, so that nobody goes before its last word.
+const WAIT_S: u64 = crate::limits::ARCHIVE_WAIT_MAX.as_secs() + 10;
+/// Codes of the API: the archive is being read already; it was never compared; no such device is shown.
 const UNDER_WAY: &str = "name-taken";
+const NOT_COMPARED: &str = "not-found";
 const UNKNOWN: &str = "unknown-device";
 
 #[derive(Subcommand, Debug)]
@@ -19,7 +22,8 @@ pub enum FleetCommand {
     /// Compare a concentrator's archive with the registry
     ///
     /// Reads the archive in full, page by page, once the concentrator is on line, for which it waits (see `--wait`); a comparison
-    /// that is under way already is followed. Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
+    /// that is under way already is followed, and one that ended within the last hour is shown against the registry of now, unless
+    /// the station has ordered changes of the archive since (see `--fresh`). Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
     /// cannot be read; an archive that does not show all the entries it says it has is not compared.
     Diff {
         /// realm/address, such as usp/50009900000001
@@ -34,7 +38,7 @@ pub enum FleetCommand {
     /// `polymeter command send <CONCENTRATOR> '{"archive-remove":["<ADDRESS>"]}'`, or mend the registry, and sync again. So is an
     /// entry that cannot be read; while one is there that may be anybody's, nothing is added. A meter of which the concentrator's
     /// protocol cannot tell is left out and named. The archive is compared first, as `diff` does it, and nothing is ordered if that
-    /// takes longer than `--wait`.
+    /// takes longer than `--wait`: sync again, which goes on with what was read meanwhile.
     Sync {
         concentrator: String,
         /// Also remove what the registry does not have behind it, all entries of such an address
@@ -47,9 +51,13 @@ pub enum FleetCommand {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Patience {
-    /// Follow the comparison at most so long; the station goes on with it, and the next call follows it again
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    /// Follow the comparison at most so long; the station goes on with it, itself for 15 minutes at most, and the next call
+    /// follows it again or shows what it found
+    #[arg(long, value_name = "SECONDS", default_value_t = WAIT_S)]
     wait: u64,
+    /// Read the archive again, also when that was done a while ago
+    #[arg(long)]
+    fresh: bool,
 }
 
 const ROWS: Columns<'_> = &[
@@ -112,12 +120,19 @@ fn path(concentrator: &str) -> Result<String> {
     Ok(format!("archives/{}/{}", escape(key.realm()), escape(key.address())))
 }
 
-/// Follows a comparison to its end, also one that somebody began before.
+/// Follows a comparison to its end, also one that somebody began before, or takes one that ended while nobody followed it.
 fn compare(client: &Client, output: Output, concentrator: &str, patience: Patience) -> Result<Value> {
     let (path, start) = (path(concentrator)?, Instant::now());
+    let kept = if patience.fresh { None } else { kept(client, &path)? };
+    if let Some(found) = kept {
+        if !output.json {
+            note(&format!("The archive was read at {}; `--fresh` reads it again.", cell(&found["at"])));
+        }
+        return Ok(found);
+    }
     match client.post(&path, &json!({})) {
         Ok(_) => {}
-        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNDER_WAY) => {}
+        Err(error) if is_refused(&error, UNDER_WAY) => {}
         Err(error) => return Err(error),
     }
     let (mut told, mut said) = (0, None::<Instant>);
@@ -146,6 +161,19 @@ fn compare(client: &Client, output: Output, concentrator: &str, patience: Patien
     }
 }
 
+/// A comparison that was made before, while it may be taken for what is there.
+fn kept(client: &Client, path: &str) -> Result<Option<Value>> {
+    match client.get(path) {
+        Ok(found) => Ok(Some(found).filter(|found| found["state"] == "done" && found.get("unfit").is_none())),
+        Err(error) if is_refused(&error, NOT_COMPARED) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_refused(error: &anyhow::Error, code: &str) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == code)
+}
+
 /// Says what a comparison waits for, and in which command; false: nothing is known of that yet.
 fn tell_waiting(client: &Client, concentrator: &str) -> Result<bool> {
     let reading = waiting(client, concentrator)?;
@@ -172,7 +200,7 @@ fn waiting(client: &Client, concentrator: &str) -> Result<Option<Reading>> {
         // One that is only in the registry has never been heard, and so is away.
         let online = match client.get(&device_path(concentrator)?) {
             Ok(device) => device["online"] == true,
-            Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == UNKNOWN) => false,
+            Err(error) if is_refused(&error, UNKNOWN) => false,
             Err(error) => return Err(error),
         };
         return Ok(Some(Reading { command: command["id"].as_u64().unwrap_or_default(), online }));
@@ -182,7 +210,7 @@ fn waiting(client: &Client, concentrator: &str) -> Result<Option<Reading>> {
 
 /// How things stand when nobody follows a comparison any more, and what to do.
 fn out_of_patience(concentrator: &str, entries: u64, reading: Option<Reading>) -> String {
-    let again = "run this again, which follows it, or wait for longer with `--wait`";
+    let again = "run this again, which follows it or takes what it found, or wait for longer with `--wait`";
     match reading {
         Some(Reading { command, online: false }) => format!(
             "{concentrator} is not on line, and command {command} waits for it. Once it is there, {again}; to give up, run \

@@ -38,6 +38,9 @@ impl Limit {
 const SELDOM: [&str; 7] =
     ["/storage", "/tariff", "/channel", "/frame", "/read_by/name", "/read_by/version", "/corrected_in"];
 
+/// Lists of sentences, which have commas of their own: one a line.
+const SENTENCES: [&str; 1] = ["/health/out_of_service"];
+
 /// Title of a column, and where its value lies in a row (a JSON pointer).
 pub type Columns<'a> = &'a [(&'a str, &'a str)];
 
@@ -77,16 +80,7 @@ impl Output {
         if self.json {
             return line(&object.to_string());
         }
-        let width = columns.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
-        let mut text = String::new();
-        for (title, pointer) in columns {
-            let value = object.pointer(pointer).map(cell).unwrap_or_default();
-            if !value.is_empty() {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "{title:width$}  {value}");
-            }
-        }
-        line(text.trim_end())
+        line(&pairs(columns, object))
     }
 
     /// Something was done: a sentence, or the API's answer.
@@ -109,6 +103,24 @@ pub fn note(text: &str) {
 /// Lines in which nothing else moves the cursor.
 pub fn harmless(text: &str) -> String {
     text.split('\n').map(in_a_line).collect::<Vec<_>>().join("\n")
+}
+
+fn pairs(columns: Columns<'_>, object: &Value) -> String {
+    let width = columns.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, pointer) in columns {
+        let Some(value) = object.pointer(pointer) else { continue };
+        let values = match value {
+            Value::Array(sentences) if SENTENCES.contains(pointer) => sentences.iter().map(cell).collect(),
+            value => vec![cell(value)],
+        };
+        for (nth, value) in values.iter().filter(|value| !value.is_empty()).enumerate() {
+            let title = if nth == 0 { title } else { "" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{title:width$}  {value}");
+        }
+    }
+    text.trim_end().to_owned()
 }
 
 fn table(columns: Columns<'_>, rows: &[Value]) -> String {
@@ -182,6 +194,14 @@ mod tests {
             "long\u{fffd}[31m \u{fffd}name  1234        yes",
         ];
         assert_eq!(table(columns, &rows), expected.join("\n"));
+    }
+
+    #[test]
+    fn sentences_stand_below_each_other() {
+        let columns: Columns<'_> = &[("health", "/health/status"), ("out", "/health/out_of_service"), ("n", "/n")];
+        let object = json!({"health": {"status": "ok", "out_of_service": ["a, b is out", "c is out"]}, "n": [1, 2]});
+        assert_eq!(pairs(columns, &object), "health  ok\nout     a, b is out\n        c is out\nn       1, 2");
+        assert_eq!(pairs(columns, &json!({"health": {"status": "ok", "out_of_service": []}})), "health  ok");
     }
 
     #[test]

@@ -182,6 +182,13 @@ impl Comparisons {
         }
     }
 
+    /// What was read is no longer what is there: a change was ordered by a command of its own.
+    pub fn changes(&self, concentrator: &DeviceKey) {
+        if let Some(Progress::Done { used, .. }) = self.lock().get_mut(concentrator) {
+            *used = true;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceKey, Progress>> {
         // Each change is one insert or remove, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -442,5 +449,8 @@ mod tests {
         assert_eq!(kept.claim(&key, &archive), Ok(()));
         assert_eq!(kept.claim(&key, &archive), Err(Unfit::Used));
         assert_eq!(kept.fresh(&key, 1_000), Err(Unfit::Used));
+        kept.tell(&key, Progress::Done { at_ms: 1_000, archive: archive.clone(), used: false });
+        kept.changes(&key);
+        assert_eq!(kept.claim(&key, &archive), Err(Unfit::Used), "a change was ordered otherwise");
     }
 }

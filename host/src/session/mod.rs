@@ -291,10 +291,14 @@ impl Services {
         }
         let way = self.way_to(&order.device).map_err(unknowable)?;
         order.way.clone_from(&way);
+        let changes_archive = matches!(order.command, Command::ArchiveAdd(_) | Command::ArchiveRemove(_));
         let fact = self.desk.propose(order, known, self.clock.moment(), &self.clock)?;
         if let Err(why) = self.commit(vec![Fact::Command(fact.clone())]).await {
             self.desk.withdraw(fact.id);
             return Err(Refusal::Store(why));
+        }
+        if changes_archive {
+            self.archives.changes(&fact.device);
         }
         self.settle(std::slice::from_ref(&fact));
         self.ring(&fact.device, &way);

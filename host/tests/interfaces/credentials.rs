@@ -1,6 +1,6 @@
 //! Tokens and keys: what goes in does not come out.
 
-use crate::served::{Served, code, fresh_dir, token};
+use crate::served::{Served, code, frame, fresh_dir, registration, token};
 use polymeter::journal::{Fact, Role};
 use polymeter::model::KeySlot;
 use serde_json::{Value, json};
@@ -145,6 +145,19 @@ fn a_key_set_a_moment_ago_is_weighed() {
         served.write(vec![Fact::KeySet { device, slot, sealed: Some(sealed), by: "test".into() }]);
         assert_eq!(import(KEY)["changed"], 1, "round {round}");
     }
+}
+
+#[test]
+fn a_key_set_a_moment_ago_may_be_forgotten() {
+    let served = Served::start();
+    let place = KeySlot::new(crate::served::device("1"), "main".into()).expect("a slot");
+    let sealed = served.station().services().vault.seal(&place, &[1; 16]).expect("sealed");
+    let KeySlot { device, slot } = place;
+    let key = Fact::KeySet { device: device.to_string(), slot, sealed: Some(sealed), by: "test".into() };
+    // Enough before it that the views take a moment.
+    let frames = (1..=3_000).map(|n: u32| frame(&n.to_string(), vec![registration()], false));
+    served.write(frames.chain([key]).collect());
+    assert_eq!(served.by(Role::Admin, "DELETE", "keys/usp/1/main", None).0, 204);
 }
 
 /// A pipe gives only once what is walked through three times.
