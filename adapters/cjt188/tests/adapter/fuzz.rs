@@ -9,7 +9,8 @@ use polymeter_sdk::{Adapter, AnswerBody, Command, Decoded, Framing, Message, Tar
 
 const BOUNDS: Bounds = Bounds {
     frame_min: 13,
-    wanted_max: 268,
+    frame_max: 268,
+    values_per_byte: Some(1),
     address: 14..=14,
     messages_max: 70,
     collected_max: 2048,
