@@ -9,7 +9,14 @@ use polymeter_sdk::{Adapter, Context, FaultKind, checksum};
 use std::fmt::Arguments;
 use usp::Usp;
 
-const BOUNDS: Bounds = Bounds { wanted_max: 1045, messages_max: 128, values_max: 125, ..Bounds::CONTRACT };
+const BOUNDS: Bounds = Bounds {
+    frame_max: 1045,
+    values_per_byte: Some(1),
+    collected_max: 0,
+    messages_max: 128,
+    values_max: 125,
+    ..Bounds::CONTRACT
+};
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 const HEADER_BYTES: usize = 18;

@@ -135,6 +135,9 @@ impl Dice {
     /// What a bad line makes of a frame: cut short, said twice, changed; or changed where the check sum would show it and with a sum
     /// that fits again, so that the parsers behind it have to stand it; or nothing.
     pub fn damage(&mut self, frame: &mut Vec<u8>, summed: Range<usize>, mend: impl FnOnce(&mut [u8])) {
+        if frame.is_empty() {
+            return;
+        }
         match self.range(0..8) {
             0 => frame.truncate(self.range(1..frame.len() + 1)),
             1 => frame.extend_from_within(..),
@@ -290,5 +293,12 @@ mod tests {
         assert!(seen.iter().all(|times| (850..1150).contains(times)), "{seen:?}");
         assert_eq!(dice.range(i64::MIN..i64::MIN + 1), i64::MIN);
         assert_ne!(Dice::new(1).bytes(8..9), Dice::new(2).bytes(8..9));
+    }
+
+    #[test]
+    fn an_empty_frame_cannot_be_damaged() {
+        let (mut dice, mut frame) = (Dice::new(1), Vec::new());
+        (0..64).for_each(|_| dice.damage(&mut frame, 0..0, |_| {}));
+        assert!(frame.is_empty());
     }
 }

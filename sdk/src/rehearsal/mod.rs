@@ -40,9 +40,14 @@ impl<A: Adapter> Station<A> {
         }
     }
 
-    /// A frame of the device: whole, as framing sees it.
+    /// A frame of the device: whole, as framing sees it. While there is no state it is taken for a session's first, and decoded as
+    /// nobody's before.
     pub fn hear(&mut self, frame: &[u8]) -> Result<Decoded, Fault> {
         assert_eq!(self.adapter.frame(frame), Framing::Frame(frame.len() as u32));
+        if self.state.is_empty() {
+            let nobodys = Context { admission: Admission::Undecided, pending: 0, device: None, ..self.context() };
+            self.adapter.decode(&nobodys, frame)?;
+        }
         let decoded = self.adapter.decode(&self.context(), frame)?;
         self.remember(decoded.state.as_deref(), decoded.memory.as_deref());
         Ok(decoded)

@@ -9,7 +9,9 @@ use polymeter_sdk::{Adapter, AnswerBody, Command, Decoded, Framing, Message, Tar
 
 const BOUNDS: Bounds = Bounds {
     frame_min: 13,
-    wanted_max: 268,
+    // With 32 bytes of preamble and a prefix of 16 before it.
+    frame_max: 316,
+    values_per_byte: Some(1),
     address: 14..=14,
     messages_max: 70,
     collected_max: 2048,

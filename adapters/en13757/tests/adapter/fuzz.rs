@@ -9,7 +9,8 @@ use polymeter_sdk::checksum::sum8;
 use polymeter_sdk::keys::store;
 use polymeter_sdk::rehearsal::{Bounds, Dice, cases};
 
-const BOUNDS: Bounds = Bounds { wanted_max: 300, frames_max: 1, ..Bounds::CONTRACT };
+const BOUNDS: Bounds =
+    Bounds { frame_max: 300, values_per_byte: Some(1), collected_max: 0, frames_max: 1, ..Bounds::CONTRACT };
 const ADDRESS: &str = "LGB120820584003";
 /// The application layers and what lies below them.
 const CIS: [u8; 22] = [

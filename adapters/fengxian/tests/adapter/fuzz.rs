@@ -10,7 +10,9 @@ use polymeter_sdk::rehearsal::{Bounds, Dice, cases};
 
 const BOUNDS: Bounds = Bounds {
     frame_min: 18,
-    wanted_max: 320,
+    frame_max: 320,
+    values_per_byte: Some(1),
+    collected_max: 0,
     named: true,
     address: 14..=14,
     messages_max: 32,

@@ -8,7 +8,8 @@ use polymeter_sdk::Adapter;
 use polymeter_sdk::checksum::crc16_modbus;
 use polymeter_sdk::rehearsal::{Bounds, Dice, cases};
 
-const BOUNDS: Bounds = Bounds { wanted_max: 300, frames_max: 1, ..Bounds::CONTRACT };
+const BOUNDS: Bounds =
+    Bounds { frame_max: 300, values_per_byte: Some(1), collected_max: 0, frames_max: 1, ..Bounds::CONTRACT };
 const PROFILES: [&str; 5] = [
     "{}",
     r#"{"alternate_counts": true, "bus_address_from": "address", "heartbeat": {"form": "none", "prefix": "FEFE"}}"#,

@@ -10,7 +10,9 @@ use qianwei_7xxx::device::{Meter, ReportKind};
 
 const BOUNDS: Bounds = Bounds {
     frame_min: 63,
-    wanted_max: 2111,
+    frame_max: 2111,
+    values_per_byte: Some(1),
+    collected_max: 0,
     named: true,
     address: 20..=20,
     messages_max: 9,

@@ -10,7 +10,9 @@ use szrq::frame::Source;
 
 const BOUNDS: Bounds = Bounds {
     frame_min: 50,
-    wanted_max: 2098,
+    frame_max: 2098,
+    values_per_byte: Some(1),
+    collected_max: 0,
     named: true,
     address: 16..=16,
     what_max: 64,
