@@ -268,6 +268,12 @@ fn a_revoked_digest_cannot_be_evaded_with_fewer_signatures() {
     let digest = upload(&site, by_both.clone())["digest"].as_str().expect("a digest").to_owned();
     std::fs::write(&file, format!("{trust}[revoked]\ndigests = [\"{digest}\"]\n")).expect("written");
     wait_until("the revocation is seen", || (states(&site, "usp") == ["1.0.0 quarantined"]).then_some(()));
+    // Without a token one learns which make it is, and no more.
+    let health: Value = serde_json::from_str(&site.client().text("/health").expect("health").1).expect("JSON");
+    let [short, whole] =
+        [&health, &site.get("station")["health"]].map(|health| health["out_of_service"][0].to_string());
+    assert!(short.contains("1.0.0 served last; `polymeter status` tells why") && !short.contains("trust"), "{short}");
+    assert!(whole.contains("1.0.0 serves again once trust.toml trusts it"), "{whole}");
     for again in [by_vendor, by_both] {
         let refused = site.client().upload("adapters/usp.wasm", again).expect_err("revoked").to_string();
         assert!(refused.contains("revoked"), "{refused}");

@@ -61,8 +61,9 @@ pub struct Health {
     /// nothing of `status` either.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub idle_listeners: Vec<String>,
-    /// Adapters that have served here and of which no version serves now, other than by being retired: which, why, and what to do;
-    /// left out where there are none. Of `status` they say nothing: all other makes are served.
+    /// Adapters that have served here and of which no version serves now, other than by being retired: which; and, in the station's
+    /// status, which needs a token, why, and what to do. Left out where there are none. Of `status` they say nothing: all other
+    /// makes are served.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<String>,
 }
@@ -135,7 +136,7 @@ pub fn gather(services: &Services) -> Result<StationStatus, ViewError> {
         version: env!("CARGO_PKG_VERSION"),
         now: instant(now_ms),
         local: services.clock.civil(now_ms).to_string(),
-        health: health_of(services),
+        health: health_of(services, services.lifecycle.out_of_service()),
         fleet: Fleet {
             devices: fleet.devices,
             online: services.registry.count() as u64,
@@ -162,12 +163,13 @@ pub fn gather(services: &Services) -> Result<StationStatus, ViewError> {
 #[utoipa::path(get, path = "/health", tag = "station",
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn health(State(services): State<Arc<Services>>) -> (StatusCode, Json<Health>) {
-    let health = health_of(&services);
+    // Why they do not may be in the words of their code, which are for those with a token.
+    let health = health_of(&services, services.lifecycle.out_of_service_in_short());
     let status = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(health))
 }
 
-fn health_of(services: &Services) -> Health {
+fn health_of(services: &Services, out_of_service: Vec<String>) -> Health {
     let failing = services.journal.health().failing;
     let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
     let views = services.views.health().failing;
@@ -181,7 +183,6 @@ fn health_of(services: &Services) -> Health {
     });
     let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
     let (brokers, idle_listeners) = (brokers.collect(), idle.collect());
-    let out_of_service = services.lifecycle.out_of_service();
     Health { status, journal, views, clock, brokers, idle_listeners, out_of_service }
 }
 

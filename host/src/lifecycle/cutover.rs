@@ -55,10 +55,13 @@ impl Lifecycle {
         self.row(&before.digest).ok_or_else(|| LifecycleError::Unknown(label(&before)))
     }
 
-    /// Takes a version out of the store. One that serves is taken out of service first, if that is really meant.
+    /// Takes a version out of the store. One that serves is taken out of service first, if that is really meant. One that has
+    /// served and was rejected since may go, too: its devices are missed until somebody says that nobody needs it.
     pub fn retire(&self, wanted: &str, order: &Order<'_>, even_active: bool) -> Result<AdapterRow> {
         let row = self.find(wanted)?;
-        must_be_kept(&row)?;
+        if row.state != AdapterState::Rejected || row.served_ms.is_none() {
+            must_be_kept(&row)?;
+        }
         self.take_out(&row, order.reason, order.by, even_active)?;
         self.row(&row.digest).ok_or_else(|| LifecycleError::Unknown(label(&row)))
     }
@@ -305,9 +308,13 @@ impl Lifecycle {
 
     pub(super) fn take_out(&self, row: &AdapterRow, why: &str, by: &str, even_active: bool) -> Result<()> {
         let cutover = self.cutover();
-        // Somebody may have put it into service since it was looked up.
-        if !even_active && self.row(&row.digest).is_some_and(|now| now.is_active()) {
+        // Somebody may have put it into service since it was looked up, or brings it again.
+        let now = self.row(&row.digest).unwrap_or_else(|| row.clone());
+        if !even_active && now.is_active() {
             return Err(LifecycleError::Serves(label(row)));
+        }
+        if now.state < AdapterState::Conformed {
+            return must_be_kept(&now);
         }
         self.enter(row, AdapterState::Retired, why, by)?;
         if self.catalog.active(&row.name).is_some_and(|active| active.digest == row.digest) {

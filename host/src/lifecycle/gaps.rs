@@ -9,15 +9,25 @@ use crate::views::AdapterRow;
 impl Lifecycle {
     /// Names whose last version went out of service other than by being retired: each in a sentence, with what to do.
     pub fn out_of_service(&self) -> Vec<String> {
-        self.rows().chunk_by(|a, b| a.name == b.name).filter_map(|of_name| self.gap(of_name)).collect()
+        let rows = self.rows();
+        let of_names = rows.chunk_by(|a, b| a.name == b.name);
+        of_names.filter_map(|of_name| Some(self.gap(gone(of_name)?, of_name))).collect()
     }
 
-    fn gap(&self, of_name: &[AdapterRow]) -> Option<String> {
-        if of_name.iter().any(AdapterRow::is_active) {
-            return None;
-        }
-        let served = of_name.iter().filter(|row| row.served_ms.is_some() && row.state != AdapterState::Retired);
-        let last = served.max_by_key(|row| row.served_ms)?;
+    /// The same for everybody who asks: not what vendors' code said, nor what is installed.
+    pub fn out_of_service_in_short(&self) -> Vec<String> {
+        let rows = self.rows();
+        let short = |last: &AdapterRow| {
+            let AdapterRow { name, version, .. } = last;
+            format!(
+                "{name}: no version serves, and frames are only kept; {version} served last; \
+                 `polymeter status` tells why, and what to do"
+            )
+        };
+        rows.chunk_by(|a, b| a.name == b.name).filter_map(gone).map(short).collect()
+    }
+
+    fn gap(&self, last: &AdapterRow, of_name: &[AdapterRow]) -> String {
         let state = beside_shadow(last);
         let mut remedies = Vec::new();
         if is_unreadable(last) {
@@ -35,15 +45,15 @@ impl Lifecycle {
             AdapterState::Quarantined | AdapterState::Rejected if !last.why.is_empty() => format!(" ({})", last.why),
             _ => String::new(),
         };
-        let given_up = of_name.iter().any(|row| row.state.is_kept());
-        let given_up = if given_up { "; or retire what nobody needs any more" } else { "" };
-        Some(format!(
-            "{}: no version serves, and frames are only kept; {} is {}{why}; {}{given_up}",
+        format!(
+            "{}: no version serves, and frames are only kept; {} is {}{why}; {}; or retire what nobody needs any more: \
+             `polymeter adapter retire {}`",
             last.name,
             last.version,
             state.name(),
-            remedies.join("; ")
-        ))
+            remedies.join("; "),
+            self.words_for(last)
+        )
     }
 
     /// Nobody takes over from this version: what is installed may have been left for a reason, or cannot serve now.
@@ -57,6 +67,15 @@ impl Lifecycle {
             ),
         }
     }
+}
+
+/// What served last of a name that nobody serves any more, unless people have taken it away.
+fn gone(of_name: &[AdapterRow]) -> Option<&AdapterRow> {
+    if of_name.iter().any(AdapterRow::is_active) {
+        return None;
+    }
+    let served = of_name.iter().filter(|row| row.served_ms.is_some() && row.state != AdapterState::Retired);
+    served.max_by_key(|row| row.served_ms)
 }
 
 /// What people may put into service, but for this build. `None`: nothing is installed.

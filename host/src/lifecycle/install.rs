@@ -1,7 +1,7 @@
 //! What comes in: staged → verified → inspected → compiled → conformed, each an entry, and the first refusal ends it.
 
 use super::{Lifecycle, LifecycleError, Result, entered, label, order};
-use crate::adapter::Catalog;
+use crate::adapter::{Catalog, LoadError, Manifest};
 use crate::journal::{AdapterFact, AdapterOrigin, AdapterState, AdapterStep};
 use crate::limits;
 use crate::model::{Digest, Seq};
@@ -72,12 +72,19 @@ impl Lifecycle {
 
     /// What can be said against it without compiling it.
     pub(super) fn refusal(&self, delivery: &Delivery<'_>, row: &AdapterRow) -> Option<LifecycleError> {
-        let judged = Catalog::inspect(delivery.bytes)
-            .map_err(LifecycleError::from)
-            .and_then(|manifest| self.judge(delivery.bytes, &manifest))
-            .and_then(|_| self.refuse_downgrade(row, delivery.downgrade))
-            .and_then(|_| self.refuse_realm(row, &Catalog::inspect(delivery.bytes)?.realm));
+        let judged = self.inspect(delivery.bytes).map_err(LifecycleError::from).and_then(|manifest| {
+            self.judge(delivery.bytes, &manifest)?;
+            self.refuse_downgrade(row, delivery.downgrade)?;
+            self.refuse_realm(row, &manifest.realm)
+        });
         judged.err()
+    }
+
+    /// What a file that comes in says of itself. One that has served here was taken before, whatever became of it since: it is
+    /// asked no more than what is kept.
+    fn inspect(&self, bytes: &[u8]) -> std::result::Result<Manifest, LoadError> {
+        let has_served = self.row(&Digest::of(bytes)).is_some_and(|row| row.served_ms.is_some());
+        if has_served { Catalog::inspect_kept(bytes) } else { Catalog::inspect(bytes) }
     }
 
     /// The way from staged to conformed.
@@ -87,7 +94,7 @@ impl Lifecycle {
             return Err(LifecycleError::Full);
         }
         // 1. Whose is it? Reading what it says of itself runs none of it.
-        let manifest = Catalog::inspect(delivery.bytes)?;
+        let manifest = self.inspect(delivery.bytes)?;
         let vouched = self.judge(delivery.bytes, &manifest)?;
         let going_back = self.refuse_downgrade(row, delivery.downgrade)?;
         self.refuse_realm(row, &manifest.realm)?;
@@ -160,7 +167,7 @@ impl Lifecycle {
 
     /// What it says of itself; named after its file where that cannot be read.
     fn describe(&self, delivery: &Delivery<'_>) -> AdapterRow {
-        let manifest = Catalog::inspect(delivery.bytes).ok();
+        let manifest = self.inspect(delivery.bytes).ok();
         let stem = delivery.file.strip_suffix(".wasm").unwrap_or(delivery.file).to_owned();
         let (name, version) = manifest.as_ref().map_or((stem, String::new()), |m| (m.name.clone(), m.version.clone()));
         let now_ms = self.clock.now_ms();

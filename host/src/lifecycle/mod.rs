@@ -305,14 +305,17 @@ impl Lifecycle {
         }
     }
 
-    /// The words that put it back into service: its version, or its digest where others have that version.
     fn quarantined(&self, row: &AdapterRow) -> LifecycleError {
+        LifecycleError::Quarantined { found: label(row), wanted: self.words_for(row) }
+    }
+
+    /// The words that mean it and no other: its version, or its digest where others have that version.
+    fn words_for(&self, row: &AdapterRow) -> String {
         let by_version = format!("{}@{}", row.name, row.version);
-        let wanted = match self.find(&by_version) {
+        match self.find(&by_version) {
             Ok(found) if found.digest == row.digest => by_version,
             _ => format!("{}@{}", row.name, &row.digest.to_string()[..DIGEST_SHOWN]),
-        };
-        LifecycleError::Quarantined { found: label(row), wanted }
+        }
     }
 
     /// Waits until there is something for `chores`.

@@ -117,6 +117,13 @@ fn what_was_taken_under_older_rules_serves_on() {
     shop.serve(&version("1.2.0")).expect("serves");
     shop.lifecycle.rollback("a", &order("")).expect("goes back");
     assert_eq!(shop.state(&taken), "active");
+    // Its file is lost: whoever brings it again brings what was taken.
+    shop.shut();
+    scratch.remove(&format!("data/store/{digest}.wasm"));
+    let shop = Shop::open(&scratch);
+    assert_eq!((shop.state(&taken), shop.serves("a").as_deref()), ("rejected", None));
+    let older = shop.bring(&taken, Some("its meters need it")).expect("it is installed");
+    assert_eq!((older.name.as_str(), older.version.as_str(), older.state.name()), ("a", "1.0.0", "conformed"));
 }
 
 #[test]
@@ -318,6 +325,32 @@ fn a_name_whose_only_version_is_revoked_is_told() {
     assert_eq!(shop.serves("a"), None);
     let told = shop.lifecycle.out_of_service().join("\n");
     assert!(told.contains("1.0.0 serves again once trust.toml trusts it; or retire"), "{told}");
+}
+
+/// There is no file that could be taken away: the entry is enough.
+#[test]
+fn what_was_rejected_after_it_served_is_told_until_it_is_retired() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let (one, refused) = (version("1.0.0"), version("0.9.0"));
+    shop.serve(&one).expect("serves");
+    says(shop.install(&refused), "a downgrade");
+    shop.shut();
+    scratch.remove(&format!("data/store/{}.wasm", Digest::of(&one)));
+    let shop = Shop::open(&scratch);
+    assert_eq!((shop.state(&one), shop.serves("a")), ("rejected", None));
+    let told = shop.lifecycle.out_of_service().join("\n");
+    for words in ["1.0.0 is rejected (its file is not in the store", "`polymeter adapter retire a@1.0.0`"] {
+        assert!(told.contains(words), "{told:?} does not say {words:?}");
+    }
+    let short = shop.lifecycle.out_of_service_in_short().join("\n");
+    assert!(short.contains("1.0.0 served last; `polymeter status` tells why") && !short.contains("file"), "{short}");
+    says(shop.lifecycle.retire("a@0.9.0", &order(""), false), "a@0.9.0 is rejected; install it again");
+    let row = shop.lifecycle.retire("a@1.0.0", &order("no such meters any more"), false).expect("goes");
+    assert_eq!((row.state.name(), shop.lifecycle.out_of_service()), ("retired", Vec::new()));
+    shop.shut();
+    let shop = Shop::open(&scratch);
+    assert_eq!((shop.state(&one), shop.lifecycle.out_of_service()), ("retired", Vec::new()));
 }
 
 /// One host comes forty times, with another port and other bytes each time.
