@@ -483,7 +483,7 @@ mod tests {
             (O::CloseTemporary, S::Closed, Some(true)),
             (O::CloseTemporary, S::Fault, Some(false)),
             (O::PermitOpen, S::ClosedTemporary, Some(true)),
-            (O::PermitOpen, S::ClosedForced, None),
+            (O::PermitOpen, S::ClosedForced, Some(false)),
             (O::PermitOpen, S::Closed, None),
         ] {
             let mut command = live(valve(order));
@@ -493,5 +493,12 @@ mod tests {
             let got = step.map(|s| matches!(s, CommandStep::Confirmed { .. }));
             assert_eq!(got, verdict, "{order} against {state}");
         }
+        // A permit that the device has accepted moves nothing before the user does.
+        let mut permit = live(valve(O::PermitOpen));
+        permit.apply(&sent(1, false));
+        let (outcome, reason, body) = (Outcome::Accepted, String::new(), AnswerBody::None);
+        permit.apply(&CommandStep::Answered { outcome, reason, raw_code: 0, body });
+        assert_eq!(permit.weigh(&reports(S::ClosedForced), 1), None);
+        assert!(matches!(permit.weigh(&reports(S::Open), 2), Some(CommandStep::Confirmed { .. })));
     }
 }

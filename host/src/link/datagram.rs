@@ -288,12 +288,13 @@ mod tests {
     async fn what_is_at_hand_is_taken_one_by_one_in_order() {
         let (mut station, meter) = both().await;
         meter.send(&[0]).await.expect("sent");
-        let (session, _) = station.accept().await.expect("a session");
+        let (mut session, _) = station.accept().await.expect("a session");
         for number in 1..4 {
             meter.send(&[number]).await.expect("sent");
         }
         read_until(&mut station, 4 * EACH).await;
         // What was handed back comes before what is queued.
+        assert_eq!(next(&mut session).await, [0]);
         drop(session);
         let (mut session, peer) = station.accept().await.expect("the next session");
         station.scratch[0] = 4;
