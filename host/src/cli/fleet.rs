@@ -23,8 +23,9 @@ pub enum FleetCommand {
     ///
     /// Reads the archive in full, page by page, once the concentrator is on line, for which it waits (see `--wait`); a comparison
     /// that is under way already is followed, and one that ended within the last hour is shown against the registry of now, unless
-    /// the station has ordered changes of the archive since (see `--fresh`). Exit code 1 when anything differs, also an address that the archive or the registry has twice, or an entry that
-    /// cannot be read; an archive that does not show all the entries it says it has is not compared.
+    /// the station has ordered changes of the archive since (see `--fresh`). Exit code 1 when anything differs, also an address
+    /// that the archive or the registry has twice, or an entry that cannot be read; an archive that does not show all the entries
+    /// it says it has is not compared.
     Diff {
         /// realm/address, such as usp/50009900000001
         concentrator: String,
