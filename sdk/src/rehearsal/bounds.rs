@@ -89,7 +89,7 @@ impl Bounds {
         }
         let values = decoded.messages.iter().map(values).sum::<usize>();
         assert!(values <= VALUES_MAX, "{values} values in one answer");
-        let said = [&decoded.reply, &decoded.state, &decoded.memory].into_iter().map(length);
+        let said = [&decoded.reply, &decoded.state, &decoded.memory].into_iter().map(|bytes| length(bytes.as_ref()));
         let sender = decoded.sender.as_ref().map_or(0, |sender| sender.address.len());
         within_output(sender + said.sum::<usize>() + decoded.messages.iter().map(output).sum::<usize>());
         Ok(decoded)
@@ -104,7 +104,9 @@ impl Bounds {
         }
         kept(encoded.state.as_deref(), encoded.memory.as_deref());
         let frames = encoded.frames.iter().map(Vec::len).sum::<usize>();
-        within_output(frames + encoded.correlation.len() + length(&encoded.state) + length(&encoded.memory));
+        within_output(
+            frames + encoded.correlation.len() + length(encoded.state.as_ref()) + length(encoded.memory.as_ref()),
+        );
         Ok(encoded)
     }
 
@@ -142,7 +144,7 @@ impl Bounds {
     /// The station cuts what is long.
     fn said_why(&self, fault: &Fault) {
         assert!(!fault.detail.is_empty(), "a fault says why: {fault:?}");
-        assert!(length(&fault.reply) <= self.said_max, "{fault:?}");
+        assert!(length(fault.reply.as_ref()) <= self.said_max, "{fault:?}");
     }
 }
 
@@ -204,7 +206,7 @@ fn output(message: &Message) -> usize {
             answer.correlation.len() + answer.reason.len() + body
         }
         Message::Relayed(relayed) => {
-            relayed.target.len() + relayed.protocol.len() + relayed.payload.len() + length(&relayed.correlation)
+            relayed.target.len() + relayed.protocol.len() + relayed.payload.len() + length(relayed.correlation.as_ref())
         }
         Message::EndOfSession => 0,
         Message::Unknown(unknown) => unknown.what.len() + unknown.bytes.len(),
@@ -220,8 +222,8 @@ fn of_parameter(parameter: &Parameter) -> usize {
     parameter.name.len() + value
 }
 
-fn length(bytes: &Option<Vec<u8>>) -> usize {
-    bytes.as_ref().map_or(0, Vec::len)
+fn length(bytes: Option<&Vec<u8>>) -> usize {
+    bytes.map_or(0, Vec::len)
 }
 
 fn within_output(bytes: usize) {
