@@ -228,7 +228,7 @@ pub async fn sync(
     };
     let archive = services.archives.fresh(&key, services.clock.now_ms()).map_err(unfit)?;
     // A meter that was registered a moment ago must not be taken for one that nobody knows.
-    if !services.has_shown(services.journal.health().last_seq).await {
+    if !services.has_shown_all().await {
         let why = "the views are behind, so the registry may say more than they show; nothing was ordered";
         return Err(ApiError::views(&why));
     }

@@ -230,7 +230,7 @@ pub async fn settle(
     to_the_end(async move {
         // Held until the views show it: whoever comes next finds it settled.
         let _settling = services.desk.settle(id)?;
-        if !services.has_shown(services.journal.health().last_seq).await {
+        if !services.has_shown_all().await {
             return Err(ApiError::behind());
         }
         let row = look(&services, move |s| s.views.command(id)).await?.ok_or_else(|| missing(id))?;

@@ -109,7 +109,7 @@ pub async fn import(
 ) -> ApiResult<Response> {
     let body = whole(body, limits::CHUNK_BYTES_MAX, "send fewer rows at a time")?;
     // Of a key that was replaced a moment ago, the one before would still count as there.
-    if !services.has_shown(services.journal.health().last_seq).await {
+    if !services.has_shown_all().await {
         let why = "the views are behind, so another key may be set than they show; nothing was written";
         return Err(ApiError::views(&why));
     }

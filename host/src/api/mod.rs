@@ -157,7 +157,7 @@ async fn find<T: Send + 'static>(
     if let Some(found) = once().await? {
         return Ok(Some(found));
     }
-    if !services.has_shown(services.journal.health().last_seq).await {
+    if !services.has_shown_all().await {
         return Err(ApiError::behind());
     }
     once().await

@@ -104,23 +104,11 @@ impl Decoder {
 
     /// A session's first frame is decoded twice: to learn who speaks, then with what is known of that device.
     fn frame(&mut self, frame: &[u8], now: Civil) -> Result<Decoded, Fault> {
-        let is_anothers = |decoded: &Decoded, device: &Option<String>| {
-            decoded.sender.as_ref().is_some_and(|sender| Some(&sender.address) != device.as_ref())
-        };
         if self.device.is_some() {
-            let decoded = self.decode(frame, now, Admission::Welcome);
-            match decoded {
-                Ok(decoded) if !is_anothers(&decoded, &self.device) => return Ok(self.remember(decoded)),
-                Ok(_) => {}
-                // What cannot be read as this device's may be another one's.
-                Err(fault) => {
-                    let (device, state) = (self.device.take(), std::mem::take(&mut self.state));
-                    let as_nobodys = self.decode(frame, now, Admission::Undecided);
-                    if !as_nobodys.is_ok_and(|decoded| is_anothers(&decoded, &device)) {
-                        (self.device, self.state) = (device, state);
-                        return Err(fault);
-                    }
-                }
+            match self.decode(frame, now, Admission::Welcome) {
+                Ok(decoded) if !self.is_anothers(&decoded) => return Ok(self.remember(decoded)),
+                Err(fault) if !self.may_be_anothers(frame, now) => return Err(fault),
+                _ => {}
             }
         }
         self.begin();
@@ -128,6 +116,18 @@ impl Decoder {
         self.device = first.sender.map(|sender| sender.address);
         let decoded = self.decode(frame, now, Admission::Welcome)?;
         Ok(self.remember(decoded))
+    }
+
+    fn is_anothers(&self, decoded: &Decoded) -> bool {
+        decoded.sender.as_ref().is_some_and(|sender| Some(&sender.address) != self.device.as_ref())
+    }
+
+    /// Whether a frame that cannot be read as this device's is another one's.
+    fn may_be_anothers(&mut self, frame: &[u8], now: Civil) -> bool {
+        let (device, state) = (self.device.take(), std::mem::take(&mut self.state));
+        let as_nobodys = self.decode(frame, now, Admission::Undecided);
+        (self.device, self.state) = (device, state);
+        as_nobodys.is_ok_and(|decoded| self.is_anothers(&decoded))
     }
 
     fn decode(&self, frame: &[u8], now: Civil, admission: Admission) -> Result<Decoded, Fault> {

@@ -255,15 +255,21 @@ mod tests {
 
     const EACH: usize = 1 + limits::DATAGRAM_OVERHEAD_BYTES;
 
+    /// A session for which so many datagrams wait, numbered from 0.
+    async fn waiting(station: &mut Datagrams, meter: &UdpSocket, datagrams: u8) -> Inbound {
+        meter.send(&[0]).await.expect("sent");
+        let (session, _) = station.accept().await.expect("a session");
+        for number in 1..datagrams {
+            meter.send(&[number]).await.expect("sent");
+        }
+        read_until(station, usize::from(datagrams) * EACH).await;
+        session
+    }
+
     #[tokio::test]
     async fn what_a_session_has_not_taken_begins_the_next_in_order() {
         let (mut station, meter) = both().await;
-        meter.send(&[0]).await.expect("sent");
-        let (mut session, _) = station.accept().await.expect("a session");
-        for number in 1..20 {
-            meter.send(&[number]).await.expect("sent");
-        }
-        read_until(&mut station, 20 * EACH).await;
+        let mut session = waiting(&mut station, &meter, 20).await;
         for number in 0..20 {
             assert_eq!(next(&mut session).await, [number]);
             drop(session);
@@ -287,12 +293,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_at_hand_is_taken_one_by_one_in_order() {
         let (mut station, meter) = both().await;
-        meter.send(&[0]).await.expect("sent");
-        let (mut session, _) = station.accept().await.expect("a session");
-        for number in 1..4 {
-            meter.send(&[number]).await.expect("sent");
-        }
-        read_until(&mut station, 4 * EACH).await;
+        let mut session = waiting(&mut station, &meter, 4).await;
         // What was handed back comes before what is queued.
         assert_eq!(next(&mut session).await, [0]);
         drop(session);

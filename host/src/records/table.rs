@@ -225,6 +225,7 @@ impl Text {
         self.writer.into_inner().unwrap_or_default()
     }
 }
+
 /// A chunk of rows: all that are good, and all that is wrong with the others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chunk<R> {

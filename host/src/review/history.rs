@@ -165,15 +165,13 @@ impl Walk {
             self.note(|progress| progress.unrepeatable += 1);
             return Ok(None);
         };
-        let mut is_clear = true;
-        let mut other = None;
-        match &self.purpose {
+        let (other, is_clear) = match &self.purpose {
             Purpose::Shadow => {
                 let Some(active) = review.catalog.active(self.adapter.name()) else { return Ok(None) };
                 let by_active = path.by_other(review, active.digest, (bytes, &spoken.options, now));
                 let ByOther::Read(by_active) = by_active else { return Ok(None) };
                 replayed = replayed.named_now(review, said.device.as_ref())?;
-                other = Some(by_active.named_now(review, said.device.as_ref())?);
+                (Some(by_active.named_now(review, said.device.as_ref())?), true)
             }
             Purpose::Show | Purpose::Apply { .. } => {
                 let repeated = path.repeats(review, kept, now);
@@ -183,9 +181,9 @@ impl Walk {
                 }
                 // What carriers call their devices holds for the one that it was read of.
                 let names = repeated.filter(|_| said.device.as_ref() == piece.device).unwrap_or_default();
-                is_clear = replayed.named_as(review, &said, &names)?;
+                (None, replayed.named_as(review, &said, &names)?)
             }
-        }
+        };
         let (new, device) = replayed.reading(said.device.as_ref());
         let old = other.map_or_else(|| said.reading(&new), |other| other.reading(said.device.as_ref()).0);
         let found = compare(&old, &new);

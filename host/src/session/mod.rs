@@ -281,7 +281,7 @@ impl Services {
         let mut known = self.known(&order.device).map_err(unknowable)?;
         if known.is_none() {
             // Its first report may have been acknowledged a moment ago.
-            if !self.has_shown(self.journal.health().last_seq).await {
+            if !self.has_shown_all().await {
                 return Err(Refusal::Unknowable("the views are behind the journal; order again in a moment".into()));
             }
             known = self.known(&order.device).map_err(unknowable)?;
@@ -386,6 +386,11 @@ impl Services {
     /// Waits until the views show an entry; false: they are too far behind, or end.
     pub async fn has_shown(&self, seq: Seq) -> bool {
         tokio::time::timeout(limits::SHOWN_WITHIN, self.views.caught_up(seq)).await == Ok(true)
+    }
+
+    /// The same of everything that is durable now.
+    pub async fn has_shown_all(&self) -> bool {
+        self.has_shown(self.journal.health().last_seq).await
     }
 
     /// What is known of a device; `None`: nothing. On an error nobody can tell, which is not the same.
