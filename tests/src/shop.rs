@@ -2,6 +2,7 @@
 
 use crate::keys::NoKeys;
 use crate::scratch::Scratch;
+use crate::site::wait_until;
 use polymeter::adapter::Catalog;
 use polymeter::clock::Clock;
 use polymeter::journal::{Identity, Journal, Options};
@@ -83,6 +84,17 @@ impl Shop {
         self.lifecycle.follow_dropins().expect("the directory can be read");
         let steps = self.steps();
         steps.into_iter().filter(|(seq, _)| *seq > seen.0).map(|(_, step)| step).collect()
+    }
+
+    /// What is done while the journal's newest file is gone, so that nothing can be told; then it is back, and well.
+    pub fn without_journal(&self, scratch: &Scratch, act: impl FnOnce()) {
+        let newest = scratch.names("data/journal").into_iter().filter(|name| name.ends_with("redb")).max();
+        let file = scratch.path("data/journal").join(newest.expect("a file"));
+        let aside = scratch.path("aside");
+        std::fs::rename(&file, &aside).expect("moves");
+        act();
+        std::fs::rename(&aside, &file).expect("moves back");
+        wait_until("the journal is well", || self.journal.health().failing.is_none().then_some(()));
     }
 
     /// All steps so far, as `name version state`, oldest first; those on the way to conformed are left out.

@@ -2,6 +2,8 @@
 
 use fleet::station::{Listener, Settings};
 use polymeter::adapter::{SecretKey, sign};
+use polymeter::journal::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Journal};
+use polymeter::model::{Digest, HexBytes};
 use polymeter_tests::guest::Guest;
 use polymeter_tests::hostile;
 use polymeter_tests::peer::Peer;
@@ -352,6 +354,39 @@ fn a_slow_version_is_quarantined_for_what_it_costs() {
     assert!(steps[1]["reason"].as_str().is_some_and(|why| why.contains("over its budget")), "{steps:?}");
     // On a busy machine a call may lose its deadline to other processes; nothing else goes wrong.
     assert!(site.rows("quarantine").iter().all(|row| row["fault"] == "deadline"));
+}
+
+/// To read what waits again takes minutes here, and whoever is revoked meanwhile does not serve for as long.
+#[test]
+fn a_revocation_does_not_wait_for_frames_that_are_read_again() {
+    let listener = Listener::udp("nb-iot", "\"a\"");
+    let mut site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    site.stop().expect("a station that stops");
+    let frame = |n: u64| FrameFact {
+        listener: "nb-iot".into(),
+        peer: "10.0.0.2:1000".into(),
+        session: n,
+        device: None,
+        adapter: Some(AdapterRef { name: "a".into(), digest: Digest([1; 32]), profile: String::new() }),
+        raw: HexBytes(vec![0x68, b'1']),
+        outcome: FrameOutcome::Fault { kind: FaultKind::Trap, detail: "unreachable".into() },
+    };
+    let at_ms = jiff::Timestamp::now().as_millisecond();
+    let journal = Journal::open_existing(&site.data(), at_ms).expect("it opens").expect("a journal");
+    for _ in 0..20 {
+        let entries = (0..1_000).map(|n| Entry { at_ms, fact: Fact::Frame(frame(n)) }).collect();
+        journal.append_all_blocking(entries).expect("kept");
+    }
+    journal.close();
+    site.start().expect("a station that starts");
+    let slow = hostile::slow("a", "1.1.0", 4);
+    site.client().upload("adapters/a.wasm", slow.clone()).expect("installed: it is correct");
+    wait_until("the first are read", || site.device("test/12345671"));
+    let revoked = format!("[revoked]\ndigests = [\"{}\"]\n", Digest::of(&slow));
+    std::fs::write(site.data().join("trust.toml"), revoked).expect("written");
+    wait_until("it goes", || (states(&site, "a") == ["1.1.0 quarantined"]).then_some(()));
+    let waiting = site.get("quarantine?limit=1");
+    assert_ne!(waiting["items"].as_array().map(Vec::len), Some(0), "the others are not read yet");
 }
 
 /// The same of meters that a carrier brings: each of them is a source of its own, and its carrier is none.

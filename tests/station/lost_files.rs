@@ -5,7 +5,7 @@
 use crate::full_disk::{await_failing, await_well, is_accepted};
 use fleet::station::Settings;
 use polymeter_tests::peer::Peer;
-use polymeter_tests::site::Site;
+use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{Terminal, meter};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,28 @@ fn nobody_is_told_yes_while_the_journal_is_gone() {
     let refused = site.start().expect_err("the journal is missing").to_string();
     assert!(refused.contains("the journal's files are missing"), "{refused}");
     assert!(files(&journal).is_empty(), "no new file");
+}
+
+/// A revocation that could not be told is made up for, although the trust file does not change again.
+#[test]
+fn who_is_revoked_while_the_journal_is_gone_serves_no_more_once_it_is_back() {
+    let mut settings = Settings::usual();
+    settings.log = "warn".into();
+    let site = Site::with(&settings);
+    let state = || site.rows("adapters/usp/history")[0]["state"].clone();
+    let digest = site.rows("adapters").into_iter().find(|row| row["name"] == "usp").expect("it serves");
+    let revoked = format!("[revoked]\ndigests = [{}]\n", digest["digest"]);
+    let (file, aside) = (newest_file(&site.data().join("journal")), site.data().with_extension("aside"));
+    std::fs::rename(&file, &aside).expect("moves");
+    await_failing(&site);
+    std::fs::write(site.data().join("trust.toml"), revoked).expect("written");
+    wait_until("it cannot be told", || {
+        let log = std::fs::read_to_string(site.log_file()).expect("a log");
+        log.contains("who serves cannot be changed").then_some(())
+    });
+    assert_eq!(state(), "active");
+    std::fs::rename(&aside, &file).expect("moves back");
+    wait_until("it is told", || (state() == "quarantined").then_some(()));
 }
 
 /// Comes again a day later; whether its report is acknowledged.

@@ -134,21 +134,22 @@ impl Lifecycle {
         }
     }
 
-    /// Judges what serves by this trust file. One that cannot be read changes nothing.
-    pub(super) fn review(&self, trust: Result<Trust>) {
-        let trust = match trust {
-            Ok(trust) => trust,
-            Err(error) => return tracing::warn!(%error, "what serves goes on serving"),
-        };
+    /// Judges what serves by this trust file; on an error something could not be judged, and should be once it can be read.
+    pub(super) fn review(&self, trust: &Trust) -> Result<()> {
+        let mut judged = Ok(());
+        // What was condemned by a former trust file and serves still is judged by this one.
+        self.tasks().condemned.retain(|_, why| !why.starts_with(DISTRUSTED));
         for row in self.rows().iter().filter(|row| row.is_active()) {
-            match self.vouched_by(row, &trust) {
+            match self.vouched_by(row, trust) {
                 Err(LifecycleError::Untrusted(why)) => self.condemn(&row.digest, &format!("{DISTRUSTED}{why}")),
+                Err(error @ LifecycleError::Store(StoreError::Io(_))) => judged = Err(error),
                 Err(error) => tracing::warn!(adapter = %label(row), %error, "goes on serving"),
                 Ok(_) => {}
             }
         }
         self.restore(is_blameless);
         self.changed.notify_one();
+        judged
     }
 
     /// What could not be read at the start, and can be by now, serves again, or stands by for who serves meanwhile.
@@ -194,15 +195,21 @@ impl Lifecycle {
         self.changed.notify_one();
     }
 
-    /// Puts versions over their budget into quarantine, and what stood by into service.
+    /// Puts versions that are condemned into quarantine, and what stood by into service. Those for which that fails stay
+    /// condemned.
     pub fn carry_out(&self) -> Result<()> {
         let condemned = std::mem::take(&mut self.tasks().condemned);
+        let mut outcome = Ok(());
         for (digest, why) in condemned {
-            if let Some(row) = self.row(&digest).filter(AdapterRow::is_active) {
-                self.quarantine(&row, &why)?;
+            if let Some(row) = self.row(&digest).filter(AdapterRow::is_active)
+                && let Err(error) = self.quarantine(&row, &why)
+            {
+                // A trust file that has not changed is not looked at again.
+                self.tasks().condemned.entry(digest).or_insert(why);
+                outcome = Err(error);
             }
         }
-        self.fill_gaps()
+        outcome.and_then(|()| self.fill_gaps())
     }
 
     /// In one step with what takes over, so that no frame finds nobody.
@@ -261,6 +268,7 @@ impl Lifecycle {
 
     fn note_served(&self, name: &str) {
         self.tasks().served.insert(name.to_owned());
+        self.served.notify_one();
         self.changed.notify_one();
     }
 

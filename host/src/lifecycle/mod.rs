@@ -78,6 +78,8 @@ pub struct Lifecycle {
     suspects: Suspects,
     tasks: Mutex<Tasks>,
     changed: Notify,
+    /// There are names in `Tasks::served`.
+    served: Notify,
     /// Nothing new is begun, and what takes long is given up.
     stopping: AtomicBool,
 }
@@ -217,6 +219,7 @@ impl Lifecycle {
             suspects: Suspects::default(),
             tasks: Mutex::default(),
             changed: Notify::new(),
+            served: Notify::new(),
             stopping: AtomicBool::new(false),
         })
     }
@@ -323,6 +326,11 @@ impl Lifecycle {
         self.changed.notified().await;
     }
 
+    /// Waits until there are names for `newly_served`.
+    pub async fn served(&self) {
+        self.served.notified().await;
+    }
+
     /// Names that something else serves since the last call. What could not be read may be read now.
     pub fn newly_served(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.tasks().served)
@@ -332,7 +340,7 @@ impl Lifecycle {
     pub fn read_again(&self, names: BTreeSet<String>) {
         if !names.is_empty() {
             self.tasks().served.extend(names);
-            self.changed.notify_one();
+            self.served.notify_one();
         }
     }
 

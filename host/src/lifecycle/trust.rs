@@ -21,8 +21,8 @@
 //!                                           # stands for its whole version, however it is signed
 //! ```
 
-use super::Lifecycle;
 use super::dropins::Print;
+use super::{Lifecycle, LifecycleError};
 use crate::adapter::{Manifest, PublicKey, SignatureError, Signed, signatures};
 use crate::limits::{TRUST_BLANK_LOOKS, TRUST_BYTES_MAX};
 use crate::model::{Civil, Day, Digest};
@@ -113,6 +113,8 @@ pub(super) struct TrustSeen {
     print: Option<Print>,
     /// For so many looks it has said nothing, and what serves has not been judged by that.
     blank_looks: u32,
+    /// Why what serves could not be judged by it: that is tried at every look, and told once.
+    unjudged: Option<String>,
 }
 
 impl Lifecycle {
@@ -123,8 +125,12 @@ impl Lifecycle {
         let print = self.trust_print();
         let first = !std::mem::replace(&mut seen.looked_before, true);
         let changed = std::mem::replace(&mut seen.print, print) != print && !first;
-        if changed || seen.blank_looks > 0 {
-            self.believe(&mut seen.blank_looks);
+        if changed || seen.blank_looks > 0 || seen.unjudged.is_some() {
+            let unjudged = self.believe(&mut seen.blank_looks).err().map(|error| error.to_string());
+            if let Some(error) = unjudged.as_ref().filter(|_| unjudged != seen.unjudged) {
+                tracing::warn!(error, "what serves goes on serving");
+            }
+            seen.unjudged = unjudged;
         }
         if let Err(error) = self.restore_unreadable() {
             tracing::warn!(%error, "what can be read again does not serve yet");
@@ -133,14 +139,14 @@ impl Lifecycle {
 
     /// Whoever writes a file anew empties it first, and whoever replaces it may take it away before: until it has been so for
     /// a while that is no word about what serves. What comes in is judged by the file as it is.
-    fn believe(&self, blank_looks: &mut u32) {
+    fn believe(&self, blank_looks: &mut u32) -> Result<(), LifecycleError> {
         let trust = self.trust();
         if trust.as_ref().is_ok_and(Trust::says_nothing) && *blank_looks < TRUST_BLANK_LOOKS {
             *blank_looks += 1;
-            return;
+            return Ok(());
         }
         *blank_looks = 0;
-        self.review(trust);
+        self.review(&trust?)
     }
 
     pub(super) fn trust_print(&self) -> Option<Print> {

@@ -4,6 +4,7 @@
 use super::{polling, redecode};
 use crate::config::Config;
 use crate::journal::{Dropped, Entry};
+use crate::lifecycle::LifecycleError;
 use crate::limits;
 use crate::model::{Day, Seq};
 use crate::session::Services;
@@ -25,6 +26,7 @@ pub(super) fn spawn(
     tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_dropins));
     tasks.spawn(every(limits::ADAPTER_SCAN_EVERY, services.clone(), stopped.clone(), follow_trust));
     tasks.spawn(tend_adapters(services.clone(), stopped.clone()));
+    tasks.spawn(read_again(services.clone(), stopped.clone()));
     for poll in &services.polls {
         tasks.spawn(polling::hold(services.clone(), poll.clone(), stopped.clone()));
     }
@@ -74,34 +76,50 @@ async fn follow_trust(services: Arc<Services>) {
     }
 }
 
-/// What changes of adapters leave to do: versions over their budget go, and what was unreadable is read again.
+/// What changes of adapters leave to do: versions that are condemned go, and shadows that are none any more. Whoever is revoked
+/// goes at once, so nothing stands here that waits for frames or for the views.
 async fn tend_adapters(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
-    let warming = services.clone();
-    let mut work = tokio::task::spawn_blocking(move || warming.lifecycle.warm_up());
+    let mut left_undone = false;
     loop {
-        if let Err(error) = work.await {
-            tracing::error!(%error, "work on adapters was interrupted");
+        tokio::select! {
+            () = services.lifecycle.changed() => {}
+            () = tokio::time::sleep(limits::STORE_RETRY_MAX), if left_undone => {}
+            _ = stopped.changed() => return,
+        }
+        let lifecycle = services.lifecycle.clone();
+        let done = tokio::task::spawn_blocking(move || lifecycle.carry_out()).await;
+        left_undone = matches!(done, Ok(Err(LifecycleError::Journal(_))));
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "who serves cannot be changed"),
+            Err(error) => tracing::error!(%error, "work on adapters was interrupted"),
         }
         services.review.tidy();
-        let served = services.lifecycle.newly_served();
-        if !served.is_empty() {
+    }
+}
+
+/// What was unreadable is read again once something else serves, for as long as that takes.
+async fn read_again(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let lifecycle = services.lifecycle.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || lifecycle.warm_up()).await {
+        tracing::error!(%error, "compiling what stands by was interrupted");
+    }
+    loop {
+        let settled = async {
+            services.lifecycle.served().await;
+            let served = services.lifecycle.newly_served();
             // Frames that found nobody a moment ago are on their way into the journal, and then into the views.
             tokio::time::sleep(limits::ADAPTER_SETTLE).await;
             services.views.caught_up(services.journal.health().last_seq).await;
-        }
+            served
+        };
+        let served = tokio::select! {
+            served = settled => served,
+            _ = stopped.changed() => return,
+        };
         for name in served {
             redecode::quarantined(&services, &name).await;
         }
-        tokio::select! {
-            () = services.lifecycle.changed() => {}
-            _ = stopped.changed() => return,
-        }
-        let services = services.clone();
-        work = tokio::task::spawn_blocking(move || {
-            if let Err(error) = services.lifecycle.carry_out() {
-                tracing::error!(%error, "an adapter over its budget goes on serving");
-            }
-        });
     }
 }
 

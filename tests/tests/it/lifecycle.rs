@@ -446,13 +446,13 @@ fn what_was_changed_in_the_store_does_not_serve() {
 }
 
 /// A file of the store that a failing disk cannot give, until it is given back.
-struct Unreadable {
+pub struct Unreadable {
     file: std::path::PathBuf,
     aside: std::path::PathBuf,
 }
 
 impl Unreadable {
-    fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
+    pub fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
         let file = scratch.path(&format!("data/store/{}.wasm", Digest::of(bytes)));
         let aside = scratch.path("aside");
         std::fs::rename(&file, &aside).expect("it is there");
@@ -460,7 +460,7 @@ impl Unreadable {
         Self { file, aside }
     }
 
-    fn mend(self) {
+    pub fn mend(self) {
         std::fs::remove_dir(&self.file).expect("it is empty");
         std::fs::rename(&self.aside, &self.file).expect("its place is free");
     }

@@ -1,5 +1,6 @@
 //! Signatures and the trust file: what is refused, each with its own reason, and every way around them.
 
+use crate::lifecycle::Unreadable;
 use polymeter::adapter::{SecretKey, sign};
 use polymeter::lifecycle::{LifecycleError, Trust, Unsigned};
 use polymeter::limits::TRUST_BLANK_LOOKS;
@@ -194,6 +195,37 @@ fn what_is_revoked_stops_serving() {
     scratch.write("data/trust.toml", trust("").as_bytes());
     let shop = Shop::strict(&scratch);
     assert_eq!((shop.state(&old), shop.serves("a")), ("quarantined", Some("1.1.0".into())));
+}
+
+/// Neither a journal that cannot tell of it nor a disk that cannot give the file makes anybody forget who was revoked.
+#[test]
+fn a_revocation_is_made_up_for() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    let [one, two, three] = ["a", "b", "c"].map(|name| Guest::new(name).component());
+    [&one, &two, &three].map(|bytes| shop.serve(bytes).expect("serves"));
+    shop.look();
+    let revoke = |revoked: &[&Vec<u8>]| {
+        let digests: Vec<String> = revoked.iter().map(|bytes| format!("\"{}\"", Digest::of(bytes))).collect();
+        scratch.write("data/trust.toml", format!("[revoked]\ndigests = [{}]\n", digests.join(", ")).as_bytes());
+        shop.lifecycle.follow_trust();
+    };
+    shop.without_journal(&scratch, || {
+        revoke(&[&one, &two]);
+        let failed = shop.lifecycle.carry_out();
+        assert!(matches!(failed, Err(LifecycleError::Journal(_))), "{failed:?}");
+        assert_eq!([&one, &two].map(|bytes| shop.state(bytes)), ["active"; 2]);
+    });
+    shop.lifecycle.carry_out().expect("carried out");
+    assert_eq!([&one, &two].map(|bytes| shop.state(bytes)), ["quarantined"; 2]);
+    let unreadable = Unreadable::new(&scratch, &three);
+    revoke(&[&one, &two, &three]);
+    shop.lifecycle.carry_out().expect("carried out");
+    assert_eq!(shop.state(&three), "active");
+    unreadable.mend();
+    shop.lifecycle.follow_trust();
+    shop.lifecycle.carry_out().expect("carried out");
+    assert_eq!(shop.state(&three), "quarantined");
 }
 
 /// Whoever writes a file anew empties it first: a fleet does not fall silent for that moment.
