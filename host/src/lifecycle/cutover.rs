@@ -217,6 +217,9 @@ impl Lifecycle {
         let (cutover, next) = self.ready_for_cutover(|| self.next_fit(row))?;
         let code = self.catalog.active(&row.name).filter(|active| active.digest == row.digest);
         let Some(code) = code else { return Ok(()) };
+        // Whoever was chosen may have been taken out since; `fill_gaps` finds the one after.
+        let still = |now: AdapterRow| beside_shadow(&now) == AdapterState::Standby;
+        let next = next.filter(|(next, _)| self.row(&next.digest).is_some_and(still));
         let mut facts = vec![entered(row, AdapterState::Quarantined, why, STATION)];
         if let Some((next, _)) = &next {
             facts.push(entered(next, AdapterState::Active, &takes_over_from(row), STATION));
