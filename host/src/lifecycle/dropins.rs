@@ -24,18 +24,22 @@ pub(super) struct DropIns {
     trust: Option<Print>,
 }
 
+#[derive(Default)]
 struct File {
     print: Print,
+    /// `None`: it could not be read yet, or is gone and what it brought could not be taken away.
     digest: Option<Digest>,
     /// Seen twice with the same print: not being written any more.
     settled: bool,
+    /// Lay there at the first look, and has not been dealt with since: no news if it is known.
+    known: bool,
     /// Dealt with, whatever came of it.
     done: bool,
     rejected: bool,
 }
 
 /// Enough of a file's metadata to notice that it changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Print {
     bytes: u64,
     modified_s: i64,
@@ -48,27 +52,32 @@ struct Arrival {
     file: String,
     bytes: Vec<u8>,
     settled: bool,
+    known: bool,
 }
 
 impl Lifecycle {
     /// Looks at the directory, and does what its changes ask for. Blocks for as long as compiling and vectors take; whoever
     /// takes a file away meanwhile does not wait for that.
     pub fn follow_dropins(&self) -> io::Result<()> {
+        // Nothing of what comes or goes could be told.
+        if self.journal.health().failing.is_some() {
+            return Ok(());
+        }
         let mut dropins = self.dropins();
-        let first = !std::mem::replace(&mut dropins.looked_before, true);
+        let first = !dropins.looked_before;
         let trust = self.trust_print();
         if std::mem::replace(&mut dropins.trust, trust) != trust && !first {
             dropins.retry_rejected();
         }
         let (arrivals, gone) = dropins.look(first)?;
+        dropins.looked_before = true;
         *self.dropped_in.write().unwrap_or_else(PoisonError::into_inner) = dropins.digests();
         drop(dropins);
         for file in gone {
-            let brought = self.brought_by(&file);
-            log(&file, self.take_away(&brought, &file, "its file was taken out of the directory", &file));
+            self.let_go(file, "its file was taken out of the directory");
         }
         let mut fresh = Vec::new();
-        for Arrival { file, bytes, settled } in arrivals {
+        for Arrival { file, bytes, settled, known } in arrivals {
             let unfinished = Catalog::inspect(&bytes).is_err_and(|error| error.may_be_unfinished());
             if unfinished && !settled {
                 continue;
@@ -76,26 +85,37 @@ impl Lifecycle {
             if self.is_stopping() {
                 break;
             }
-            let outcome = self.arrived(&file, &bytes, first);
-            if self.has_dealt_with(&file) {
+            let outcome = self.arrived(&file, &bytes, known);
+            if self.has_dealt_with(&file, !is_left_undone(&outcome)) {
                 let row = log(&file, outcome).flatten();
                 fresh.extend(row.map(|row| (file, row)));
             } else {
-                let brought = self.brought_by(&file);
-                log(&file, self.take_away(&brought, &file, "its file was removed while it was being checked", &file));
+                self.let_go(file, "its file was removed while it was being checked");
             }
         }
         self.serve_newest(fresh);
         Ok(())
     }
 
-    /// Notes what came of a file; `false`: somebody has taken it away meanwhile.
-    fn has_dealt_with(&self, file: &str) -> bool {
+    /// Notes whether a file has been dealt with, or is to be looked at again; `false`: somebody has taken it away meanwhile.
+    fn has_dealt_with(&self, file: &str, done: bool) -> bool {
         let mut dropins = self.dropins();
-        let Some(known) = dropins.files.get_mut(file) else { return false };
-        let row = known.digest.and_then(|digest| self.row(&digest));
-        (known.done, known.rejected) = (true, row.is_none_or(|row| row.state == AdapterState::Rejected));
+        let Some(about) = dropins.files.get_mut(file) else { return false };
+        let row = about.digest.and_then(|digest| self.row(&digest));
+        (about.done, about.rejected) = (done, row.is_none_or(|row| row.state == AdapterState::Rejected));
+        about.known &= !done;
         true
+    }
+
+    /// Takes away what a file brought that is gone. Where the journal cannot say so, the next look finds it gone again.
+    fn let_go(&self, file: String, why: &str) {
+        let brought = self.brought_by(&file);
+        let outcome = self.take_away(&brought, &file, why, &file);
+        let left_undone = is_left_undone(&outcome);
+        log(&file, outcome);
+        if left_undone {
+            self.dropins().files.entry(file).or_default();
+        }
     }
 
     fn dropins(&self) -> MutexGuard<'_, DropIns> {
@@ -129,9 +149,9 @@ impl Lifecycle {
     }
 
     /// `None`: nothing is to be done about it.
-    fn arrived(&self, file: &str, bytes: &[u8], first: bool) -> Result<Option<AdapterRow>> {
+    fn arrived(&self, file: &str, bytes: &[u8], known: bool) -> Result<Option<AdapterRow>> {
         let delivery = Delivery { file, bytes, by: file, dropped_in: true, downgrade: None };
-        if let Some(row) = self.row(&Digest::of(bytes)).filter(|_| first) {
+        if let Some(row) = self.row(&Digest::of(bytes)).filter(|_| known) {
             // After a restart the journal knows better than the directory what was decided.
             let decided = matches!(row.state, AdapterState::Retired | AdapterState::Quarantined)
                 || row.state.is_installed() && self.store.get(&row.digest).is_ok();
@@ -159,6 +179,9 @@ impl Lifecycle {
             let beaten = active.is_some_and(|active| active.digest == newest.digest || order(&active, newest).is_gt());
             if !beaten {
                 let served = self.refuse_downgrade(newest, None).and_then(|_| self.serve(newest, "dropped in", file));
+                if is_left_undone(&served) {
+                    self.has_dealt_with(file, false);
+                }
                 log(file, served);
             }
         }
@@ -188,8 +211,9 @@ impl DropIns {
         let mut arrivals = Vec::new();
         for (file, print) in present {
             if let Some(bytes) = self.changed(&file, print, first) {
-                let settled = self.files.get(&file).is_some_and(|file| file.settled);
-                arrivals.push(Arrival { file, bytes, settled });
+                let about = self.files.get(&file);
+                let (settled, known) = about.map_or((false, false), |about| (about.settled, about.known));
+                arrivals.push(Arrival { file, bytes, settled, known });
             }
         }
         Ok((arrivals, gone))
@@ -202,9 +226,16 @@ impl DropIns {
         if known.as_ref().is_some_and(|file| file.print == print && file.settled && file.done) {
             return None;
         }
-        // A file that cannot be read now may be readable at the next look.
-        let bytes = read(&self.dir, name).inspect_err(|error| tracing::debug!(name, %error, "cannot be read")).ok()?;
+        // A file that cannot be read now may be readable at the next look, and is no more news then.
+        let read = read(&self.dir, name).inspect_err(|error| tracing::debug!(name, %error, "cannot be read"));
+        let Ok(bytes) = read else {
+            if first {
+                self.files.insert(name.to_owned(), File { print, known: true, ..File::default() });
+            }
+            return None;
+        };
         let digest = Some(Digest::of(&bytes));
+        let first = first || known.as_ref().is_some_and(|file| file.digest.is_none() && file.known);
         match known {
             Some(file) if file.digest == digest => {
                 file.settled = file.print == print;
@@ -212,7 +243,7 @@ impl DropIns {
                 (!file.done).then_some(bytes)
             }
             _ => {
-                let file = File { print, digest, settled: first, done: false, rejected: false };
+                let file = File { print, digest, settled: first, known: first, ..File::default() };
                 self.files.insert(name.to_owned(), file);
                 Some(bytes)
             }
@@ -237,15 +268,21 @@ impl DropIns {
             if !is_adapter_file(&name) {
                 continue;
             }
-            // Follows links within the directory; a file that vanished meanwhile is simply not there.
-            match self.dir.metadata(&name) {
-                Ok(about) if about.is_file() => {
+            match self.plain_file(&name) {
+                Ok(Some(about)) => {
                     present.insert(name, Print::of(&about));
                 }
-                _ if self.dir.symlink_metadata(&name).is_ok() => {
+                Ok(None) => {
                     odd.insert(name);
                 }
-                _ => {}
+                // It vanished meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // It lies there, and counts as it was seen last.
+                Err(error) => {
+                    tracing::debug!(name, %error, "cannot be looked at");
+                    let print = self.files.get(&name).map(|file| file.print).unwrap_or_default();
+                    present.insert(name, print);
+                }
             }
             if present.len() + odd.len() > ADAPTER_FILES_MAX {
                 return Err(io::Error::other(format!("more than {ADAPTER_FILES_MAX} adapter files")));
@@ -260,12 +297,36 @@ impl DropIns {
         self.odd = odd;
         Ok(present)
     }
+
+    /// Follows links within the directory. `None`: it is no plain file, nor a link to one there.
+    fn plain_file(&self, name: &str) -> io::Result<Option<Metadata>> {
+        let about = self.dir.symlink_metadata(name)?;
+        if !about.is_symlink() {
+            return Ok(Some(about).filter(Metadata::is_file));
+        }
+        match self.dir.metadata(name) {
+            Err(error) if leads_nowhere(&error) => Ok(None),
+            target => Ok(Some(target?).filter(Metadata::is_file)),
+        }
+    }
 }
 
 impl Print {
     pub fn of(about: &Metadata) -> Self {
         Self { bytes: about.len(), modified_s: about.mtime(), modified_ns: about.mtime_nsec(), inode: about.ino() }
     }
+}
+
+/// Whether a link can be followed to no file at all, as opposed to one that cannot be looked at now.
+fn leads_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// Whether what was to be done can be, once the journal can be written.
+fn is_left_undone<T>(outcome: &Result<T>) -> bool {
+    matches!(outcome, Err(LifecycleError::Journal(_) | LifecycleError::Stopping))
 }
 
 fn log<T>(file: &str, outcome: Result<T>) -> Option<T> {
@@ -311,6 +372,47 @@ mod tests {
         std::fs::remove_file(path.join("outside.wasm")).expect("gone");
         dropins.present().expect("readable");
         assert_eq!(dropins.odd.len(), 2, "if it comes again, it is told again");
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_gone() {
+        let path = std::env::temp_dir().join(format!("polymeter-dropins-unseen-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("made");
+        std::fs::write(path.join("good.wasm"), b"x").expect("written");
+        std::os::unix::fs::symlink("good.wasm", path.join("link.wasm")).expect("linked");
+        let dir = Dir::open_ambient_dir(&path, cap_std::ambient_authority()).expect("a directory");
+        let mut dropins = DropIns::new(dir);
+        let mut look = |first| {
+            let (arrivals, gone) = dropins.look(first).expect("readable");
+            dropins.files.values_mut().for_each(|file| file.done = true);
+            (arrivals.into_iter().map(|arrival| (arrival.file, arrival.known)).collect::<Vec<_>>(), gone)
+        };
+        assert_eq!(look(true), (vec![("good.wasm".into(), true), ("link.wasm".into(), true)], Vec::new()));
+        // The system refuses such a name before it looks for it.
+        std::fs::remove_file(path.join("link.wasm")).expect("gone");
+        std::os::unix::fs::symlink("x".repeat(300), path.join("link.wasm")).expect("linked");
+        assert_eq!(look(false), (Vec::new(), Vec::new()));
+        std::fs::remove_file(path.join("link.wasm")).expect("gone");
+        assert_eq!(look(false), (Vec::new(), vec!["link.wasm".to_owned()]));
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    #[test]
+    fn what_could_not_be_read_at_the_first_look_is_no_news_later() {
+        let path = std::env::temp_dir().join(format!("polymeter-dropins-unread-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("made");
+        std::os::unix::fs::symlink("x".repeat(300), path.join("a.wasm")).expect("linked");
+        let dir = Dir::open_ambient_dir(&path, cap_std::ambient_authority()).expect("a directory");
+        let mut dropins = DropIns::new(dir);
+        let (arrivals, gone) = dropins.look(true).expect("readable");
+        assert!(arrivals.is_empty() && gone.is_empty());
+        std::fs::remove_file(path.join("a.wasm")).expect("gone");
+        std::fs::write(path.join("a.wasm"), b"x").expect("written");
+        let (arrivals, _) = dropins.look(false).expect("readable");
+        assert!(matches!(&arrivals[..], [Arrival { settled: true, known: true, .. }]));
         std::fs::remove_dir_all(&path).expect("removed");
     }
 }

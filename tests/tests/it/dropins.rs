@@ -131,6 +131,23 @@ fn after_a_restart_the_journal_knows_better_than_the_directory() {
 }
 
 #[test]
+fn what_comes_and_goes_while_the_journal_fails_is_dealt_with_once_it_is_well() {
+    let scratch = Scratch::new();
+    let shop = Shop::open(&scratch);
+    shop.look();
+    scratch.write("adapters/a.wasm", &version("a", "1.0.0"));
+    assert_eq!(shop.look(), ["a 1.0.0 conformed", "a 1.0.0 active"]);
+    shop.without_journal(&scratch, || {
+        scratch.remove("adapters/a.wasm");
+        scratch.write("adapters/b.wasm", &version("b", "1.0.0"));
+        shop.lifecycle.follow_dropins().expect("the directory can be read");
+        assert_eq!((shop.serves("a").as_deref(), shop.serves("b")), (Some("1.0.0"), None));
+    });
+    assert_eq!(shop.look(), ["a 1.0.0 retired", "b 1.0.0 conformed", "b 1.0.0 active"]);
+    assert_eq!(shop.look(), [""; 0]);
+}
+
+#[test]
 fn compiled_code_is_kept_and_never_believed() {
     let scratch = Scratch::new();
     let shop = Shop::open(&scratch);
