@@ -165,6 +165,9 @@ pub const POLL_WAITING_MAX: usize = 10_000;
 pub const POLL_BATCH: usize = 128;
 /// How often polls are looked at.
 pub const POLL_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long before and after the end of a round's time the next one waits for what was asked last: commands whose time is over go with
+/// a sweep. Less than the shortest time that a round may have, or it would go by meanwhile.
+pub const POLL_TAIL_MAX: Duration = Duration::from_secs(2 * EXPIRY_SWEEP_EVERY.as_secs());
 /// A round that was due so much later than now is void: the machine's clock was ahead. More than the hour that comes twice in autumn.
 pub const POLL_ROUND_AHEAD_MAX: Duration = Duration::from_secs(3 * 3600);
 /// How long polls wait for a machine's clock that is behind rounds that were told. Nobody knows whether it was lost or was ahead before.
@@ -529,6 +532,7 @@ const _: () = {
     assert!(EPOCH_TICK.as_millis() * 2 <= GUEST_DEADLINE.as_millis());
     assert!(STATE_BYTES_MAX + MEMORY_BYTES_MAX <= OUTPUT_BYTES_MAX);
     assert!(VALVE_EXPIRY_DEFAULT.as_secs() <= VALVE_EXPIRY_MAX.as_secs());
+    assert!(2 * POLL_TAIL_MAX.as_secs() < 60);
     assert!(VALVE_EXPIRY_MAX.as_secs() <= COMMAND_EXPIRY_MAX.as_secs());
     assert!(CIVIL_MIN < ORDER_CIVIL_MIN && ORDER_CIVIL_MAX < CIVIL_MAX);
     assert!(HTTP_CONNECTIONS_OF_PEER_MAX < HTTP_CONNECTIONS_MAX);

@@ -189,6 +189,28 @@ fn a_start_with_a_clock_that_was_lost_begins_no_round_until_somebody_wants_one()
 }
 
 #[test]
+fn a_round_whose_time_is_over_costs_no_other_its_own() {
+    // Nobody has answered a question of yesterday's round, which has just as much time as there is from one to the next.
+    let expires_ms = jiff::Timestamp::now().as_millisecond() + 3_000;
+    let question = CommandStep::Requested {
+        command: Command::Read { scope: ReadScope::Current },
+        by: "poll daily".into(),
+        note: String::new(),
+        expires_ms,
+        round: Some(Round { poll: "daily".into(), due: midnight(-1) }),
+    };
+    let question = CommandFact { id: 1, device: "usp/50009900000007".parse().expect("a key"), step: question };
+    let mut facts = held(-1).to_vec();
+    facts.insert(1, (-1, Fact::Command(question)));
+    let scratch = Scratch::new();
+    let station = started_after(&scratch, facts);
+    let today = json!(midnight(0).to_string());
+    let is_told = |round: &Value| round["due"] == today && round["state"] != "running";
+    let told = wait_until("today's is told", || rounds(&station).into_iter().find(is_told));
+    assert_eq!((&told["state"], &told["why"]), (&json!("over"), &Value::Null), "{told}");
+}
+
+#[test]
 fn a_round_of_a_clock_that_was_lost_keeps_no_other_from_being_held() {
     for is_held in [false, true] {
         let round = Round { poll: "daily".into(), due: midnight(-3_650) };

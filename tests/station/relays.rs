@@ -319,6 +319,25 @@ fn an_archive_is_compared_with_the_registry_and_made_like_it() {
 }
 
 #[test]
+fn a_sync_that_is_more_than_may_wait_tells_what_it_has_ordered() {
+    let (site, _, mut terminal) = town("");
+    let stranger = json!([{"index": 1, "address": "00000000000007", "protocol": "mbus", "channel": 1, "baud": 2400, "format": "8E1"}]);
+    let add = site.order(CONCENTRATOR, &json!({"archive-add": stranger}));
+    assert_eq!(terminal.obey(), (0x4061, OK));
+    site.await_state(add, "done");
+    let path = format!("archives/{CONCENTRATOR}");
+    site.client().post(&path, &json!({})).expect("it begins");
+    assert_eq!(terminal.obey(), (0x4063, OK));
+    wait_until("it is compared", || Some(site.get(&path)).filter(|found| found["state"] == "done"));
+    for _ in 1..polymeter::limits::COMMANDS_PENDING_MAX {
+        site.order(CONCENTRATOR, &read());
+    }
+    let ordered = site.client().post(&format!("{path}/sync"), &json!({"remove": true})).expect("some is ordered");
+    assert_eq!(ordered["commands"].as_array().map(Vec::len), Some(1), "{ordered}");
+    assert!(ordered["unordered"].as_str().is_some_and(|why| why.starts_with("1 of 2 commands")), "{ordered}");
+}
+
+#[test]
 fn a_meter_that_a_concentrator_cannot_be_told_of_keeps_no_other_out_of_its_archive() {
     let (site, _, mut terminal) = town("");
     let record = json!({"kind": "meter", "adapter": "en13757", "parent": CONCENTRATOR, "protocol": "mbus", "channel": 3, "baud": 2400, "line_format": "8E1"});

@@ -125,6 +125,9 @@ fn yes() -> bool {
 pub struct Ordered {
     /// Ask `/commands/{id}` what becomes of them.
     pub commands: Vec<u64>,
+    /// Why no more commands were ordered; left out: these are all. Compare and sync again once they are over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unordered: Option<String>,
     /// Addresses that are there more than once and were left alone: remove them with `archive-remove`, or mend the registry,
     /// then compare and sync again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -244,18 +247,25 @@ pub async fn sync(
     let left = difference.left(wish).map(|duplicate| duplicate.address.clone()).collect();
     let held_back = difference.held_back(wish).map(|wanted| wanted.device.to_string()).collect();
     let working = services.clone();
-    let commands = to_the_end(async move {
-        let mut commands = Vec::new();
+    let (commands, unordered) = to_the_end(async move {
+        let (count, mut commands) = (orders.len(), Vec::new());
         for command in orders {
             let note = "the archive shall be as the registry is".into();
             let order = Order { note, ..Order::of(key.clone(), command, &caller.name) };
-            commands.push(working.place(order).await?);
+            match working.place(order).await {
+                Ok(id) => commands.push(id),
+                Err(refusal) if commands.is_empty() => return Err(refusal),
+                Err(refusal) => {
+                    let why = format!("{} of {count} commands were ordered: {refusal}", commands.len());
+                    return Ok((commands, Some(why)));
+                }
+            }
         }
-        Ok::<_, Refusal>(commands)
+        Ok((commands, None))
     })
     .await??;
     shown_all(&services).await;
-    Ok((StatusCode::CREATED, Json(Ordered { commands, left, held_back, left_out })))
+    Ok((StatusCode::CREATED, Json(Ordered { commands, unordered, left, held_back, left_out })))
 }
 
 /// Leaves out the entries that the concentrator's protocol cannot express: one of them would keep back all of its command.
@@ -333,7 +343,10 @@ async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> R
             expires: Some(limits::ARCHIVE_WAIT_MAX),
             ..Order::of(concentrator.clone(), command, by)
         };
-        let id = services.place(order).await.map_err(|refusal| refusal.to_string())?;
+        // Whoever waits for all of this may stop waiting; an order is placed as a whole all the same.
+        let placing = services.clone();
+        let placed = tokio::spawn(async move { placing.place(order).await });
+        let id = placed.await.map_err(|e| e.to_string())?.map_err(|refusal| refusal.to_string())?;
         let row = ended(services, id).await?;
         let page = row.answer.map(|answer| answer.body).filter(|_| row.state == CommandState::Done);
         let Some(AnswerBody::Archive { total, entries }) = page else {
@@ -342,7 +355,7 @@ async fn read(services: &Arc<Services>, concentrator: &DeviceKey, by: &str) -> R
         if reading.take(total, entries).map_err(|why| format!("{why}; see the answer to command {id}"))? {
             return Ok(reading.done());
         }
-        services.archives.tell(concentrator, Progress::Reading { entries: reading.entries() });
+        services.archives.tell(concentrator, Progress::Reading { entries: reading.entries(), changed: false });
     }
 }
 
@@ -380,7 +393,7 @@ fn behind(services: &Services, parent: DeviceKey) -> Result<Option<Vec<Wanted>>,
 impl Comparison {
     fn of(concentrator: &DeviceKey, progress: Progress, difference: Option<&Difference>) -> Self {
         let (state, archived, why, at_ms) = match progress {
-            Progress::Reading { entries } => ("reading", entries, String::new(), None),
+            Progress::Reading { entries, .. } => ("reading", entries, String::new(), None),
             Progress::Failed { why } => ("failed", 0, why, None),
             Progress::Done { at_ms, archive, .. } => ("done", archive.len(), String::new(), Some(at_ms)),
         };

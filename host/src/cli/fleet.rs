@@ -91,6 +91,9 @@ pub fn run(access: &Access, command: FleetCommand) -> Result<()> {
                 show(output, &found)?;
             }
             let ordered = client.post(&format!("{}/sync", path(&concentrator)?), &json!({"remove": remove}))?;
+            if let Some(why) = ordered.get("unordered").and_then(Value::as_str) {
+                note(&format!("{why}. Sync again once those that were ordered are over"));
+            }
             for address in list(&ordered, "left").filter_map(Value::as_str) {
                 note(&format!(
                     "{address} is there more than once and was left alone; see `polymeter fleet sync --help`"
@@ -238,6 +241,9 @@ fn show(output: Output, found: &Value) -> Result<()> {
     }
     let number = |name: &str| found.get(name).and_then(Value::as_u64).unwrap_or_default();
     line(&format!("{} in the archive, {} in the registry", number("archived"), number("registered")))?;
+    if let Some(why) = found.get("unfit").and_then(Value::as_str) {
+        note(&format!("What follows may not be so any more: {why}"));
+    }
     let named = |what: &str, row: &Value| {
         let mut row = row.clone();
         if let Some(fields) = row.as_object_mut() {

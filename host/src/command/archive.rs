@@ -62,6 +62,8 @@ pub struct Wish {
 pub enum Progress {
     Reading {
         entries: usize,
+        /// A change was ordered meanwhile, so what was read may not be there.
+        changed: bool,
     },
     Failed {
         why: String,
@@ -147,12 +149,18 @@ impl Comparisons {
                 None => return false,
             }
         }
-        kept.insert(concentrator.clone(), Progress::Reading { entries: 0 });
+        kept.insert(concentrator.clone(), Progress::Reading { entries: 0, changed: false });
         true
     }
 
-    pub fn tell(&self, concentrator: &DeviceKey, progress: Progress) {
-        self.lock().insert(concentrator.clone(), progress);
+    /// How far the comparison is by now. What was changed while it was made is not forgotten.
+    pub fn tell(&self, concentrator: &DeviceKey, mut progress: Progress) {
+        let mut kept = self.lock();
+        let meanwhile = matches!(kept.get(concentrator), Some(Progress::Reading { changed: true, .. }));
+        if let Progress::Reading { changed, .. } | Progress::Done { used: changed, .. } = &mut progress {
+            *changed |= meanwhile;
+        }
+        kept.insert(concentrator.clone(), progress);
     }
 
     pub fn of(&self, concentrator: &DeviceKey) -> Option<Progress> {
@@ -184,8 +192,10 @@ impl Comparisons {
 
     /// What was read is no longer what is there: a change was ordered by a command of its own.
     pub fn changes(&self, concentrator: &DeviceKey) {
-        if let Some(Progress::Done { used, .. }) = self.lock().get_mut(concentrator) {
-            *used = true;
+        if let Some(Progress::Reading { changed, .. } | Progress::Done { used: changed, .. }) =
+            self.lock().get_mut(concentrator)
+        {
+            *changed = true;
         }
     }
 
@@ -452,5 +462,14 @@ mod tests {
         kept.tell(&key, Progress::Done { at_ms: 1_000, archive: archive.clone(), used: false });
         kept.changes(&key);
         assert_eq!(kept.claim(&key, &archive), Err(Unfit::Used), "a change was ordered otherwise");
+        for (changed, fresh) in [(true, Err(Unfit::Used)), (false, Ok(archive.clone()))] {
+            assert!(kept.begin(&key));
+            if changed {
+                kept.changes(&key);
+            }
+            kept.tell(&key, Progress::Reading { entries: 1, changed: false });
+            kept.tell(&key, Progress::Done { at_ms: 1_000, archive: archive.clone(), used: false });
+            assert_eq!(kept.fresh(&key, 1_000), fresh, "a change was ordered while it was read: {changed}");
+        }
     }
 }

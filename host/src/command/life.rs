@@ -23,6 +23,8 @@ pub struct Live {
     /// Expires at that moment of the steady clock, too, whatever the machine's clock is set to.
     pub until_ms: i64,
     pub attempts: u8,
+    /// Sendings that are known not to have reached the device. A restart knows of none.
+    pub turned_away: u8,
     /// The device has said so, and not that it is done.
     pub was_accepted: bool,
     pub state: State,
@@ -71,6 +73,7 @@ impl Live {
             asked_before_ms: None,
             until_ms: i64::MAX,
             attempts: 0,
+            turned_away: 0,
             was_accepted: false,
             state: State::Proposed,
             taken: false,
@@ -128,7 +131,8 @@ impl Live {
 
     /// What a step makes of the state.
     pub fn apply(&mut self, step: &CommandStep) {
-        if let CommandStep::Late { .. } = step {
+        if let CommandStep::Late { outcome, .. } = step {
+            self.was_accepted |= *outcome == Outcome::Accepted;
             return;
         }
         self.taken = false;
@@ -210,14 +214,19 @@ impl Live {
         CommandStep::TimedOut { attempt: self.attempts }
     }
 
-    /// The step that ends waiting for another attempt. What has left once without an answer may have been executed, and neither
-    /// time nor people can take that back.
-    pub fn no_more(&self, never_sent: CommandStep, why: &str) -> CommandStep {
-        if self.attempts > 0 && self.command.is_consequential() {
+    /// The step that ends waiting for another attempt. What the device may have heard may have been executed, and neither time, nor
+    /// people, nor a carrier that carries no repetition can take that back.
+    pub fn no_more(&self, never_heard: CommandStep, why: &str) -> CommandStep {
+        if self.may_be_heard() && self.command.is_consequential() {
             CommandStep::Unconfirmed { why: format!("{why}; {MAY_BE_DONE}. {}", self.who_decides(false)) }
         } else {
-            never_sent
+            never_heard
         }
+    }
+
+    /// Whether any of its sendings may have reached the device.
+    pub fn may_be_heard(&self) -> bool {
+        self.attempts > self.turned_away
     }
 
     /// How it comes out what became of it when no answer tells: only a valve is reported.
@@ -497,8 +506,13 @@ mod tests {
         let mut permit = live(valve(O::PermitOpen));
         permit.apply(&sent(1, false));
         let (outcome, reason, body) = (Outcome::Accepted, String::new(), AnswerBody::None);
+        let late = CommandStep::Late { outcome, reason: reason.clone(), raw_code: 0, body: body.clone() };
+        let mut accepted_late = permit.clone();
         permit.apply(&CommandStep::Answered { outcome, reason, raw_code: 0, body });
         assert_eq!(permit.weigh(&reports(S::ClosedForced), 1), None);
+        accepted_late.apply(&accepted_late.give_up());
+        accepted_late.apply(&late);
+        assert_eq!(accepted_late.weigh(&reports(S::ClosedForced), 1), None, "however late it has said so");
         assert!(matches!(permit.weigh(&reports(S::Open), 2), Some(CommandStep::Confirmed { .. })));
     }
 }

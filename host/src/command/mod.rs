@@ -305,14 +305,20 @@ impl Desk {
     /// and decides nothing, as if it had come later. Of a valve that has followed a newer order no report tells any more what became
     /// of the older ones, so those go with it.
     pub fn taken_together(&self, steps: Vec<CommandFact>) -> Vec<CommandFact> {
+        self.taken_after(&[], steps)
+    }
+
+    /// The same of a frame that follows others whose steps are not durable yet.
+    pub fn taken_after(&self, earlier: &[&CommandFact], steps: Vec<CommandFact>) -> Vec<CommandFact> {
         let mut kept: Vec<CommandFact> = Vec::with_capacity(steps.len());
         for fact in steps {
-            let told = || kept.iter().filter(|earlier| earlier.id == fact.id);
+            let told = || earlier.iter().copied().chain(&kept).filter(|told| told.id == fact.id);
             let step = match (told().next().map(|first| &first.step), fact.step) {
                 (None, step) => step,
                 (
                     Some(CommandStep::Answered { outcome: Outcome::Accepted, .. }),
-                    CommandStep::Answered { outcome, reason, raw_code, body },
+                    CommandStep::Answered { outcome, reason, raw_code, body }
+                    | CommandStep::Late { outcome, reason, raw_code, body },
                 ) if told().count() == 1 => CommandStep::Late { outcome, reason, raw_code, body },
                 _ => continue,
             };
@@ -327,8 +333,8 @@ impl Desk {
                 continue;
             }
             let older = of_device().filter(|c| c.state == State::Unconfirmed && c.id < *newer);
-            let is_decided =
-                |id| kept.iter().any(|fact| fact.id == id && !matches!(fact.step, CommandStep::Late { .. }));
+            let decides = |fact: &CommandFact, id| fact.id == id && !matches!(fact.step, CommandStep::Late { .. });
+            let is_decided = |id| earlier.iter().copied().chain(&kept).any(|fact| decides(fact, id));
             let older = older.filter(|c| !is_decided(c.id));
             overtaken.extend(older.map(|c| CommandFact {
                 id: c.id,
@@ -358,16 +364,17 @@ impl Desk {
         all.map(|c| CommandFact { id: c.id, device: c.device.clone(), step: c.give_up() }).collect()
     }
 
-    /// A carrier was too busy to carry a command in flight, which has thus not reached its device: it is tried again, if that was
-    /// not its last attempt.
-    pub fn turned_away(&self, id: u64, reason: &str, raw_code: u32) -> Option<CommandFact> {
+    /// A carrier did not carry this sending of a command in flight, which has thus not reached its device: where it was too busy, it is
+    /// tried again, if that was not the last attempt.
+    pub fn turned_away(&self, id: u64, outcome: Outcome, reason: String, raw_code: u32) -> Option<CommandFact> {
         let mut inner = self.lock();
         let live = inner.find(id).filter(|live| matches!(live.state, State::InFlight { .. }))?;
-        let step = if live.attempts < live.manner.attempts_max {
+        live.turned_away = live.turned_away.saturating_add(1);
+        let step = if outcome == Outcome::Busy && live.attempts < live.manner.attempts_max {
             CommandStep::TimedOut { attempt: live.attempts }
         } else {
-            let (reason, body) = (reason.to_owned(), AnswerBody::None);
-            CommandStep::Answered { outcome: Outcome::Busy, reason, raw_code, body }
+            let why = format!("sent before without an answer; its carrier says {outcome} to the repetition");
+            live.no_more(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }, &why)
         };
         Some(CommandFact { id, device: live.device.clone(), step })
     }
@@ -395,8 +402,8 @@ impl Desk {
     pub fn weighed(&self, device: &DeviceKey, valve: &ValveStatus, frame: u64) -> Vec<CommandFact> {
         let inner = self.lock();
         let orders: Vec<&Live> = inner.of(device).iter().filter(|c| matches!(c.command, Command::Valve(_))).collect();
-        // What has never left has moved nothing, and makes no older order obsolete.
-        let Some(newest) = orders.iter().rev().find(|c| c.attempts > 0) else { return Vec::new() };
+        // What no device has heard has moved nothing, and makes no older order obsolete.
+        let Some(newest) = orders.iter().rev().find(|c| c.may_be_heard()) else { return Vec::new() };
         let facts = orders.iter().filter_map(|c| {
             let step = if c.id == newest.id {
                 c.weigh(valve, frame)?
@@ -614,8 +621,11 @@ mod tests {
         fact.id
     }
     fn send(desk: &Desk, id: u64, correlation: &[u8]) {
+        send_again(desk, id, correlation, 1);
+    }
+    fn send_again(desk: &Desk, id: u64, correlation: &[u8], attempt: u8) {
         let step = CommandStep::Sent {
-            attempt: 1,
+            attempt,
             session: 9,
             correlation: HexBytes(correlation.to_vec()),
             repeatable: false,
@@ -709,6 +719,41 @@ mod tests {
             matches!(&steps[..], [fact] if fact.id == older && matches!(fact.step, CommandStep::Confirmed { .. })),
             "{steps:?}"
         );
+    }
+
+    #[test]
+    fn what_a_carrier_did_not_carry_was_not_executed_and_says_nothing_of_what_left_before() {
+        use crate::model::{Initiator, ValveState};
+        let device: DeviceKey = "usp/1".parse().expect("key");
+        for heard_before in [false, true] {
+            for outcome in [Outcome::Busy, Outcome::Refused, Outcome::Unsupported, Outcome::Expired] {
+                let desk = Desk::new(vec![], 1);
+                let older = ask(&desk, valve());
+                send(&desk, older, &[1]);
+                desk.given_up(&device, 9).iter().for_each(|fact| desk.apply(fact, at(0)));
+                let once = Order { manner: Manner { attempts_max: 2, ..Manner::default() }, ..order(valve()) };
+                let fact = desk.propose(once, Some(Known::default()), at(0), &clock()).expect("admitted");
+                desk.apply(&fact, at(0));
+                let id = fact.id;
+                send(&desk, id, &[2]);
+                let again = if heard_before {
+                    Some(CommandFact { id, device: device.clone(), step: CommandStep::TimedOut { attempt: 1 } })
+                } else {
+                    desk.turned_away(id, Outcome::Busy, String::new(), 0)
+                };
+                let again = again.expect("in flight");
+                assert_eq!(again.step, CommandStep::TimedOut { attempt: 1 });
+                desk.apply(&again, at(0));
+                let closed = ValveStatus { state: ValveState::ClosedForced, by: Initiator::Unknown, reason: None };
+                let weighed = desk.weighed(&device, &closed, 7);
+                let decided = weighed.iter().any(|fact| fact.id == older && fact.step.name() == "confirmed");
+                assert_eq!(decided, !heard_before, "{weighed:?}");
+                send_again(&desk, id, &[3], 2);
+                let ended = desk.turned_away(id, outcome, String::new(), 0).expect("in flight");
+                let step = if heard_before { "unconfirmed" } else { "answered" };
+                assert_eq!(ended.step.name(), step, "{outcome}: {ended:?}");
+            }
+        }
     }
 
     #[test]
@@ -862,7 +907,15 @@ mod tests {
         let [accepted, done, refused] = [Outcome::Accepted, Outcome::Done, Outcome::Refused].map(says);
         assert_eq!(told(vec![done.clone(), accepted.clone()]), ["answered"]);
         assert_eq!(told(vec![accepted.clone(), lost]), ["answered"], "the carrier's silence comes after its answer");
-        assert_eq!(told(vec![accepted.clone(), done, refused]), ["answered", "answered-late"]);
+        assert_eq!(told(vec![accepted.clone(), done.clone(), refused]), ["answered", "answered-late"]);
+        let later = desk.taken_after(&[&accepted], vec![done.clone(), done.clone()]);
+        assert_eq!(
+            later.iter().map(|fact| fact.step.name()).collect::<Vec<_>>(),
+            ["answered-late"],
+            "of the next frame"
+        );
+        assert_eq!(desk.taken_after(&[&done], vec![accepted.clone()]), []);
+        assert_eq!(desk.taken_together(desk.taken_together(vec![accepted.clone(), done])).len(), 2);
         let twice = desk.taken_together(vec![accepted.clone(), accepted]);
         twice.iter().for_each(|fact| desk.apply(fact, at(0)));
         assert!(desk.awaits_evidence(&device), "{twice:?}");

@@ -20,6 +20,16 @@ impl Wishes {
         is_new
     }
 
+    /// Whether there is one for that poll.
+    pub fn has(&self, poll: &str) -> bool {
+        self.by_poll.lock().unwrap_or_else(PoisonError::into_inner).contains_key(poll)
+    }
+
+    /// One that could not be fulfilled counts as before, and is looked at when the poll is.
+    pub fn put_back(&self, poll: &str, by: String) {
+        self.by_poll.lock().unwrap_or_else(PoisonError::into_inner).entry(poll.to_owned()).or_insert(by);
+    }
+
     pub fn take(&self, poll: &str) -> Option<String> {
         self.by_poll.lock().unwrap_or_else(PoisonError::into_inner).remove(poll)
     }

@@ -65,6 +65,20 @@ struct Batch {
     next: Option<String>,
 }
 
+const TAIL_MS: i64 = limits::POLL_TAIL_MAX.as_millis() as i64;
+
+impl Running {
+    /// Whether it has so much time left that the next one is not held.
+    fn may_go_on(&self, steady_ms: i64) -> bool {
+        self.until_ms.saturating_sub(steady_ms) > TAIL_MS
+    }
+
+    /// Whether its time is about to end, or ended so lately that commands may still be there which go with it.
+    fn ends(&self, steady_ms: i64) -> bool {
+        !self.may_go_on(steady_ms) && steady_ms.saturating_sub(self.until_ms) < TAIL_MS
+    }
+}
+
 impl Keeper {
     /// Where the last station left it.
     async fn resume(&mut self) -> Result<(), String> {
@@ -75,14 +89,13 @@ impl Keeper {
         let begun = held.and_then(|last| Some((last, last.told.begun_ms?)));
         let Some((last, begun_ms)) = begun else { return Ok(()) };
         let round = Round { poll: self.poll.name.clone(), due: last.due };
-        if last.told.asked_all_ms.is_none() {
+        let asked_all = last.told.asked_all_ms.is_some();
+        if !asked_all || self.services.desk.of_poll(&self.poll.name) > 0 {
             let deadline_ms = self.poll.deadline.as_millis() as i64;
             let left_ms = begun_ms.saturating_add(deadline_ms).saturating_sub(now.wall_ms).min(deadline_ms);
             let until_ms = now.steady_ms.saturating_add(left_ms);
             let after = last.told.last.as_ref().map(ToString::to_string);
-            self.running = Some(Running { round, until_ms, after, asked_all: false });
-        } else if self.services.desk.of_poll(&self.poll.name) > 0 {
-            self.running = Some(Running { round, until_ms: i64::MAX, after: None, asked_all: true });
+            self.running = Some(Running { round, until_ms, after, asked_all });
         }
         Ok(())
     }
@@ -118,22 +131,35 @@ impl Keeper {
         if let Some(rounds) = rounds {
             let late = Duration::from_secs((now.0 - due.0).max(0) as u64);
             if late < self.poll.deadline && !is_told(&rounds, due) {
-                if let Some(running) = &self.running {
-                    let why = format!("the round of {} is not over", running.round.due);
-                    self.skip(due, why).await?;
-                } else {
-                    let left = self.poll.deadline.saturating_sub(late);
-                    self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
+                match &self.running {
+                    Some(running) if running.may_go_on(moment.steady_ms) => {
+                        let why = format!("the round of {} is not over", running.round.due);
+                        self.skip(due, why).await?;
+                    }
+                    // What it has asked last is about to end.
+                    Some(running) if running.ends(moment.steady_ms) => return Ok(()),
+                    // Whoever still has a question of one whose time is over is passed over.
+                    _ => {
+                        let left = self.poll.deadline.saturating_sub(late);
+                        self.begin(due, moment.steady_ms + left.as_millis() as i64, String::new()).await?;
+                    }
                 }
             }
             self.handled = Some(due);
         }
+        if self.services.wishes.has(&self.poll.name) {
+            // Whoever wants a round now says that now is right.
+            self.doubt.overrule();
+        }
         if self.running.is_none()
             && let Some(by) = self.services.wishes.take(&self.poll.name)
         {
-            // Whoever wants a round now says that now is right.
-            self.doubt.overrule();
-            self.begin(now, moment.steady_ms + self.poll.deadline.as_millis() as i64, by).await?;
+            let until_ms = moment.steady_ms + self.poll.deadline.as_millis() as i64;
+            let begun = self.begin(now, until_ms, by.clone()).await;
+            if self.running.is_none() {
+                self.services.wishes.put_back(&self.poll.name, by);
+            }
+            begun?;
         }
         Ok(())
     }
@@ -184,11 +210,11 @@ impl Keeper {
     /// Orders as much as may wait.
     async fn ask(&mut self) -> Result<(), String> {
         while let Some(running) = self.running.clone().filter(|running| !running.asked_all) {
-            let room = limits::POLL_WAITING_MAX.saturating_sub(self.services.desk.of_poll(&self.poll.name));
-            if room == 0 {
-                return Ok(());
-            }
             if self.services.clock.steady_ms() < running.until_ms {
+                let room = limits::POLL_WAITING_MAX.saturating_sub(self.services.desk.of_poll(&self.poll.name));
+                if room == 0 {
+                    return Ok(());
+                }
                 let (services, poll, wanted) = (self.services.clone(), self.poll.clone(), running.clone());
                 let rows_max = room.min(limits::POLL_BATCH);
                 let batch = blocking(move || propose(&services, &poll, &wanted, rows_max)).await?;
@@ -236,11 +262,11 @@ fn ahead_of(rounds: &[RoundRow], now: Civil) -> usize {
     rounds.iter().filter(|round| is_void(round.due, now)).count()
 }
 
-/// Whether that due time was dealt with, or a later one in the hour that clocks show twice. A round that was given up was begun by
-/// a clock that was wrong, and is still to come.
+/// Whether a round was held then, or later in the hour that clocks show twice. One that was given up was begun by a clock that was
+/// wrong, and one that was skipped may have been so by such a clock: they are still to come.
 fn is_told(rounds: &[RoundRow], due: Civil) -> bool {
-    let deals = |round: &&RoundRow| round.told.begun_ms.is_none() || round.told.skipped.is_empty();
-    rounds.iter().filter(deals).any(|round| (0..=3_600).contains(&round.due.0.saturating_sub(due.0)))
+    let deals = |round: &&RoundRow| round.told.begun_ms.is_some() && round.told.skipped.is_empty();
+    rounds.iter().filter(deals).any(|round| (0..3_600).contains(&round.due.0.saturating_sub(due.0)))
 }
 
 /// Whether a round that was due then can only be that of a clock that was wrong: it is ahead of now, or should be over long since
@@ -316,7 +342,8 @@ mod tests {
 
     /// Rounds that were due so many seconds after now, newest first.
     fn told(dues: &[i64]) -> Vec<RoundRow> {
-        let row = |due: &i64| RoundRow { due: Civil(NOW.0 + due), told: RoundTold::default() };
+        let held = RoundTold { begun_ms: Some(1), ..RoundTold::default() };
+        let row = |due: &i64| RoundRow { due: Civil(NOW.0 + due), told: held.clone() };
         dues.iter().map(row).collect()
     }
 
@@ -328,14 +355,28 @@ mod tests {
         assert!(!is_told(&[YEARS, YEARS - HOUR, -HOUR]), "rounds of a clock that was ahead");
         assert!(is_told(&[YEARS, 0, -HOUR]), "set back, and right again");
         assert!(is_told(&[-YEARS, 0, -HOUR]), "lost, and right again");
-        assert!(is_told(&[HOUR, -HOUR]), "the hour that comes twice");
+        assert!(is_told(&[HOUR / 2, -HOUR]), "the hour that comes twice");
+        assert!(!is_told(&[HOUR, -HOUR]), "another hour");
         // A day ahead for a moment, and that day has come.
         assert!(!is_told(&[2 * HOUR, -HOUR]) && is_told(&[2 * HOUR, 0, -HOUR]));
         let mut rounds = told(&[0, -HOUR]);
         rounds[0].told = RoundTold { begun_ms: Some(1), skipped: "given up".into(), ..RoundTold::default() };
         assert!(!super::is_told(&rounds, NOW), "it was begun by a clock that was ahead");
         rounds[0].told.begun_ms = None;
-        assert!(super::is_told(&rounds, NOW), "another one was not over");
+        assert!(!super::is_told(&rounds, NOW), "it was skipped, perhaps by a clock that was ahead");
+    }
+
+    #[test]
+    fn a_round_whose_time_is_over_keeps_the_next_from_being_held_for_a_moment_only() {
+        let round = Round { poll: "hourly".into(), due: NOW };
+        let running = Running { round, until_ms: HOUR * 1_000, after: None, asked_all: true };
+        // It has begun some milliseconds after the full hour, and so ends some after the next.
+        for (since_ms, waits) in [(-300, true), (0, true), (5_500, true), (TAIL_MS, false), (HOUR * 1_000, false)] {
+            let steady_ms = running.until_ms + since_ms;
+            assert!(!running.may_go_on(steady_ms), "the next is held");
+            assert_eq!(running.ends(steady_ms), waits, "{since_ms}");
+        }
+        assert!(running.may_go_on(running.until_ms - TAIL_MS - 1) && !running.ends(running.until_ms - TAIL_MS - 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Behind, Remembered, Unkept, UnkeptFrame};
 use crate::adapter::{Admission, Decoded};
 use crate::journal::{CommandFact, CommandStep, Fact, FaultKind, FrameOutcome, Part};
 use crate::limits;
-use crate::model::{AnswerBody, Message, Outcome, Seq};
+use crate::model::{Message, Outcome, Seq};
 use crate::session::conversation::Conversation;
 use crate::session::cutting::Chosen;
 use crate::session::machine::{Closing, FrameFacts, Input};
@@ -80,11 +80,11 @@ impl Conversation {
         for (route, words) in std::mem::take(&mut heard.unasked) {
             self.answer_unasked(behind, route, words, &mut leaving);
         }
-        let mut steps = self.services.desk.taken_together(steps);
+        // What a frame before it has decided is decided, though the desk does not know yet.
+        let earlier: Vec<_> = behind.unkept.frames.iter().flat_map(|frame| &frame.steps).collect();
+        let steps = self.services.desk.taken_after(&earlier, steps);
         let Unkept { frames, facts: entries, leaving: left, .. } = &mut behind.unkept;
         *left = leaving;
-        // What a frame before it has decided is decided, though the desk does not know yet.
-        steps.retain(|step| !frames.iter().any(|frame| frame.steps.iter().any(|earlier| earlier.id == step.id)));
         let mut outcome = self.outcome(messages, memory.as_deref(), duplicate);
         if let FrameOutcome::Decoded { behind, .. } = &mut outcome {
             *behind = parts;
@@ -231,7 +231,7 @@ impl Conversation {
     fn proceed(&mut self, behind: &mut Behind, id: u64, told: Told, leaving: &mut Leaving) -> Vec<CommandFact> {
         let now_ms = self.services.clock.steady_ms();
         let Some(errand) = behind.errands.iter_mut().find(|errand| errand.id == id) else { return Vec::new() };
-        let (device, session) = (errand.device.clone(), self.id.0);
+        let (device, session, channel) = (errand.device.clone(), self.id.0, errand.channel);
         let waits = !errand.correlation.is_empty();
         // Only of the first frame does "not carried" mean that the device has heard nothing.
         let unheard = errand.legs == 1;
@@ -240,6 +240,7 @@ impl Conversation {
             return Vec::new();
         }
         let carried = matches!(&told.carrier, Some((Outcome::Done | Outcome::AlreadyDone, ..)));
+        let is_busy = matches!(&told.carrier, Some((Outcome::Busy, ..)));
         let other = told.other;
         let instead = |mut fact: CommandFact| {
             if let (Some(other), CommandStep::Failed { why } | CommandStep::Unconfirmed { why }) =
@@ -268,23 +269,21 @@ impl Conversation {
             (None, Some((Outcome::Done | Outcome::AlreadyDone, ..))) if !waits => {
                 step(sent_unanswered("sent; this protocol does not answer it"))
             }
-            (None, Some((Outcome::Busy, reason, raw_code))) => {
-                let channel = behind.errands.iter().find(|errand| errand.id == id).and_then(|errand| errand.channel);
-                behind.resting.push((channel, now_ms + limits::CARRIER_BUSY_PAUSE.as_millis() as i64));
-                if unheard {
-                    self.services.desk.turned_away(id, &reason, raw_code).into_iter().collect()
-                } else {
-                    self.services.desk.given_up(&device, session)
-                }
-            }
-            // The carrier did not even try: nothing was executed.
+            // The carrier did not even try: nothing came of this sending.
             (
                 None,
-                Some((outcome @ (Outcome::Refused | Outcome::Unsupported | Outcome::Expired), reason, raw_code)),
-            ) if unheard => step(CommandStep::Answered { outcome, reason, raw_code, body: AnswerBody::None }),
+                Some((
+                    outcome @ (Outcome::Busy | Outcome::Refused | Outcome::Unsupported | Outcome::Expired),
+                    reason,
+                    raw_code,
+                )),
+            ) if unheard => self.services.desk.turned_away(id, outcome, reason, raw_code).into_iter().collect(),
             // It tried, or the device has heard an earlier frame, and nothing came back that answers.
             (None, Some(_)) => self.services.desk.given_up(&device, session).into_iter().map(instead).collect(),
         };
+        if is_busy {
+            behind.resting.push((channel, now_ms + limits::CARRIER_BUSY_PAUSE.as_millis() as i64));
+        }
         behind.end(id, now_ms);
         ended
     }
