@@ -13,7 +13,7 @@ use serde_json::json;
 use szrq::device::Heard;
 use usp::device::{EventEntry, Heard as UspHeard};
 
-/// Radio listeners `radio` and `radio-udp`, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
+/// Radio listeners `radio`, `radio-udp` and `held`, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
 fn site() -> Site {
     let mut settings = Settings::usual();
     let radio = r#""en13757""#;
@@ -23,6 +23,7 @@ fn site() -> Site {
     settings.listeners.extend([
         Listener::tcp("radio", radio),
         Listener::udp("radio-udp", radio),
+        Listener { unknown: "hold", ..Listener::tcp("held", radio) },
         strict,
         strict_usp,
         Listener::tcp("szrq", r#""szrq""#),
@@ -77,6 +78,65 @@ fn telegrams_of_one_write_are_all_read_and_the_gateway_stays() {
     await_frames(&site, &meters[2..], 4);
     assert!(gateway.is_quiet() && other.is_quiet());
     assert!(site.rows("quarantine").is_empty());
+}
+
+/// Bytes of which nobody said where one telegram ends are kept as they came.
+#[test]
+fn telegrams_of_one_write_that_nobody_could_cut_are_all_read_later() {
+    let mut site = site();
+    let file = site.data().join("adapters/en13757.wasm");
+    let adapter = std::fs::read(&file).expect("a file");
+    std::fs::remove_file(&file).expect("removed");
+    wait_until("nobody reads it", || {
+        let rows = site.rows("adapters");
+        (!rows.iter().any(|row| row["name"] == "en13757" && row["state"] == "active")).then_some(())
+    });
+    let (mut known, mut strangers) = (meters(1..4), meters(4..6));
+    let kept = |rows: usize| {
+        wait_until("it is kept", || {
+            site.catch_up();
+            (site.rows("quarantine").len() == rows).then_some(())
+        })
+    };
+    let mut damaged = known[2].radio(Format::A);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    let whole = known.iter_mut().map(|meter| meter.radio(Format::A));
+    Peer::tcp(site.door("radio").expect("a listener")).send(&whole.chain([damaged]).collect::<Vec<_>>().concat());
+    kept(1);
+    let held: Vec<_> = strangers.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    Peer::tcp(site.door("held").expect("a listener")).send(&held.concat());
+    kept(2);
+    std::fs::write(&file, adapter).expect("a file");
+    await_frames(&site, &known, 1);
+    await_frames(&site, &strangers, 1);
+    site.client().post(&format!("devices/mbus/{}/adopt", strangers[0].address()), &json!({})).expect("adopted");
+    let shown = |site: &Site| {
+        site.catch_up();
+        let mut values: Vec<_> = known
+            .iter()
+            .chain(&strangers)
+            .map(|meter| site.readings(&format!("mbus/{}", meter.address()), "working-volume").len())
+            .collect();
+        values.push(site.rows("quarantine").len());
+        values
+    };
+    // The damaged one alone is left, and who was let in has told something alone of those who were not.
+    assert_eq!(shown(&site), [1, 1, 1, 1, 0, 1]);
+    let left = site.rows("quarantine");
+    assert_eq!((&left[0]["part"], &left[0]["fault"]), (&json!(4), &json!("corrupt")), "{left:?}");
+    site.client().post("adapters/en13757/replay", &json!({"since_s": 86_400, "stored": true})).expect("begun");
+    let told =
+        wait_until("it is through", || Some(site.get("adapters/en13757/replay")).filter(|r| r["finished"] == true));
+    assert_eq!(
+        (&told["differing"], &told["uncorrectable"], &told["unrepeatable"]),
+        (&json!(0), &json!(0), &json!(0)),
+        "{told}"
+    );
+    site.stop().expect("stops");
+    std::fs::remove_file(site.data().join("views.redb")).expect("there");
+    site.start().expect("comes back");
+    assert_eq!(shown(&site), [1, 1, 1, 1, 0, 1]);
 }
 
 /// Its access telegram reports nothing, and takes nothing from what the gateway is.

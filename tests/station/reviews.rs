@@ -337,11 +337,12 @@ fn what_is_no_reading_is_counted_and_stays() {
     assert_eq!(values(&site), [("123.45".into(), "1.0.0".into(), false, false)]);
 }
 
+/// The scale tells how the frame came: 2 places of a datagram, 3 of a stream.
+const SCALE_OF_TRANSPORT: &str = "(i32.store8 (i32.const 8196) (i32.sub (local.get 2) (i32.const 3)))";
+
 /// A shadow, a replay and the quarantine tell an adapter how a frame came, and read nothing that nobody knows it of any more.
 #[test]
 fn frames_are_read_again_as_they_came() {
-    // The scale tells how the frame came: 2 places of a datagram, 3 of a stream.
-    const SCALE_OF_TRANSPORT: &str = "(i32.store8 (i32.const 8196) (i32.sub (local.get 2) (i32.const 3)))";
     let tells = |version| Guest { on_decode: SCALE_OF_TRANSPORT, ..guest(version, *b"12345678", 12_345, 0) };
     let broken = Guest { on_decode: "unreachable", ..guest("1.0.0", *b"12345678", 0, 0) };
     let mut site = site_of(broken.component(), tells("2.0.0").component());
@@ -364,8 +365,7 @@ fn frames_are_read_again_as_they_came() {
     assert_eq!(counts(&told), (3.into(), 0.into(), 0.into()), "{told}");
     // Of a listener that is called otherwise by now, only a version is asked that makes no difference.
     site.stop().expect("stops");
-    let config = std::fs::read_to_string(site.config()).expect("there");
-    std::fs::write(site.config(), config.replace("\"nb-iot\"", "\"radio\"")).expect("written");
+    rename_listener(&site);
     site.start().expect("comes back");
     let told = replayed(&site, &stored);
     assert_eq!(counts(&told), (0.into(), 0.into(), 3.into()), "{told}");
@@ -490,4 +490,137 @@ fn whom_an_unread_frame_speaks_of_is_who_the_registry_says() {
         assert_eq!(collected(&site), [one("100.11"), one("200.22"), vec![]]);
         assert!(site.device("test/7").is_none(), "nobody's readings");
     }
+}
+
+/// Where several have the address of whom nobody had named, nobody knows any more at whom he was billed.
+#[test]
+fn what_was_billed_by_an_address_alone_is_corrected_while_one_device_has_it() {
+    let site = collecting(&collects("1.0.0", &[("55", 10_011)]), &collects("2.0.0", &[("55", 20_022)]));
+    let adopt = |device: &str| {
+        site.client().post(&format!("devices/{device}/adopt"), &json!({})).expect("adopted");
+        site.catch_up();
+    };
+    let current =
+        |device| values_of(&site, device).into_iter().filter(|told| !told.3).map(|told| told.0).collect::<Vec<_>>();
+    adopt("elsewhere/55");
+    send(&site, 1);
+    assert_eq!(current("elsewhere/55"), ["100.11"]);
+    adopt("test/55");
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a wrong scale"});
+    let told = replayed(&site, &why);
+    assert_eq!((&told["corrected"], &told["uncorrectable"]), (&0.into(), &1.into()), "{told}");
+    assert_eq!((current("elsewhere/55"), current("test/55")), (one("100.11"), vec![]));
+}
+
+/// A version that was corrected by is not thereby the one that has to repeat itself.
+#[test]
+fn what_was_corrected_once_is_held_to_who_read_it_first() {
+    let first = Guest { on_decode: SCALE_OF_TRANSPORT, ..guest("1.0.0", *b"12345678", 12_345, 0) };
+    let mut site = site_of(first.component(), reads("2.0.0", 12_345, -3));
+    send(&site, 2);
+    let why = |version| json!({"version": version, "since_s": 86_400, "apply": true, "reason": "a wrong scale"});
+    assert_eq!(replayed(&site, &why("2.0.0"))["corrected"], 2);
+    let corrected = [("12.345".into(), "2.0.0".into(), true, false), ("123.45".into(), "1.0.0".into(), false, true)];
+    assert_eq!(values(&site), corrected);
+    site.stop().expect("stops");
+    rename_listener(&site);
+    site.start().expect("comes back");
+    site.client().upload("adapters/a.wasm?stage=true", reads("3.0.0", 12_345, -4)).expect("installed");
+    let told = replayed(&site, &why("3.0.0"));
+    assert_eq!((&told["corrected"], &told["unrepeatable"]), (&0.into(), &2.into()), "{told}");
+    assert_eq!(values(&site), corrected);
+}
+
+/// A station whose first version traps over a frame that has come, and whose second one reads it.
+fn unread(unknown: &'static str) -> Site {
+    let broken = Guest { on_decode: "unreachable", ..guest("1.0.0", *b"12345678", 0, 0) };
+    let listener = Listener { unknown, ..Listener::udp("nb-iot", "\"a\"") };
+    let site = Site::with_adapters(&Settings { listeners: vec![listener], ..Settings::usual() }, &[]);
+    site.client().upload("adapters/a.wasm", broken.component()).expect("installed");
+    site.client().upload("adapters/a.wasm?stage=true", reads("2.0.0", 12_345, -2)).expect("installed");
+    Peer::udp(site.nb_iot()).send(&[0x68, 1]);
+    wait_until("it is kept", || {
+        site.catch_up();
+        (site.rows("quarantine").len() == 1).then_some(())
+    });
+    site
+}
+
+#[test]
+fn a_correction_lets_no_stranger_in() {
+    let why = json!({"version": "2.0.0", "since_s": 86_400, "apply": true, "reason": "a crash"});
+    for unknown in ["hold", "refuse"] {
+        let site = unread(unknown);
+        let told = replayed(&site, &why);
+        assert_eq!((&told["corrected"], &told["uncorrectable"]), (&0.into(), &1.into()), "{told}");
+        assert!(site.device(DEVICE).is_none());
+        // Once he is known it is as anybody's.
+        site.client().put(&format!("registry/{DEVICE}"), &json!({"kind": "meter"})).expect("a record");
+        site.catch_up();
+        assert_eq!(replayed(&site, &why)["corrected"], 1);
+        assert_eq!(values(&site), [("123.45".into(), "2.0.0".into(), false, false)]);
+    }
+}
+
+/// Of a listener that is called otherwise by now nobody knows whom it let in.
+#[test]
+fn a_stranger_at_a_listener_that_is_gone_stays_one() {
+    let mut site = unread("hold");
+    site.stop().expect("stops");
+    rename_listener(&site);
+    site.start().expect("comes back");
+    site.client().post("adapters/a/activate", &json!({"version": "2.0.0"})).expect("serves");
+    wait_until("it is read again", || (site.rows("quarantine")[0]["fault"] == "refused").then_some(()));
+    assert!(site.device(DEVICE).is_none());
+    site.client().put(&format!("registry/{DEVICE}"), &json!({"kind": "meter"})).expect("a record");
+    wait_until("he is let in", || site.rows("quarantine").is_empty().then_some(()));
+    assert_eq!(values(&site), [("123.45".into(), "2.0.0".into(), false, false)]);
+}
+
+fn rename_listener(site: &Site) {
+    let config = std::fs::read_to_string(site.config()).expect("there");
+    std::fs::write(site.config(), config.replace("\"nb-iot\"", "\"radio\"")).expect("written");
+}
+
+#[test]
+fn what_no_adapter_took_is_read_by_those_of_its_listener_alone() {
+    let listeners = vec![Listener::udp("north", "\"b\""), Listener::udp("south", "\"a\"")];
+    let site = Site::with_adapters(&Settings { listeners, ..Settings::usual() }, &[]);
+    for (listener, kept) in [("north", 1), ("south", 2)] {
+        Peer::udp(site.door(listener).expect("a listener")).send(&[0x68, 1]);
+        wait_until("it is kept", || {
+            site.catch_up();
+            (site.rows("quarantine").len() == kept).then_some(())
+        });
+    }
+    site.client().upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    let left = wait_until("its own is read", || {
+        let rows = site.rows("quarantine");
+        (rows.len() == 1).then_some(rows)
+    });
+    assert_eq!(left[0]["listener"], "north", "{left:?}");
+    assert_eq!(site.device(DEVICE).expect("a device")["counts"]["reports"], 1);
+}
+
+#[test]
+fn a_stranger_behind_a_carrier_is_none_the_less_one_once_he_can_be_read() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp""#.into();
+    settings.listeners[0].unknown = "hold";
+    settings.listeners[0].more = r#"relays = [{ protocol = "szrq", adapter = "a" }]"#.into();
+    let site = Site::with(&settings);
+    site.client().put(&format!("registry/{DTU}"), &json!({"kind": "dtu"})).expect("a record");
+    site.catch_up();
+    let mut dtu = Terminal::tcp(Device::dtu("50008800000007"), site.meters());
+    assert_eq!(dtu.register().result, 0);
+    let frame = dtu.device.transparent(1, 6, &[0x68, 1]);
+    assert_eq!(dtu.ask(&frame).result, 0);
+    site.catch_up();
+    assert_eq!(site.rows("quarantine").len(), 1);
+    site.client().upload("adapters/a.wasm", reads("1.0.0", 12_345, -2)).expect("installed");
+    wait_until("it is read again", || site.rows("quarantine").is_empty().then_some(()));
+    assert_eq!(site.device(DEVICE).expect("a device")["held"], true);
+    assert!(values(&site).is_empty());
+    site.client().post(&format!("devices/{DEVICE}/adopt"), &json!({})).expect("adopted");
+    assert_eq!(values(&site), [("123.45".into(), "1.0.0".into(), false, false)]);
 }

@@ -80,7 +80,7 @@ pub struct ReviewReport {
     /// Corrections written.
     pub corrected: u64,
     /// They differ and get no correction: this version cannot read them, they bring frames of others that only the station takes
-    /// apart, once this version serves, or nobody can tell of whom a carrier speaks in them.
+    /// apart, once this version serves, nobody can tell of whom a carrier speaks in them, or nobody has let in whose they are.
     pub uncorrectable: u64,
     /// They tell events, states or their sender otherwise. Corrections change readings only: these stay as they were told.
     pub events_differ: u64,
@@ -197,10 +197,10 @@ pub async fn start_replay(
     let wanted = new.version.map_or_else(|| name.clone(), |version| format!("{name}@{version}"));
     let working = services.clone();
     let begun = tokio::task::spawn_blocking(move || working.review.begin(&wanted, purpose, since_ms)).await;
-    let walk = begun.map_err(|e| ApiError::internal(&e))??;
-    let report = of_walk(&walk);
+    let begun = begun.map_err(|e| ApiError::internal(&e))??;
+    let report = of_walk(begun.walk());
     // It tells by its report how it goes, and keeps nobody waiting who serves devices.
-    background::spawn("adapter-replay", move || walk.run(&services.review)).map_err(|e| ApiError::internal(&e))?;
+    background::spawn("adapter-replay", move || begun.run(&services.review)).map_err(|e| ApiError::internal(&e))?;
     Ok(Json(report))
 }
 

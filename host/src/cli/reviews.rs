@@ -132,8 +132,8 @@ fn show(access: &Access, report: &Value) -> Result<()> {
     let some = |key: &str| report[key].as_u64().filter(|count| *count > 0);
     if let Some(count) = some("uncorrectable") {
         note(&format!(
-            "{count} differ and cannot be corrected: unreadable for this version, carrying others' frames, or telling of \
-             somebody whom nobody can name"
+            "{count} differ and cannot be corrected: unreadable for this version, carrying others' frames, telling of \
+             somebody whom nobody can name, or of a device that nobody has let in"
         ));
     }
     if let Some(count) = some("events_differ") {

@@ -30,6 +30,13 @@ pub struct Piece<'a> {
     pub raw: &'a [u8],
 }
 
+impl Again<'_> {
+    /// Whether it tells several frames that were kept as one: each is a part, and together they are nobody's.
+    pub fn is_of_several(&self) -> bool {
+        self.device.is_none() && matches!(self.outcome, FrameOutcome::Decoded { behind, .. } if !behind.is_empty())
+    }
+}
+
 impl Fact {
     /// `None`: it reads nothing again.
     pub fn again(&self) -> Option<Again<'_>> {

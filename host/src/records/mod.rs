@@ -138,11 +138,18 @@ impl Records {
         let (mut from, mut told) = (reader.first_seq(), 0);
         loop {
             let _alone = self.pending.blocking_lock();
+            let shown = reader.last_seq();
             anyhow::ensure!(
-                self.views.wait_caught_up(reader.last_seq(), limits::RECORDS_SHOWN_WITHIN),
+                self.views.wait_caught_up(shown, limits::RECORDS_SHOWN_WITHIN),
                 "the views are too far behind"
             );
+            // Views that cannot write go back to what their file has, and know less then than was waited for.
+            let still_shown = || {
+                anyhow::ensure!(self.views.cursor() >= shown, "the views went back to what they had kept");
+                Ok(())
+            };
             let seqs = self.views.registry_entries(from, before, limits::RETOLD_ENTRIES_MAX)?;
+            still_shown()?;
             let Some(last) = seqs.last() else { return Ok(told) };
             from = Seq(last.0 + 1);
             for seq in seqs {
@@ -150,6 +157,7 @@ impl Records {
                     continue;
                 };
                 let set = self.views.standing_records(seq, fact.set)?;
+                still_shown()?;
                 if !set.is_empty() {
                     told += set.len() as u64;
                     let at_ms = fact.retold.map_or(at_ms, |retold| retold.at_ms);

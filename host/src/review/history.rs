@@ -32,6 +32,9 @@ pub struct Walk {
     progress: Mutex<Progress>,
 }
 
+/// A walk that nobody has run yet. One that is given up, or ends in a panic, has ended all the same: the next may begin.
+pub struct Begun(pub(super) Arc<Walk>);
+
 /// How far it is.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
@@ -43,12 +46,37 @@ pub struct Progress {
     pub unrepeatable: u64,
     pub corrected: u64,
     /// They differ, and no correction is written of them: this version cannot read them, they carry others' frames that only the
-    /// station takes apart, or nobody can tell of whom a carrier speaks in them.
+    /// station takes apart, nobody can tell of whom a carrier speaks in them, or whose they are nobody has let in.
     pub uncorrectable: u64,
     /// They tell events, states or a sender otherwise: what was told of these stays, whatever is corrected.
     pub events_differ: u64,
     pub finished: bool,
     pub failed: Option<String>,
+}
+
+impl Begun {
+    pub fn walk(&self) -> &Walk {
+        &self.0
+    }
+
+    /// Blocks until it is through.
+    pub fn run(self, review: &Review) {
+        let outcome = self.0.walk(review);
+        self.0.note(|progress| {
+            progress.finished = true;
+            progress.failed = outcome.err().map(|error| error.to_string());
+        });
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.note(|progress| {
+            if !progress.finished {
+                (progress.finished, progress.failed) = (true, Some("given up before its end; begin it again".into()));
+            }
+        });
+    }
 }
 
 impl Walk {
@@ -58,15 +86,6 @@ impl Walk {
 
     pub fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Blocks until it is through.
-    pub fn run(&self, review: &Review) {
-        let outcome = self.walk(review);
-        self.note(|progress| {
-            progress.finished = true;
-            progress.failed = outcome.err().map(|error| error.to_string());
-        });
     }
 
     fn note(&self, change: impl FnOnce(&mut Progress)) {
@@ -150,7 +169,7 @@ impl Walk {
         let ours = |name: &str| name == self.adapter.name();
         let theirs = piece.adapter.is_some_and(|adapter| ours(&adapter.name))
             || later.is_some_and(|later| review.lifecycle.row(&later.by).is_some_and(|row| ours(&row.name)));
-        if !theirs || !review.counts(piece)? {
+        if !theirs || later.is_some_and(|later| later.is_several) || !review.counts(piece)? {
             return Ok(None);
         }
         let said = match later {
@@ -175,7 +194,7 @@ impl Walk {
             }
             Purpose::Show | Purpose::Apply { .. } => {
                 let repeated = path.repeats(review, kept, now);
-                if later.is_none() && repeated.is_none() {
+                if repeated.is_none() {
                     self.note(|progress| progress.unrepeatable += 1);
                     return Ok(None);
                 }
@@ -209,7 +228,11 @@ impl Walk {
             return Ok(None);
         }
         let before = later.map_or(kept.of.0, |later| later.last);
-        let fact = replayed.result.ok().filter(|_| is_clear).and_then(|decoded| {
+        let is_let_in = match &device {
+            Some(device) => review.lets_in(kept.listener, device, old.is_failed())?,
+            None => true,
+        };
+        let fact = replayed.result.ok().filter(|_| is_clear && is_let_in).and_then(|decoded| {
             let meaning = (device, decoded.messages);
             self.correction(kept.of, (before, old.is_failed()), meaning, &spoken.name)
         });
@@ -268,6 +291,16 @@ impl Walk {
 }
 
 impl Review {
+    /// Whether readings may come to a device by a correction. What was read once and turns out to be of one that is held is kept
+    /// aside with it.
+    fn lets_in(&self, listener: &str, device: &DeviceKey, was_unread: bool) -> Result<bool, ViewError> {
+        let is_known = match self.views.standing(device)? {
+            Some(standing) => !(was_unread && standing.held),
+            None => self.listeners.get(listener).is_some_and(|listener| listener.accepts_strangers),
+        };
+        Ok(is_known || self.views.is_registered(device)?)
+    }
+
     /// Whether what was told of it counts. What was kept aside of a stranger does once somebody has let him in.
     fn counts(&self, piece: &Piece<'_>) -> Result<bool, ViewError> {
         Ok(match (piece.outcome, piece.device) {

@@ -14,7 +14,7 @@ mod replay;
 mod tally;
 
 pub use compare::{Difference, Kind, Reading, compare};
-pub use history::{Progress, Purpose, Walk};
+pub use history::{Begun, Progress, Purpose, Walk};
 pub use mirror::{Mirror, Sample};
 pub use tally::{Example, Group, Tally};
 
@@ -35,14 +35,23 @@ pub struct Review {
     journal: Journal,
     views: Views,
     clock: Clock,
-    /// How frames come, by the listener's name.
-    transports: BTreeMap<String, Transport>,
+    /// By their names.
+    listeners: BTreeMap<String, Listener>,
     /// By the adapter's name: what serves may have one shadow at a time.
     mirrors: ArcSwap<Mirrors>,
     /// Held while a shadow begins or ends, so that the one that is told is the one that hears.
     shadowing: Mutex<()>,
     /// The last walk of each name.
     walks: Mutex<BTreeMap<String, Arc<Walk>>>,
+}
+
+/// What a review has to know of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// How frames come.
+    pub transport: Transport,
+    /// What strangers say counts there.
+    pub accepts_strangers: bool,
 }
 
 type Mirrors = BTreeMap<String, Arc<Mirror>>;
@@ -87,10 +96,10 @@ impl Review {
         lifecycle: Arc<Lifecycle>,
         (journal, views): (Journal, Views),
         clock: Clock,
-        transports: BTreeMap<String, Transport>,
+        listeners: BTreeMap<String, Listener>,
     ) -> Self {
         let (mirrors, shadowing, walks) = Default::default();
-        Self { catalog, lifecycle, journal, views, clock, transports, mirrors, shadowing, walks }
+        Self { catalog, lifecycle, journal, views, clock, listeners, mirrors, shadowing, walks }
     }
 
     /// The shadow that hears the next frame of this adapter, if it has one and this frame is in its share. Never waits.
@@ -162,8 +171,8 @@ impl Review {
         self.mirrors.load().get(name).cloned().ok_or_else(|| ReviewError::NoShadow(name.escape_debug().to_string()))
     }
 
-    /// Begins to go through stored frames; `Walk::run` does it.
-    pub fn begin(&self, wanted: &str, purpose: Purpose, since_ms: i64) -> Result<Arc<Walk>, ReviewError> {
+    /// Begins to go through stored frames; `Begun::run` does it.
+    pub fn begin(&self, wanted: &str, purpose: Purpose, since_ms: i64) -> Result<Begun, ReviewError> {
         let row = self.lifecycle.find(wanted)?;
         let adapter = self.lifecycle.ready(&row)?;
         let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +181,7 @@ impl Review {
         }
         let walk = Arc::new(Walk::new(Arc::new(adapter.apart()), purpose, since_ms));
         walks.insert(row.name, walk.clone());
-        Ok(walk)
+        Ok(Begun(walk))
     }
 
     pub fn walk(&self, name: &str) -> Result<Arc<Walk>, ReviewError> {

@@ -80,7 +80,7 @@ impl Names {
 }
 
 /// Rather than what a carrier calls him.
-fn is_name(subject: &str) -> bool {
+pub(super) fn is_name(subject: &str) -> bool {
     subject.contains('/')
 }
 

@@ -1,7 +1,7 @@
 //! What a walk through stored frames keeps in mind: memories, sessions, and what was read again later.
 
 use super::compare::Reading;
-use super::names::Names;
+use super::names::{Names, is_name};
 use super::replay::{Bytes, Memories, Replay, Replayed, Way};
 use super::{Review, ReviewError};
 use crate::adapter::Adapter;
@@ -28,6 +28,8 @@ pub(super) struct Later {
     pub last: Seq,
     /// Who could read it first.
     pub by: Digest,
+    /// It is several frames, and what they mean is told of each.
+    pub is_several: bool,
 }
 
 /// A frame, or a part of one, and how it came.
@@ -63,7 +65,7 @@ pub(super) enum ByOther {
 impl<'a> Kept<'a> {
     pub fn bytes(&self, review: &Review) -> Bytes<'a> {
         let way = match (self.of.1, self.session) {
-            (0, Some(session)) => Way::Direct(session, review.transports.get(self.listener).copied()),
+            (0, Some(session)) => Way::Direct(session, review.listeners.get(self.listener).map(|l| l.transport)),
             (_, session) => Way::Behind(session, self.piece.device),
         };
         Bytes { raw: self.piece.raw, way }
@@ -85,7 +87,8 @@ impl Path {
         if matches!(again.outcome, FrameOutcome::Fault { .. }) {
             return;
         }
-        let ((entry, part), first) = (again.of, Later { first: seq, last: seq, by: again.digest });
+        let (entry, part) = again.of;
+        let first = Later { first: seq, last: seq, by: again.digest, is_several: again.is_of_several() };
         let known = self.later.entry((entry.0, part)).or_insert(first);
         // Decoded once is decoded; what is corrected counts from then on.
         if again.before.is_some() {
@@ -167,6 +170,9 @@ impl Replayed {
     pub(super) fn named_as(&mut self, review: &Review, said: &Said, names: &Names) -> Result<bool, ViewError> {
         let carrier = self.device(said.device.as_ref()).cloned();
         let (Ok(decoded), Some(carrier)) = (&mut self.result, &carrier) else { return Ok(true) };
+        if said.is_billed_unclearly(review)? {
+            return Ok(false);
+        }
         if decoded.messages.iter().all(|message| message.subject().is_none()) {
             return Ok(true);
         }
@@ -198,6 +204,19 @@ impl Said {
     pub fn first(piece: &Piece<'_>) -> Self {
         let (device, outcome) = (piece.device.cloned(), piece.outcome.clone());
         Self { device, profile: piece.adapter.map(|adapter| adapter.profile.clone()).unwrap_or_default(), outcome }
+    }
+
+    /// Whether it gave readings to somebody who is known by his address alone, where several have that address: at whom they were
+    /// billed nobody knows any more.
+    fn is_billed_unclearly(&self, review: &Review) -> Result<bool, ViewError> {
+        let FrameOutcome::Decoded { messages, .. } = &self.outcome else { return Ok(false) };
+        let subjects = messages.iter().filter_map(|message| message.report()?.subject.as_ref());
+        for subject in subjects.filter(|subject| !is_name(subject)) {
+            if review.views.devices_with_address(subject)?.len() > 1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// As a reading; replies are not stored, so they never differ.

@@ -17,7 +17,7 @@ use crate::api;
 use crate::clock::Moment;
 use crate::command::archive::Comparisons;
 use crate::command::{Desk, Live, Manner, State, Wishes, from_ms};
-use crate::config::{Config, Listener, Poll, Speaks};
+use crate::config::{Config, Listener, Poll, Speaks, Unknown};
 use crate::journal::{self, Journal};
 use crate::keys::Vault;
 use crate::lifecycle::{self, Lifecycle};
@@ -26,7 +26,7 @@ use crate::link::{self, Identity, SecureListener, tls};
 use crate::metrics::Metrics;
 use crate::model::{Command, Outcome, Seq};
 use crate::records::Records;
-use crate::review::Review;
+use crate::review::{self, Review};
 use crate::session::registry::Registry;
 use crate::session::relay::way_to;
 use crate::session::{Door, Penalty, Services};
@@ -185,8 +185,12 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     };
     let lifecycle = Arc::new(Lifecycle::open(parts, &views)?);
     let records = (journal.clone(), views.clone());
-    let transports = config.listeners.iter().map(|l| (l.name.clone(), l.carrier.transport())).collect();
-    let review = Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone(), transports);
+    let reviewed = |l: &Listener| {
+        let (transport, accepts_strangers) = (l.carrier.transport(), l.unknown == Unknown::Accept);
+        (l.name.clone(), review::Listener { transport, accepts_strangers })
+    };
+    let listeners = config.listeners.iter().map(reviewed).collect();
+    let review = Review::new(catalog.clone(), lifecycle.clone(), records, config.clock.clone(), listeners);
     let review = Arc::new(review);
     let known = views.registry()?;
     // Valve orders from before this start wait until the clock has come by what the journal tells already: nobody knows how old they are.

@@ -5,14 +5,17 @@
 //! What can be read becomes an entry that points at the kept frame; nothing is sent to anybody, nobody who serves devices
 //! waits for it, and a version that harms frame after frame is not asked about all of them. A frame that means more than an entry
 //! takes is passed over: it stays in quarantine, which then says so.
+//!
+//! What came while nobody served was kept as it came: with what a session would have skipped, or several frames at once. Those
+//! are told as parts of an entry that has no sender.
 
-use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Transport};
+use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Framing, Transport};
 use crate::background;
 use crate::config::Unknown;
-use crate::journal::{Entry, Fact, FaultKind, FrameFact, FrameOutcome};
+use crate::journal::{AdapterRef, Entry, Fact, FaultKind, FrameFact, FrameOutcome, Part};
 use crate::lifecycle::Spoken;
 use crate::limits;
-use crate::model::{DeviceKey, Seq};
+use crate::model::{DeviceKey, HexBytes, Message, Relayed, Seq};
 use crate::session::relay;
 use crate::session::{Door, REFUSED, Services};
 use crate::views::{QuarantineFilter, QuarantineRow, ViewError};
@@ -31,7 +34,11 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
             background::run("adapter-redecode", move || batch(&services, &adapter, (after.as_deref(), until, harmed)))
                 .await
         };
-        let Some(Some(batch)) = found else { break };
+        let batch = match found {
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => return again_later(services, &adapter, &error.to_string()),
+            None => return again_later(services, &adapter, "they could not be looked at"),
+        };
         harmed = batch.harmed;
         after = batch.next;
         left += batch.unread;
@@ -39,13 +46,7 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
         if !batch.facts.is_empty()
             && let Err(error) = services.commit(batch.facts).await
         {
-            tracing::warn!(%error, "frames that can be read again stay in quarantine, and are tried again in a while");
-            let (services, name) = (services.clone(), adapter.name().to_owned());
-            tokio::spawn(async move {
-                tokio::time::sleep(limits::STORE_RETRY_MAX).await;
-                services.lifecycle.read_again([name].into());
-            });
-            return;
+            return again_later(services, &adapter, &error);
         }
         if after.is_none() || harmed >= limits::STRIKES_MAX {
             break;
@@ -54,6 +55,15 @@ pub(super) async fn quarantined(services: &Arc<Services>, adapter: &str) {
     if read + left > 0 {
         tracing::info!(adapter = adapter.name(), read, left, "quarantined frames read again");
     }
+}
+
+fn again_later(services: &Arc<Services>, adapter: &Adapter, error: &str) {
+    tracing::warn!(%error, "frames that can be read again stay in quarantine, and are tried again in a while");
+    let (services, name) = (services.clone(), adapter.name().to_owned());
+    tokio::spawn(async move {
+        tokio::time::sleep(limits::STORE_RETRY_MAX).await;
+        services.lifecycle.read_again([name].into());
+    });
 }
 
 struct Batch {
@@ -66,8 +76,12 @@ struct Batch {
     harmed: usize,
 }
 
-fn batch(services: &Services, adapter: &Adapter, (after, until, harmed): (Option<&str>, Seq, usize)) -> Option<Batch> {
-    let waiting = services.views.quarantine(&QuarantineFilter::default(), after, limits::PAGE_ROWS_DEFAULT).ok()?;
+fn batch(
+    services: &Services,
+    adapter: &Adapter,
+    (after, until, harmed): (Option<&str>, Seq, usize),
+) -> Result<Batch, ViewError> {
+    let waiting = services.views.quarantine(&QuarantineFilter::default(), after, limits::PAGE_ROWS_DEFAULT)?;
     let mut batch = Batch { next: waiting.next, facts: Vec::new(), read: 0, unread: 0, harmed };
     for row in waiting.rows {
         if batch.harmed >= limits::STRIKES_MAX {
@@ -99,7 +113,7 @@ fn batch(services: &Services, adapter: &Adapter, (after, until, harmed): (Option
         };
         match read {
             Ok(Read { device, profile, outcome }) => {
-                let (frame, device, part) = (row.seq.0, Some(device), row.part);
+                let (frame, part) = (row.seq.0, row.part);
                 let fact = Fact::Redecoded { frame, device, adapter: adapter.digest, outcome, profile, part };
                 let mut entry = Entry { at_ms: services.clock.now_ms(), fact };
                 let too_much = entry.keep_bytes_at_least();
@@ -115,46 +129,108 @@ fn batch(services: &Services, adapter: &Adapter, (after, until, harmed): (Option
         // What it has cost here is no fault of whoever speaks to it next.
         let _ = adapter.take_long_calls();
     }
-    Some(batch)
+    Ok(batch)
 }
 
 /// What could be read at last.
 struct Read {
-    device: DeviceKey,
+    /// `None`: it is several frames, each with a sender of its own.
+    device: Option<DeviceKey>,
     profile: String,
     outcome: FrameOutcome,
 }
 
-/// What the adapter makes of a kept frame now; if still nothing, whether the sandbox had to stop it.
-fn read(services: &Services, adapter: &Adapter, frame: &FrameFact, at_ms: i64) -> Result<Read, bool> {
+/// What the adapter makes of what was kept, frame by frame; if still nothing, whether the sandbox had to stop it.
+fn read(services: &Services, adapter: &Adapter, kept: &FrameFact, at_ms: i64) -> Result<Read, bool> {
+    let door = door(services, &kept.listener);
+    // What no adapter took is for those of its own listener alone: who may say what there was decided for them.
+    let speaks = |door: &Arc<Door>| door.adapters.iter().any(|speaks| speaks.adapter == adapter.name());
+    if kept.adapter.is_none() && !door.is_some_and(speaks) {
+        return Err(false);
+    }
+    let spoken = services.lifecycle.spoken(adapter, &kept.listener, kept.device.as_ref()).map_err(|_| false)?;
+    let frames = frames(adapter, &spoken.options, &kept.raw.0)?;
+    match frames[..] {
+        [] => read_one(services, adapter, kept, &kept.raw.0, at_ms),
+        [(_, frame)] => read_one(services, adapter, kept, frame, at_ms),
+        _ => read_several(services, adapter, kept, &frames, at_ms),
+    }
+}
+
+fn door<'s>(services: &'s Services, listener: &str) -> Option<&'s Arc<Door>> {
+    services.doors.iter().find(|door| door.name == listener)
+}
+
+/// The frames in what was kept, and where they begin. What is behind the last whole one would be noise in a session, too.
+fn frames<'k>(adapter: &Adapter, options: &str, kept: &'k [u8]) -> Result<Vec<(usize, &'k [u8])>, bool> {
+    let (mut frames, mut from, mut skipped) = (Vec::new(), 0, 0);
+    while from < kept.len() && skipped <= limits::NOISE_BYTES_MAX && frames.len() <= limits::PARTS_OF_FRAME_MAX {
+        match adapter.frame(options, &kept[from..]) {
+            Ok(Framing::Frame(bytes)) => {
+                frames.push((from, &kept[from..from + bytes]));
+                from += bytes;
+            }
+            Ok(Framing::Skip(bytes)) => (from, skipped) = (from + bytes, skipped + bytes),
+            Ok(Framing::Incomplete(_) | Framing::Foreign) => break,
+            Err(fault) if fault.kind.is_sandbox() => return Err(true),
+            Err(_) => break,
+        }
+    }
+    Ok(frames)
+}
+
+/// Several frames that came at once: a piece each, told as what a carrier brings. What is no frame among them stays in quarantine.
+fn read_several(
+    services: &Services,
+    adapter: &Adapter,
+    kept: &FrameFact,
+    frames: &[(usize, &[u8])],
+    at_ms: i64,
+) -> Result<Read, bool> {
+    if frames.len() > limits::PARTS_OF_FRAME_MAX {
+        return Err(false);
+    }
+    let mut behind = Vec::with_capacity(frames.len());
+    for (from, frame) in frames {
+        let (device, profile, outcome) = match read_one(services, adapter, kept, frame, at_ms) {
+            Ok(Read { device, profile, outcome }) => (device, profile, outcome),
+            Err(true) => return Err(true),
+            Err(false) => {
+                let detail = "it came with others that can be read, and cannot".to_owned();
+                (None, String::new(), FrameOutcome::Fault { kind: FaultKind::Corrupt, detail })
+            }
+        };
+        let by = AdapterRef { name: adapter.name().to_owned(), digest: adapter.digest, profile };
+        let (from, bytes) = (*from as u32, frame.len() as u32);
+        behind.push(Part { message: 0, from, bytes, device, adapter: Some(by), outcome });
+    }
+    if !behind.iter().any(|part| matches!(part.outcome, FrameOutcome::Decoded { .. })) {
+        return Err(false);
+    }
+    let (target, protocol) = (String::new(), adapter.name().to_owned());
+    let carried = Relayed { target, protocol, channel: 0, payload: HexBytes(kept.raw.0.clone()), correlation: None };
+    let messages = vec![Message::Relayed(carried)];
+    let outcome = FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind };
+    Ok(Read { device: None, profile: String::new(), outcome })
+}
+
+/// One frame of what was kept.
+fn read_one(services: &Services, adapter: &Adapter, kept: &FrameFact, raw: &[u8], at_ms: i64) -> Result<Read, bool> {
     let spoken =
-        |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &frame.listener, device).map_err(|_| false);
-    let door = services.doors.iter().find(|door| door.name == frame.listener);
+        |device: Option<&DeviceKey>| services.lifecycle.spoken(adapter, &kept.listener, device).map_err(|_| false);
+    let door = door(services, &kept.listener);
     let read_as = |device: Option<&DeviceKey>| {
-        let from = From { transport: door.map(|door| door.transport), at_ms, device, raw: &frame.raw };
+        let from = From { transport: door.map(|door| door.transport), at_ms, device, raw };
         decode(services, adapter, &spoken(device)?.options, &from, spoken)
     };
     // Whom the transport names, the entry tells only where he had been greeted by then.
-    let named = || DeviceKey::new(adapter.realm(), &door?.address_of(&frame.peer)?).ok();
-    let known = frame.device.clone().or_else(named);
+    let named = || DeviceKey::new(adapter.realm(), &door?.address_of(&kept.peer)?).ok();
+    let known = kept.device.clone().or_else(named);
     // Behind a gateway it may be another's than that of whoever had spoken before.
     let as_nobodys = |stopped: bool| if stopped || known.is_none() { Err(stopped) } else { read_as(None) };
     let (device, spoken, decoded) = read_as(known.as_ref()).or_else(as_nobodys)?;
-    let mut outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
-    // A stranger is no less one for having been unreadable.
-    let welcomes = |door: &Arc<Door>| {
-        let row = services.views.standing(&device)?;
-        services.is_welcome(door.unknown, &device, row.as_ref())
-    };
-    if let Some(door) = door
-        && !welcomes(door).map_err(|_| false)?
-    {
-        match &mut outcome {
-            FrameOutcome::Decoded { held, .. } if door.unknown != Unknown::Refuse => *held = true,
-            refused => *refused = FrameOutcome::Fault { kind: FaultKind::Refused, detail: REFUSED.into() },
-        }
-    }
-    Ok(Read { profile: spoken.name.clone(), device, outcome })
+    let outcome = outcome(services, door, &device, decoded, at_ms).map_err(|_| false)?;
+    Ok(Read { profile: spoken.name.clone(), device: Some(device), outcome })
 }
 
 /// What it makes of a kept part, if it is the one to read it.
@@ -166,8 +242,12 @@ fn read_part(
     carrier: Option<&DeviceKey>,
 ) -> Result<Read, bool> {
     let found = told.part(row.part).ok_or(false)?;
-    let door = services.doors.iter().find(|door| door.name == row.listener).ok_or(false)?;
-    let carrier = found.carrier.and_then(|part| part.device.as_ref()).or(carrier).ok_or(false)?;
+    let Some(carrier) = found.carrier.and_then(|part| part.device.as_ref()).or(carrier) else {
+        // One of several frames that came at once.
+        let (seq, _, kept) = services.journal.reader().first_told(row.seq).ok().flatten().ok_or(false)?;
+        return if seq == row.seq { Err(false) } else { read_one(services, adapter, &kept, found.raw, row.at_ms) };
+    };
+    let door = door(services, &row.listener).ok_or(false)?;
     let speakers = relay::speakers(services, door, carrier, &found).map_err(|_| false)?;
     let speaker = speakers.into_iter().find(|(_, speaks)| speaks.adapter == adapter.name());
     let (device, spoken) = match (speaker, &row.adapter) {
@@ -183,7 +263,7 @@ fn read_part(
     let as_it_is = Arc::new(spoken);
     let (device, spoken, decoded) = decode(services, adapter, &as_it_is.options, &from, |_| Ok(as_it_is.clone()))?;
     let outcome = outcome(services, Some(door), &device, decoded, row.at_ms).map_err(|_| false)?;
-    Ok(Read { profile: spoken.name.clone(), device, outcome })
+    Ok(Read { profile: spoken.name.clone(), device: Some(device), outcome })
 }
 
 /// Kept bytes, and who is thought to have sent them.
@@ -224,7 +304,8 @@ fn decode(
     Ok((device, spoken, decoded))
 }
 
-/// What it means. Where the views cannot be read nobody knows of whom: it stays in quarantine.
+/// What it means. A stranger is no less one for having been unreadable, and of a listener that is configured no more nobody
+/// knows whom it let in. Where the views cannot be read nobody knows of whom: it stays in quarantine.
 fn outcome(
     services: &Services,
     door: Option<&Arc<Door>>,
@@ -232,9 +313,14 @@ fn outcome(
     decoded: Decoded,
     at_ms: i64,
 ) -> Result<FrameOutcome, ViewError> {
+    let unknown = door.map_or(Unknown::Refuse, |door| door.unknown);
+    let is_welcome = services.is_welcome(unknown, device, services.views.standing(device)?.as_ref())?;
+    if !is_welcome && unknown == Unknown::Refuse {
+        return Ok(FrameOutcome::Fault { kind: FaultKind::Refused, detail: REFUSED.into() });
+    }
     let mut messages = decoded.messages;
     services.views.name_subjects(device, &mut messages)?;
     let read = door.map(|door| relay::read_again(services, door, device, &messages, services.clock.civil(at_ms)));
     let behind = read.transpose()?.unwrap_or_default();
-    Ok(FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: false, behind })
+    Ok(FrameOutcome::Decoded { messages, memory: None, duplicate: false, held: !is_welcome, behind })
 }

@@ -173,21 +173,25 @@ impl Fold {
     /// The meter that a carrier speaks for: the one that is registered there, or else one of its own realm, unless an operator
     /// has named one elsewhere.
     pub fn subject(&mut self, carrier: Slot, registered: Option<DeviceKey>, address: &str) -> Result<Option<Slot>> {
-        let (realm, carrier_id) = (self.cache[carrier.0].key.realm().to_owned(), self.cache[carrier.0].id);
-        let slot = if let Some(registered) = registered {
-            self.ensure(&registered)?
-        } else {
-            let Ok(key) = DeviceKey::new(&realm, address) else { return Ok(None) };
-            match self.find(&key)? {
-                Some(known) => known,
-                None => match self.adopted_elsewhere(address)? {
-                    Some(adopted) => adopted,
-                    None => self.ensure(&key)?,
-                },
-            }
-        };
-        self.change(slot).carrier = carrier_id;
-        Ok(Some(slot))
+        if let Some(registered) = registered {
+            return self.ensure(&registered).map(Some);
+        }
+        let Ok(key) = DeviceKey::new(self.key(carrier).realm(), address) else { return Ok(None) };
+        if let Some(known) = self.find(&key)? {
+            return Ok(Some(known));
+        }
+        match self.adopted_elsewhere(address)? {
+            Some(adopted) => Ok(Some(adopted)),
+            None => self.ensure(&key).map(Some),
+        }
+    }
+
+    /// A frame came through that carrier, or told of the device; one that is folded late tells of a time before.
+    pub fn stands_behind(&mut self, slot: Slot, carrier: Slot, seq: Seq) {
+        let id = self.id(carrier);
+        if seq.0 >= self.row(slot).last_seq && self.row(slot).carrier != id {
+            self.change(slot).carrier = id;
+        }
     }
 
     /// The one adopted device with this address; `None` when there is none or more than one.

@@ -342,13 +342,13 @@ impl Fold {
         outcome: &FrameOutcome,
         device: Option<&DeviceKey>,
     ) -> Result<()> {
-        let (messages, memory, held) = match outcome {
+        let (messages, memory, held, behind) = match outcome {
             FrameOutcome::Fault { kind, detail } => {
                 let name = self.devices.adapter_name(adapter).map(str::to_owned);
                 let by = name.map(|name| AdapterRef { name, digest: adapter, profile: String::new() });
                 return self.quarantine.failed_again(snapshot, place, (by, device), (*kind, detail));
             }
-            FrameOutcome::Decoded { messages, memory, held, .. } => (messages, memory, *held),
+            FrameOutcome::Decoded { messages, memory, held, behind, .. } => (messages, memory, *held, behind),
         };
         // Decoded once is decoded: a second attempt at the same frame changes nothing.
         let Some(row) = self.quarantine.take(snapshot, place)? else { return Ok(()) };
@@ -359,9 +359,11 @@ impl Fold {
         let arrival = Arrival { seq: frame, at_ms, civil, adapter: &name, is_late: true };
         self.days.day(arrival.civil.day(), &name).redecoded += 1;
         self.frames.redecode(Seq(place.0), place.1, seq);
-        let Some(key) = device.or(row.device.as_ref()) else {
+        // Several frames that were kept as one are whose each of them says.
+        let Some(key) = device.or(row.device.as_ref().filter(|_| behind.is_empty())) else {
             self.count(arrival, messages);
-            return Ok(());
+            let carrier = behind::Carrier { entry: seq, listener: &row.listener, peer: &row.peer, device: None };
+            return self.parts(snapshot, arrival, &carrier, outcome);
         };
         let slot = self.devices.ensure(key)?;
         self.devices.seen(slot, frame, row.at_ms, None);
@@ -412,7 +414,7 @@ impl Fold {
                 Message::Report(report) => self.report(slot, arrival, position, report)?,
                 Message::Event(event) => {
                     let subject = match &event.subject {
-                        Some(address) => self.subject(slot, address)?,
+                        Some(address) => self.subject(slot, arrival, address)?,
                         None => Some(slot),
                     };
                     match subject {
@@ -447,11 +449,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Of whom a carrier speaks: `realm/address` where the registry had somebody there when the frame came, or an address.
-    fn subject(&mut self, carrier: Slot, subject: &str) -> Result<Option<Slot>> {
-        self.devices.subject(carrier, subject.parse().ok(), subject)
-    }
-
     fn clock(&mut self, slot: Slot, arrival: Arrival, clock: Option<Civil>) {
         if let Some(clock) = clock
             && arrival.seq.0 >= self.devices.row(slot).last_seq
@@ -463,7 +460,7 @@ impl Fold {
     fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<()> {
         let Arrival { seq, at_ms, civil, adapter, is_late } = arrival;
         let subject = match &report.subject {
-            Some(address) => self.subject(sender, address)?,
+            Some(address) => self.subject(sender, arrival, address)?,
             None => Some(sender),
         };
         let Some(slot) = subject else {

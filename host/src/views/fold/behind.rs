@@ -83,7 +83,7 @@ impl Fold {
         self.devices.change(slot).counts.frames += 1;
         if let Some(through) = found.carrier.and_then(|c| c.device.as_ref()).or(carrier.device) {
             let through = self.devices.ensure(through)?;
-            self.devices.change(slot).carrier = self.devices.id(through);
+            self.devices.stands_behind(slot, through, seq);
         }
         self.remember(slot, seq, memory.as_ref());
         self.frames.add(self.devices.id(slot), civil.day(), seq);
@@ -100,6 +100,15 @@ impl Fold {
             self.release(snapshot, slot)?;
         }
         self.messages_from(slot, arrival, first_position(found.number), messages)
+    }
+
+    /// Of whom a carrier speaks: `realm/address` where the registry had somebody there when the frame came, or an address.
+    pub(super) fn subject(&mut self, carrier: Slot, arrival: Arrival, subject: &str) -> Result<Option<Slot>> {
+        let found = self.devices.subject(carrier, subject.parse().ok(), subject)?;
+        if let Some(slot) = found {
+            self.devices.stands_behind(slot, carrier, arrival.seq);
+        }
+        Ok(found)
     }
 
     /// Folds what an entry, kept aside until now, says of that device.
@@ -124,7 +133,8 @@ impl Fold {
         };
         let civil = self.clock.civil(at_ms);
         let arrival = Arrival { seq: frame_seq, at_ms, civil, adapter: &adapter, is_late: true };
-        if sender.is_none_or(|sender| *sender == key) {
+        let is_of_several = again.is_some_and(|again| again.is_of_several());
+        if !is_of_several && sender.is_none_or(|sender| *sender == key) {
             let FrameOutcome::Decoded { messages, .. } = outcome else { return Ok(()) };
             self.messages_from(slot, arrival, first_position(number), messages)?;
             let carrier = Carrier { entry: seq, listener: &frame.listener, peer: &frame.peer, device: Some(&key) };

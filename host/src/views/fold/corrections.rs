@@ -122,7 +122,8 @@ impl Fold {
         let mut values = Values::new();
         for report in messages.iter().filter_map(Message::report) {
             let subject = match &report.subject {
-                Some(address) => self.subject(sender, address)?,
+                // Behind whom somebody stands is nothing that a correction tells.
+                Some(address) => self.devices.subject(sender, address.parse().ok(), address)?,
                 None => Some(sender),
             };
             let Some(slot) = subject else { continue };
@@ -255,5 +256,20 @@ mod tests {
         assert_eq!(told(&views, "2"), (vec![(200, corrected.0)], vec![(100, carrying.0)]));
         assert_eq!(told(&views, "3"), (vec![(300, carrying.0)], vec![]));
         assert_eq!(views.quarantine_counts().expect("reads"), []);
+    }
+
+    #[test]
+    fn a_correction_moves_no_meter_to_another_carrier() {
+        let station = Station::new("carrier-corrected");
+        let said = |mantissa| {
+            let mut report = report(Some(Civil(1_000)), vec![register(mantissa)]);
+            report.subject = Some(device("7").to_string());
+            decoded(vec![Message::Report(report)])
+        };
+        let before = station.tell(frame("1", said(100)));
+        station.tell(frame("2", said(200)));
+        station.tell(corrected((before, before), "1", said(101)));
+        let row = station.views().device(&device("7")).expect("reads").expect("a device");
+        assert_eq!(row.carrier, Some(device("2")));
     }
 }
