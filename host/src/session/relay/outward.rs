@@ -88,7 +88,7 @@ impl Conversation {
         let now = services.clock.moment();
         behind.resting.retain(|(_, until)| *until > now.steady_ms);
         // The carrier's own commands go first, once the lines are quiet.
-        if services.desk.pending(&carrier, now) > 0 {
+        if services.desk.has_due(&carrier, now) {
             return;
         }
         while behind.errands.len() < self.door.lines_at_once {
