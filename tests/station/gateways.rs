@@ -252,3 +252,19 @@ fn each_device_of_a_gateway_is_read_under_its_own_profile() {
     }
     assert_eq!(site.rows("quarantine"), [json!(null); 0]);
 }
+
+#[test]
+fn who_is_let_in_while_his_gateway_stays_is_welcome_from_his_next_word() {
+    let site = site();
+    let mut meters = meters(1..2);
+    let mut gateway = Peer::tcp(site.door("strict").expect("a listener"));
+    gateway.send(&meters[0].radio(Format::A));
+    wait_until("it is refused", || (site.rows("quarantine").len() == 1).then_some(()));
+    site.client().post(&format!("devices/mbus/{}/adopt", meters[0].address()), &json!({})).expect("adopted");
+    wait_until("what it has said is read", || site.rows("quarantine").is_empty().then_some(()));
+    let before = frames(&site, &meters[0]);
+    gateway.send(&meters[0].radio(Format::A));
+    await_frames(&site, &meters, before + 1);
+    assert!(gateway.is_quiet());
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+}

@@ -6,7 +6,6 @@ use super::machine::{Closing, FrameFacts, Input, Registered};
 use super::speaking::Speaking;
 use super::{REFUSED, reference};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
-use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits::{self, SANDBOX_FAULTS_EVERY};
@@ -124,6 +123,7 @@ impl Conversation {
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it. Gives besides
     /// whether it is the present device's, as far as anybody can tell.
     async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<(Result<Decoded, Fault>, bool), Closing> {
+        self.look_at_admission()?;
         let decoded = match self.decode(with, frame).await {
             Ok(decoded) => decoded,
             Err(fault) => match self.decode_as_anothers(with, frame).await? {
@@ -249,12 +249,7 @@ impl Conversation {
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         let failing = |error: ViewError| self.unknowable(&device, &error);
         let row = self.services.views.standing(&device).map_err(failing)?;
-        let is_welcome = self.services.is_welcome(self.door.unknown, &device, row.as_ref()).map_err(failing)?;
-        let admission = match self.door.unknown {
-            _ if is_welcome => Admission::Welcome,
-            Unknown::Refuse => Admission::Refused,
-            Unknown::Accept | Unknown::Hold => Admission::Held,
-        };
+        let admission = self.services.admission(self.door.unknown, &device, row.as_ref()).map_err(failing)?;
         let (shown_by, told) = row.as_ref().map_or((None, None), |row| (row.adapter, row.told));
         let (memory, left_by) = match self.services.registry.remembered(&device) {
             Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
@@ -263,6 +258,17 @@ impl Conversation {
         self.present =
             Some(Present { device, memory, taken_over: false, admission, told, reported: None, _place: place });
         Ok(left_by)
+    }
+
+    /// People may have let the device in that is here, and from then on what it says counts and what waits for it may go.
+    pub(super) fn look_at_admission(&mut self) -> Result<(), Closing> {
+        let (Some(present), Some(index)) = (&mut self.present, self.sticky) else { return Ok(()) };
+        let reader = &self.door.adapters[index].adapter;
+        let looked = self.services.admit_at_last(&mut present.admission, &present.device, reader);
+        match (looked, &self.present) {
+            (Err(error), Some(present)) => Err(self.unknowable(&present.device, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.

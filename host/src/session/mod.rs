@@ -263,6 +263,26 @@ impl Services {
         Ok(is_known || self.views.is_registered(device)?)
     }
 
+    /// How a device stands at a listener that treats strangers so.
+    fn admission(&self, unknown: Unknown, device: &DeviceKey, row: Option<&Standing>) -> Result<Admission, ViewError> {
+        Ok(match unknown {
+            _ if self.is_welcome(unknown, device, row)? => Admission::Welcome,
+            Unknown::Refuse => Admission::Refused,
+            Unknown::Accept | Unknown::Hold => Admission::Held,
+        })
+    }
+
+    /// The same of one that is here already: people may have let it in since. What was refused until then is read again.
+    fn admit_at_last(&self, admission: &mut Admission, device: &DeviceKey, reader: &str) -> Result<(), ViewError> {
+        if *admission == Admission::Welcome || !self.is_let_in(device)? {
+            return Ok(());
+        }
+        if std::mem::replace(admission, Admission::Welcome) == Admission::Refused {
+            self.lifecycle.read_again([reader.to_owned()].into());
+        }
+        Ok(())
+    }
+
     /// The carriers in front of a device.
     pub fn way_to(&self, device: &DeviceKey) -> Result<Way, ViewError> {
         relay::way_to(&self.views.registry()?, device)
