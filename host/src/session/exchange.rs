@@ -124,9 +124,11 @@ impl Conversation {
     /// whether it is the present device's, as far as anybody can tell.
     async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<(Result<Decoded, Fault>, bool), Closing> {
         self.look_at_admission()?;
+        // Whoever speaks, these bytes come from where a suspect has spoken, or have just done harm.
+        let is_suspect = self.is_suspect(&with.adapter);
         let decoded = match self.decode(with, frame).await {
             Ok(decoded) => decoded,
-            Err(fault) => match self.decode_as_anothers(with, frame).await? {
+            Err(fault) => match self.decode_as_anothers(with, frame, is_suspect || fault.kind.is_sandbox()).await? {
                 Whose::Anothers(decoded) => *decoded,
                 Whose::Its => return Ok((Err(fault), true)),
                 Whose::Nobodys => return Ok((Err(fault), false)),
@@ -165,11 +167,12 @@ impl Conversation {
 
     /// A frame that cannot be read as the present device's may be another one's, which has another memory, another key, or is
     /// spoken to under another profile.
-    async fn decode_as_anothers(&mut self, with: &Chosen, frame: &[u8]) -> Result<Whose, Closing> {
+    async fn decode_as_anothers(&mut self, with: &Chosen, frame: &[u8], is_suspect: bool) -> Result<Whose, Closing> {
         let Some(before) = self.step_aside() else { return Ok(Whose::Its) };
         let own = before.0.device.address().to_owned();
         let attuned = self.attune(&with.adapter);
-        let decoded = self.decode(with, frame).await;
+        let is_suspect = is_suspect || self.is_suspect(&with.adapter);
+        let decoded = self.ask_to_decode(with, frame, 0, is_suspect).await;
         self.step_back(before);
         attuned?;
         // Where nobody waits for us, many may speak.
@@ -201,7 +204,7 @@ impl Conversation {
 
     pub(super) async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
-        self.ask_to_decode(with, frame, pending).await
+        self.ask_to_decode(with, frame, pending, self.is_suspect(&with.adapter)).await
     }
 
     /// The frame and what was known when it was read, for a shadow.

@@ -22,16 +22,28 @@ impl Conversation {
     }
 
     /// As the adapter itself would, wherever it is asked.
-    pub(super) async fn ask_to_decode(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
-        let decoded = self.ask_somewhere(with, frame, pending).await;
+    pub(super) async fn ask_to_decode(
+        &mut self,
+        with: &Chosen,
+        frame: &[u8],
+        pending: u32,
+        is_suspect: bool,
+    ) -> Result<Decoded, Fault> {
+        let decoded = self.ask_somewhere(with, frame, pending, is_suspect).await;
         if self.present.is_none() && decoded.is_ok() {
             with.adapter.met.fetch_add(1, Ordering::Relaxed);
         }
         decoded
     }
 
-    async fn ask_somewhere(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
-        if !self.is_suspect(&with.adapter) {
+    async fn ask_somewhere(
+        &mut self,
+        with: &Chosen,
+        frame: &[u8],
+        pending: u32,
+        is_suspect: bool,
+    ) -> Result<Decoded, Fault> {
+        if !is_suspect {
             return with.adapter.decode(self.options(with.index), &self.context(pending), frame);
         }
         let (adapter, options) = (with.adapter.clone(), self.options(with.index).to_owned());
