@@ -279,7 +279,7 @@ impl Conversation {
         Ok(())
     }
 
-    async fn say_end(&mut self, goodbye: Goodbye) -> Result<(), Closing> {
+    pub(super) async fn say_end(&mut self, goodbye: Goodbye) -> Result<(), Closing> {
         let reason = match goodbye {
             Goodbye::Done => EndReason::Done,
             Goodbye::Busy => EndReason::Busy,

@@ -2,7 +2,7 @@
 
 use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
-use super::machine::{Closing, FrameFacts, Input, Registered};
+use super::machine::{Closing, FrameFacts, Goodbye, Input, Registered};
 use super::speaking::Speaking;
 use super::{REFUSED, reference};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
@@ -277,6 +277,12 @@ impl Conversation {
     /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.
     pub(super) async fn let_go(&mut self) -> Result<(), Closing> {
         self.keep_carried().await?;
+        // It was to be let go once all that had come was read, and waits for that word. Whether the peer is still there to hear it,
+        // whoever speaks next finds out.
+        if self.present.is_some() && self.machine.is_done() && !self.parting && !self.bell.is_passed_over() {
+            self.say_end(Goodbye::Done).await?;
+            let _ = self.flush().await;
+        }
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
         self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
