@@ -13,7 +13,7 @@ use serde_json::json;
 use szrq::device::Heard;
 use usp::device::{EventEntry, Heard as UspHeard};
 
-/// Radio listeners `radio` and `radio-udp`, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
+/// Radio listeners `radio` and `radio-udp`, `mixed-udp` for two makes, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
 fn site() -> Site {
     let mut settings = Settings::usual();
     let radio = r#""en13757""#;
@@ -23,6 +23,7 @@ fn site() -> Site {
     settings.listeners.extend([
         Listener::tcp("radio", radio),
         Listener::udp("radio-udp", radio),
+        Listener::udp("mixed-udp", r#""en13757", "usp""#),
         strict,
         strict_usp,
         Listener::tcp("szrq", r#""szrq""#),
@@ -250,6 +251,25 @@ fn each_device_of_a_gateway_is_read_under_its_own_profile() {
         await_frames(&site, &plain, turn);
         await_frames(&site, &secured, turn);
     }
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+}
+
+/// Each datagram is a message of its own, whoever has sent the one before from the same port.
+#[test]
+fn datagrams_of_two_makes_from_one_port_are_all_read() {
+    let site = site();
+    let mut radio = meters(1..9);
+    let mut gateway = Peer::udp(site.door("mixed-udp").expect("a listener"));
+    let terminals: Vec<_> = (0..8).map(|n| format!("5000123456790{n}")).collect();
+    let telegrams: Vec<_> = radio.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    for (telegram, number) in telegrams.iter().zip(&terminals) {
+        gateway.send(telegram);
+        gateway.send(&meter(number).registration(civil(NOON)));
+    }
+    await_frames(&site, &radio, 1);
+    wait_until("all of the other make", || {
+        terminals.iter().all(|number| site.device(&format!("usp/{number}")).is_some()).then_some(())
+    });
     assert_eq!(site.rows("quarantine"), [json!(null); 0]);
 }
 

@@ -437,8 +437,11 @@ impl Conversation {
         }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
         let mut entry = self.entry(raw, with, outcome);
-        // What lies between the frames of many is nobody's.
-        entry.device = entry.device.filter(|_| with.is_some() || !self.is_unanswered());
+        // What lies between the frames of many is nobody's, and so is a datagram that is for none of the adapters, or for another.
+        entry.device = entry.device.filter(|_| match with {
+            Some(with) => self.sticky == Some(with.index),
+            None => !self.is_unanswered() && !(kind == FaultKind::Foreign && self.link.is_datagram()),
+        });
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);
