@@ -13,7 +13,8 @@ use serde_json::json;
 use szrq::device::Heard;
 use usp::device::{EventEntry, Heard as UspHeard};
 
-/// Radio listeners `radio`, `radio-udp` and `held`, and `strict`, which knows nobody, as `strict-usp`; `szrq` and `szrq-coap`.
+/// Radio listeners `radio`, `radio-udp` and `held`, `mixed-udp` for two makes, and `strict`, which knows nobody, as `strict-usp`; `szrq`
+/// and `szrq-coap`.
 fn site() -> Site {
     let mut settings = Settings::usual();
     let radio = r#""en13757""#;
@@ -24,6 +25,7 @@ fn site() -> Site {
         Listener::tcp("radio", radio),
         Listener::udp("radio-udp", radio),
         Listener { unknown: "hold", ..Listener::tcp("held", radio) },
+        Listener::udp("mixed-udp", r#""en13757", "usp""#),
         strict,
         strict_usp,
         Listener::tcp("szrq", r#""szrq""#),
@@ -310,5 +312,40 @@ fn each_device_of_a_gateway_is_read_under_its_own_profile() {
         await_frames(&site, &plain, turn);
         await_frames(&site, &secured, turn);
     }
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+}
+
+/// Each datagram is a message of its own, whoever has sent the one before from the same port.
+#[test]
+fn datagrams_of_two_makes_from_one_port_are_all_read() {
+    let site = site();
+    let mut radio = meters(1..9);
+    let mut gateway = Peer::udp(site.door("mixed-udp").expect("a listener"));
+    let terminals: Vec<_> = (0..8).map(|n| format!("5000123456790{n}")).collect();
+    let telegrams: Vec<_> = radio.iter_mut().map(|meter| meter.radio(Format::A)).collect();
+    for (telegram, number) in telegrams.iter().zip(&terminals) {
+        gateway.send(telegram);
+        gateway.send(&meter(number).registration(civil(NOON)));
+    }
+    await_frames(&site, &radio, 1);
+    wait_until("all of the other make", || {
+        terminals.iter().all(|number| site.device(&format!("usp/{number}")).is_some()).then_some(())
+    });
+    assert_eq!(site.rows("quarantine"), [json!(null); 0]);
+}
+
+#[test]
+fn who_is_let_in_while_his_gateway_stays_is_welcome_from_his_next_word() {
+    let site = site();
+    let mut meters = meters(1..2);
+    let mut gateway = Peer::tcp(site.door("strict").expect("a listener"));
+    gateway.send(&meters[0].radio(Format::A));
+    wait_until("it is refused", || (site.rows("quarantine").len() == 1).then_some(()));
+    site.client().post(&format!("devices/mbus/{}/adopt", meters[0].address()), &json!({})).expect("adopted");
+    wait_until("what it has said is read", || site.rows("quarantine").is_empty().then_some(()));
+    let before = frames(&site, &meters[0]);
+    gateway.send(&meters[0].radio(Format::A));
+    await_frames(&site, &meters, before + 1);
+    assert!(gateway.is_quiet());
     assert_eq!(site.rows("quarantine"), [json!(null); 0]);
 }

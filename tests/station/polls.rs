@@ -32,6 +32,12 @@ kind = "meter"
 district = "nowhere"
 at = "12:00"
 day = 1
+
+[[polls]]
+name = "all"
+read = "current"
+at = "TIME"
+retry_after_s = 3600
 "#;
 
 /// A time of day whose last round nobody wants any more: the schedule begins none while a test runs.
@@ -242,4 +248,30 @@ fn a_round_of_a_clock_that_was_lost_keeps_no_other_from_being_held() {
         assert_eq!(over["why"], Value::Null, "{over}");
         assert_eq!(rounds(&station).len(), 3);
     }
+}
+
+/// It is asked again in an hour, and those behind it need not wait for that.
+#[test]
+fn a_concentrator_that_did_not_answer_itself_carries_for_those_behind_it() {
+    const RELAY: u16 = 0x4064;
+    let (site, _, mut terminal) = town();
+    site.client().post("polls/all/rounds", &json!({})).expect("a round");
+    let (mut relayed, mut was_silent) = (0, false);
+    while relayed < METERS {
+        let (message, _, frames) = terminal.take_command();
+        if message == RELAY {
+            frames.iter().for_each(|frame| terminal.peer.send(frame));
+            relayed += 1;
+        } else {
+            assert!(!was_silent, "it rests");
+            was_silent = true;
+            drop(terminal.reconnect(site.meters()));
+            assert_eq!(terminal.register().result, 0);
+        }
+    }
+    assert!(was_silent);
+    wait_until("all others have answered", || {
+        let rounds = site.rows("polls/all/rounds");
+        (rounds[0]["answered"] == METERS).then_some(())
+    });
 }

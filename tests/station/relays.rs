@@ -419,3 +419,68 @@ fn what_an_archive_has_twice_is_told_and_what_was_registered_since_is_not_remove
     let again = sync().expect_err("the archive is another now");
     assert!(format!("{again:#}").contains("changed since it was read"), "{again:#}");
 }
+
+/// The carrier is always on line, so nothing but its next word tells who is let in.
+#[test]
+fn a_meter_behind_is_welcome_from_its_next_word_once_it_is_let_in() {
+    const METER: &str = "szrq/SZ00000087654321";
+    let mut settings = Settings::usual();
+    (settings.listeners[0].adapters, settings.listeners[0].unknown) = (r#""usp""#.into(), "refuse");
+    settings.listeners[0].more = r#"relays = [{ protocol = "szrq", adapter = "szrq" }]"#.into();
+    let site = Site::with(&settings);
+    site.client().put("registry/usp/50008800000007", &json!({"kind": "dtu"})).expect("a record");
+    site.catch_up();
+    let mut meter = szrq::device::Meter::new("SZ00000087654321");
+    meter.frozen = [((2024, 2), 5_000_000), ((2024, 3), 5_001_000)].into();
+    let reports = [0, 3_600].map(|later| meter.report(civil(NOON) + later, 2, false));
+    let meter = std::sync::Mutex::new(meter);
+    let mut device = Device::dtu("50008800000007");
+    device.carrier.behind = Box::new(move |_, _, payload| match meter.lock().ok()?.receive(payload, civil(NOON)) {
+        Ok(szrq::device::Heard::Commanded { answer, .. }) => Some(answer),
+        _ => None,
+    });
+    let mut dtu = Terminal::tcp(device, site.meters());
+    assert_eq!(dtu.register().result, OK);
+    let refused = dtu.device.transparent(1, 6, &reports[0]);
+    assert_eq!(dtu.ask(&refused).result, OK);
+    let row = wait_until("it is refused", || site.rows("quarantine").into_iter().next());
+    assert_eq!((&row["fault"], &row["device"]), (&json!("refused"), &json!(METER)));
+    let record =
+        json!({"kind": "meter", "adapter": "szrq", "parent": "usp/50008800000007", "protocol": "szrq", "channel": 1});
+    site.client().put(&format!("registry/{METER}"), &record).expect("a record");
+    wait_until("what it has said is read", || site.rows("quarantine").is_empty().then_some(()));
+    let id = site.order(METER, &months("2024-02-01T00:00:00", "2024-03-01T00:00:00"));
+    for _ in 0..2 {
+        dtu.obey();
+    }
+    site.await_state(id, "done");
+    let welcome = dtu.device.transparent(1, 6, &reports[1]);
+    assert_eq!(dtu.ask(&welcome).result, OK);
+    assert!(matches!(dtu.hear(), Some(Heard::Command { .. })), "the acknowledgement for the meter");
+    site.catch_up();
+    assert_eq!(site.rows("quarantine"), [Value::Null; 0]);
+}
+
+/// The registry says it, and the views do not show it yet.
+#[test]
+fn an_order_for_a_meter_that_has_just_moved_goes_through_its_new_carrier() {
+    const OTHER: &str = "usp/50009900000002";
+    let (site, lines, terminal) = town("");
+    drop(terminal);
+    wait_until("it is gone", || (site.device(CONCENTRATOR)?["online"] == false).then_some(()));
+    site.client().put(&format!("registry/{OTHER}"), &json!({"kind": "concentrator"})).expect("a record");
+    let mut device = Device::concentrator("50009900000002");
+    device.carrier.behind = lines.behind();
+    let mut other = Terminal::tcp(device, site.meters());
+    assert_eq!(other.register().result, OK);
+    site.catch_up();
+    let client = site.client();
+    let record = json!({
+        "kind": "meter", "adapter": "cjt188", "parent": OTHER, "protocol": "cjt188-le", "channel": 1,
+        "baud": 2400, "line_format": "8E1",
+    });
+    client.put(&format!("registry/{CJT188}"), &record).expect("a record");
+    let ordered = client.post("commands", &json!({"device": CJT188, "command": read()})).expect("ordered");
+    assert_eq!(other.obey(), (RELAY, OK));
+    site.await_state(ordered["id"].as_u64().expect("an id"), "done");
+}

@@ -342,3 +342,27 @@ fn a_listener_speaks_only_its_own_adapters() {
     assert!(site.device("qianwei/00000000123456789013").is_none());
     assert!(site.device("qianwei/00000000123456789014").is_some());
 }
+
+#[test]
+fn a_device_on_datagrams_is_told_when_the_station_stops() {
+    let mut site = Site::usual();
+    let mut terminal = Terminal::on(meter("50001234567810"), Peer::udp(site.nb_iot()));
+    assert_eq!(terminal.register().result, OK);
+    site.stop().expect("a station that stops");
+    assert!(matches!(terminal.hear(), Some(Heard::Farewell(_))));
+}
+
+/// Both speak on one connection, and the one does not wait in vain because the other has spoken at once.
+#[test]
+fn a_device_is_let_go_although_a_neighbour_speaks_behind_it() {
+    let site = Site::usual();
+    let mut first = Terminal::tcp(meter("50001234567810"), site.meters());
+    assert_eq!(first.register().result, OK);
+    let mut second = meter("50001234567811");
+    let said = [first.device.daily(first.now, &[]), second.registration(first.now)].concat();
+    assert_eq!(first.ask(&said).result, OK);
+    assert!(matches!(first.hear(), Some(Heard::Farewell(_))));
+    let mut second = Terminal::on(second, first.peer);
+    assert!(matches!(second.hear(), Some(Heard::Reply(reply)) if reply.result == OK));
+    assert_eq!(second.daily().result, OK);
+}

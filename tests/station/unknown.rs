@@ -4,7 +4,7 @@ use fleet::station::Settings;
 use polymeter_tests::site::{Site, wait_until};
 use polymeter_tests::usp::{Terminal, meter as meter_of};
 use serde_json::json;
-use usp::device::{Cipher, Heard, Suite};
+use usp::device::{Cipher, Device, Heard, Suite, Terminal as Kind};
 
 const DEVICE: &str = "usp/50001234567830";
 const OK: u8 = 0;
@@ -134,4 +134,21 @@ fn a_device_that_was_reset_is_met_anew_once_somebody_says_so() {
     let said = site.rows("journal/entries");
     let entry = said.iter().find(|row| row["fact"] == "forgotten").expect("an entry");
     assert!(entry["summary"].as_str().is_some_and(|s| s.ends_with(": board exchanged")), "{entry}");
+}
+
+/// Nobody waits for it to come again: its session is open for months.
+#[test]
+fn a_held_device_that_stays_on_line_is_asked_once_it_is_adopted() {
+    const ALWAYS_ONLINE: u16 = 0x0049;
+    let site = site("hold");
+    let device = Device::new(Kind::Meter, "50001234567830", ALWAYS_ONLINE);
+    let mut meter = Terminal::tcp(device, site.meters());
+    assert_eq!(meter.register().result, OK);
+    assert_eq!(site.device(DEVICE).expect("a device")["held"], true);
+    adopt(&site);
+    let id = site.order(DEVICE, &json!({"read": {"scope": "current"}}));
+    meter.obey();
+    site.await_state(id, "done");
+    let device = site.device(DEVICE).expect("a device");
+    assert_eq!((&device["held"], &device["counts"]["held_frames"]), (&json!(false), &json!(0)), "{device}");
 }

@@ -205,6 +205,11 @@ impl Desk {
         inner.of(device).iter().filter(|c| c.is_waiting(now)).count() as u32
     }
 
+    /// Whether one of them may leave at once; one that was not answered rests for a while.
+    pub fn has_due(&self, device: &DeviceKey, now: Moment) -> bool {
+        self.lock().of(device).iter().any(|c| c.is_due(now))
+    }
+
     /// Devices behind a carrier for which a command waits.
     pub fn pending_behind(&self, carrier: &DeviceKey, now: Moment) -> u32 {
         let inner = self.lock();

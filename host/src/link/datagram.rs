@@ -7,6 +7,7 @@ use super::Received;
 use crate::limits;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,7 +101,8 @@ impl Inbound {
             Some(datagram) => Some(datagram),
             None => self.queue.recv().await,
         };
-        let Some(datagram) = next else { return Ok(Received::Closed) };
+        // Nobody reads the socket any more: the station stops, and the session's bell says so.
+        let Some(datagram) = next else { return pending().await };
         Ok(Received::Bytes(self.take(&datagram, buffer)))
     }
 

@@ -211,7 +211,7 @@ impl Conversation {
             match self.cut_front().await {
                 Cut::Frame { bytes, with } => {
                     self.keep_noise(FaultKind::Noise, "bytes between frames").await?;
-                    self.sticky = Some(with.index);
+                    self.turn_to(with.index).await?;
                     let frame: Vec<u8> = self.buffer.drain(..bytes).collect();
                     self.on_frame(&with, frame).await?;
                     if self.outdated {
@@ -238,6 +238,16 @@ impl Conversation {
             }
         }
         self.keep_noise(FaultKind::Noise, "bytes between frames").await
+    }
+
+    /// An adapter has cut a frame. Where it is another one than before, so is the device, and nothing that is kept here is its own.
+    async fn turn_to(&mut self, index: usize) -> Result<(), Closing> {
+        if self.sticky.is_some_and(|before| before != index) {
+            Box::pin(self.let_go()).await?;
+            (self.state_of, self.outdated) = (None, false);
+        }
+        self.sticky = Some(index);
+        Ok(())
     }
 
     /// Keeps all that is buffered as one faulty piece.
@@ -279,7 +289,7 @@ impl Conversation {
         Ok(())
     }
 
-    async fn say_end(&mut self, goodbye: Goodbye) -> Result<(), Closing> {
+    pub(super) async fn say_end(&mut self, goodbye: Goodbye) -> Result<(), Closing> {
         let reason = match goodbye {
             Goodbye::Done => EndReason::Done,
             Goodbye::Busy => EndReason::Busy,

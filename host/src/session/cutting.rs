@@ -2,7 +2,8 @@
 //!
 //! Until one adapter has cut a frame, every adapter of the listener is asked in order, and a whole frame of a later one
 //! beats "incomplete" of an earlier one. From then on the connection is that adapter's, and what it calls foreign is noise
-//! between its frames.
+//! between its frames. A datagram is a message of its own, and many may speak from one port: what is no frame of that adapter
+//! may be one of another.
 
 use super::{Door, Services};
 use crate::adapter::{Adapter, Fault, Framing};
@@ -37,7 +38,25 @@ pub(super) struct Chosen {
 }
 
 /// Cuts the front of `buffer`. `sticky` is the adapter that has cut a frame of this connection before, and how it is asked.
-pub(super) fn cut(services: &Services, door: &Door, sticky: Option<(usize, &str)>, buffer: &[u8]) -> Cut {
+pub(super) fn cut(
+    services: &Services,
+    door: &Door,
+    sticky: Option<(usize, &str)>,
+    buffer: &[u8],
+    is_datagram: bool,
+) -> Cut {
+    match ask(services, door, sticky, buffer, is_datagram) {
+        own @ (Cut::More | Cut::Skip(_) | Cut::Foreign) if is_datagram && sticky.is_some() => {
+            match ask(services, door, None, buffer, is_datagram) {
+                other if matches!(other, Cut::Frame { .. }) || matches!(own, Cut::Foreign) => other,
+                _ => own,
+            }
+        }
+        own => own,
+    }
+}
+
+fn ask(services: &Services, door: &Door, sticky: Option<(usize, &str)>, buffer: &[u8], is_datagram: bool) -> Cut {
     let mut best = Best::default();
     let range = sticky.map_or(0..door.adapters.len(), |(index, _)| index..index + 1);
     for index in range {
@@ -56,7 +75,7 @@ pub(super) fn cut(services: &Services, door: &Door, sticky: Option<(usize, &str)
             Ok(Framing::Frame(bytes)) => return Cut::Frame { bytes, with: Chosen { index, adapter } },
             Ok(Framing::Incomplete(_)) => best.incomplete = true,
             Ok(Framing::Skip(n)) => best.skip = Some(best.skip.map_or(n, |least| least.min(n))),
-            Ok(Framing::Foreign) if sticky.is_some() => best.skip = Some(buffer.len()),
+            Ok(Framing::Foreign) if sticky.is_some() && !is_datagram => best.skip = Some(buffer.len()),
             Ok(Framing::Foreign) => {}
             Err(fault) => best.fault = best.fault.take().or(Some((Chosen { index, adapter }, fault))),
         }

@@ -21,6 +21,7 @@ impl Conversation {
         if self.asks_behind() {
             return self.ask_behind().await;
         }
+        self.look_at_admission()?;
         loop {
             let services = self.services.clone();
             let next = match &self.present {

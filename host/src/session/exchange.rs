@@ -2,11 +2,10 @@
 
 use super::conversation::{Conversation, Present};
 use super::cutting::Chosen;
-use super::machine::{Closing, FrameFacts, Input, Registered};
+use super::machine::{Closing, FrameFacts, Goodbye, Input, Registered};
 use super::speaking::Speaking;
 use super::{REFUSED, reference};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, RegistrationRule, Transport};
-use crate::config::Unknown;
 use crate::journal::{CommandFact, Fact, FaultKind, FrameFact, FrameOutcome};
 use crate::lifecycle::Struck;
 use crate::limits::{self, SANDBOX_FAULTS_EVERY};
@@ -124,9 +123,12 @@ impl Conversation {
     /// Decodes; a frame of a device that is new to this session is decoded again with what the station knows of it. Gives besides
     /// whether it is the present device's, as far as anybody can tell.
     async fn decode_known(&mut self, with: &Chosen, frame: &[u8]) -> Result<(Result<Decoded, Fault>, bool), Closing> {
+        self.look_at_admission()?;
+        // Whoever speaks, these bytes come from where a suspect has spoken, or have just done harm.
+        let is_suspect = self.is_suspect(&with.adapter);
         let decoded = match self.decode(with, frame).await {
             Ok(decoded) => decoded,
-            Err(fault) => match self.decode_as_anothers(with, frame).await? {
+            Err(fault) => match self.decode_as_anothers(with, frame, is_suspect || fault.kind.is_sandbox()).await? {
                 Whose::Anothers(decoded) => *decoded,
                 Whose::Its => return Ok((Err(fault), true)),
                 Whose::Nobodys => return Ok((Err(fault), false)),
@@ -165,11 +167,12 @@ impl Conversation {
 
     /// A frame that cannot be read as the present device's may be another one's, which has another memory, another key, or is
     /// spoken to under another profile.
-    async fn decode_as_anothers(&mut self, with: &Chosen, frame: &[u8]) -> Result<Whose, Closing> {
+    async fn decode_as_anothers(&mut self, with: &Chosen, frame: &[u8], is_suspect: bool) -> Result<Whose, Closing> {
         let Some(before) = self.step_aside() else { return Ok(Whose::Its) };
         let own = before.0.device.address().to_owned();
         let attuned = self.attune(&with.adapter);
-        let decoded = self.decode(with, frame).await;
+        let is_suspect = is_suspect || self.is_suspect(&with.adapter);
+        let decoded = self.ask_to_decode(with, frame, 0, is_suspect).await;
         self.step_back(before);
         attuned?;
         // Where nobody waits for us, many may speak.
@@ -201,7 +204,7 @@ impl Conversation {
 
     pub(super) async fn decode(&mut self, with: &Chosen, frame: &[u8]) -> Result<Decoded, Fault> {
         let pending = self.present.as_ref().map_or(0, |p| self.pending(&p.device));
-        self.ask_to_decode(with, frame, pending).await
+        self.ask_to_decode(with, frame, pending, self.is_suspect(&with.adapter)).await
     }
 
     /// The frame and what was known when it was read, for a shadow.
@@ -249,12 +252,7 @@ impl Conversation {
         let place = self.services.registry.claim(&device, self.id, &self.bell, limits::TAKEOVER_TIMEOUT).await;
         let failing = |error: ViewError| self.unknowable(&device, &error);
         let row = self.services.views.standing(&device).map_err(failing)?;
-        let is_welcome = self.services.is_welcome(self.door.unknown, &device, row.as_ref()).map_err(failing)?;
-        let admission = match self.door.unknown {
-            _ if is_welcome => Admission::Welcome,
-            Unknown::Refuse => Admission::Refused,
-            Unknown::Accept | Unknown::Hold => Admission::Held,
-        };
+        let admission = self.services.admission(self.door.unknown, &device, row.as_ref()).map_err(failing)?;
         let (shown_by, told) = row.as_ref().map_or((None, None), |row| (row.adapter, row.told));
         let (memory, left_by) = match self.services.registry.remembered(&device) {
             Some((newer, by)) => (newer.to_vec(), by.or(shown_by)),
@@ -265,9 +263,26 @@ impl Conversation {
         Ok(left_by)
     }
 
+    /// People may have let the device in that is here, and from then on what it says counts and what waits for it may go.
+    pub(super) fn look_at_admission(&mut self) -> Result<(), Closing> {
+        let (Some(present), Some(index)) = (&mut self.present, self.sticky) else { return Ok(()) };
+        let reader = &self.door.adapters[index].adapter;
+        let looked = self.services.admit_at_last(&mut present.admission, &present.device, reader);
+        match (looked, &self.present) {
+            (Err(error), Some(present)) => Err(self.unknowable(&present.device, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives the device's place up, if one was here: nobody is left to answer for it, and for those behind it.
     pub(super) async fn let_go(&mut self) -> Result<(), Closing> {
         self.keep_carried().await?;
+        // It was to be let go once all that had come was read, and waits for that word. Whether the peer is still there to hear it,
+        // whoever speaks next finds out.
+        if self.present.is_some() && self.machine.is_done() && !self.parting && !self.bell.is_passed_over() {
+            self.say_end(Goodbye::Done).await?;
+            let _ = self.flush().await;
+        }
         let mut steps = self.give_up_behind(true);
         steps.extend(self.give_up_own());
         self.services.commit_steps(steps).await.map_err(|_| Closing::StoreFailing)?;
@@ -422,8 +437,11 @@ impl Conversation {
         }
         let outcome = FrameOutcome::Fault { kind, detail: detail.into() };
         let mut entry = self.entry(raw, with, outcome);
-        // What lies between the frames of many is nobody's.
-        entry.device = entry.device.filter(|_| with.is_some() || !self.is_unanswered());
+        // What lies between the frames of many is nobody's, and so is a datagram that is for none of the adapters, or for another.
+        entry.device = entry.device.filter(|_| match with {
+            Some(with) => self.sticky == Some(with.index),
+            None => !self.is_unanswered() && !(kind == FaultKind::Foreign && self.link.is_datagram()),
+        });
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.
         self.services.metrics.fault(name, kind);

@@ -210,6 +210,11 @@ impl Machine {
         self.waited_for
     }
 
+    /// Whether nothing is left to do for this device, and only what has come besides keeps the session.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// When `Tick` is due.
     pub fn deadline_ms(&self) -> i64 {
         self.deadline().0

@@ -209,24 +209,22 @@ impl Services {
     /// The registry says something else since that entry: commands take their new ways, and what nobody could read behind a
     /// carrier may have its reader now.
     pub fn registry_changed(self: &Arc<Self>, weighed: &Weighed, seq: Seq) {
-        let moved: Vec<DeviceKey> =
-            weighed.set.iter().map(|record| &record.device).filter(|d| self.desk.has_some_for(d)).cloned().collect();
+        let changed: Vec<DeviceKey> = weighed.set.iter().map(|record| record.device.clone()).collect();
         let behind = weighed.set.iter().filter(|record| record.about.parent.is_some());
         let readers: BTreeSet<String> =
             behind.map(|r| r.about.adapter.clone()).filter(|name| !name.is_empty()).collect();
         let unread = || self.views.quarantine_counts().is_ok_and(|c| c.iter().any(|count| count.adapter.is_empty()));
         let mut readers = if !readers.is_empty() && unread() { readers } else { BTreeSet::new() };
-        if !weighed.set.is_empty() {
-            readers.extend(self.readers_of_refused());
-        }
-        // An import does not wait for the views, and nothing here shall make it.
-        if moved.is_empty() && readers.is_empty() {
+        if changed.is_empty() {
             return;
         }
+        readers.extend(self.readers_of_refused());
+        // An import does not wait for the views, and nothing here shall make it.
         let services = self.clone();
         tokio::spawn(async move {
             services.views.caught_up(seq).await;
-            for device in moved {
+            // Until now an order has taken the way of before.
+            for device in changed.into_iter().filter(|device| services.desk.has_some_for(device)) {
                 match services.way_to(&device) {
                     Ok(way) => {
                         services.desk.reroute(&device, &way);
@@ -263,6 +261,26 @@ impl Services {
             (None, unknown) => unknown == Unknown::Accept,
         };
         Ok(is_known || self.views.is_registered(device)?)
+    }
+
+    /// How a device stands at a listener that treats strangers so.
+    fn admission(&self, unknown: Unknown, device: &DeviceKey, row: Option<&Standing>) -> Result<Admission, ViewError> {
+        Ok(match unknown {
+            _ if self.is_welcome(unknown, device, row)? => Admission::Welcome,
+            Unknown::Refuse => Admission::Refused,
+            Unknown::Accept | Unknown::Hold => Admission::Held,
+        })
+    }
+
+    /// The same of one that is here already: people may have let it in since. What was refused until then is read again.
+    fn admit_at_last(&self, admission: &mut Admission, device: &DeviceKey, reader: &str) -> Result<(), ViewError> {
+        if *admission == Admission::Welcome || !self.is_let_in(device)? {
+            return Ok(());
+        }
+        if std::mem::replace(admission, Admission::Welcome) == Admission::Refused {
+            self.lifecycle.read_again([reader.to_owned()].into());
+        }
+        Ok(())
     }
 
     /// The carriers in front of a device.

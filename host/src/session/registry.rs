@@ -139,13 +139,22 @@ impl Registry {
             let gone = older.gone.notified();
             tokio::pin!(gone);
             gone.as_mut().enable();
-            // It may have left between the look and the wait.
-            if self.lock().present.get(device).is_some_and(|p| Arc::ptr_eq(&p.bell, &older)) {
-                older.ring(TAKEN_OVER);
+            if self.ring_out(device, &older) {
                 let _ = tokio::time::timeout_at(deadline, gone).await;
             }
         }
         Place { registry: self.clone(), device: device.clone(), session, bell: bell.clone() }
+    }
+
+    /// Asks a session to give the device's place up; whether it still had it. It may have left since somebody has looked, and what
+    /// it serves by now is not asked for.
+    fn ring_out(&self, device: &DeviceKey, older: &Arc<Doorbell>) -> bool {
+        let inner = self.lock();
+        let is_there = inner.present.get(device).is_some_and(|present| Arc::ptr_eq(&present.bell, older));
+        if is_there {
+            older.ring(TAKEN_OVER);
+        }
+        is_there
     }
 
     /// Tells the device's session, if there is one, that a command waits.
@@ -168,9 +177,13 @@ impl Registry {
         self.lock().present.len()
     }
 
-    /// Keeps what the entry at `seq` wants remembered until the views show it, and which version of its adapter wrote it.
+    /// Keeps what the entry at `seq` wants remembered until the views show it, and which version of its adapter wrote it. Whoever
+    /// comes with it late puts nothing older in the place of what a newer entry says.
     pub fn remember(&self, device: &DeviceKey, seq: Seq, memory: &[u8], by: Option<Digest>) {
-        self.lock().memories.insert(device.clone(), (seq, memory.into(), by));
+        let mut inner = self.lock();
+        if inner.memories.get(device).is_none_or(|(kept, ..)| *kept <= seq) {
+            inner.memories.insert(device.clone(), (seq, memory.into(), by));
+        }
     }
 
     /// Newer than any view, or none; and which version of its adapter wrote it.
@@ -239,6 +252,7 @@ mod tests {
     fn memories_last_until_the_views_show_them() {
         let registry = Registry::default();
         registry.remember(&device(), Seq(5), &[1], None);
+        registry.remember(&device(), Seq(3), &[0], None);
         registry.forget_until(Seq(4));
         assert_eq!(registry.remembered(&device()), Some((Arc::from([1]), None)));
         registry.forget_until(Seq(5));

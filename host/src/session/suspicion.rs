@@ -11,27 +11,42 @@ impl Conversation {
     /// What lies at the front of the buffer.
     pub(super) async fn cut_front(&mut self) -> Cut {
         let sticky = self.sticky.map(|index| (index, self.options(index)));
+        let is_datagram = self.link.is_datagram();
         if !self.services.lifecycle.has_suspects() || !self.is_suspect_here() {
-            return cut(&self.services, &self.door, sticky, &self.buffer);
+            return cut(&self.services, &self.door, sticky, &self.buffer, is_datagram);
         }
         let sticky = sticky.map(|(index, options)| (index, options.to_owned()));
         let (services, door, buffer) = (self.services.clone(), self.door.clone(), self.buffer.clone());
-        let work =
-            move || cut(&services, &door, sticky.as_ref().map(|(index, options)| (*index, &options[..])), &buffer);
+        let work = move || {
+            let sticky = sticky.as_ref().map(|(index, options)| (*index, &options[..]));
+            cut(&services, &door, sticky, &buffer, is_datagram)
+        };
         self.services.clone().penalty.run(work).await.unwrap_or(Cut::Skip(1))
     }
 
     /// As the adapter itself would, wherever it is asked.
-    pub(super) async fn ask_to_decode(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
-        let decoded = self.ask_somewhere(with, frame, pending).await;
+    pub(super) async fn ask_to_decode(
+        &mut self,
+        with: &Chosen,
+        frame: &[u8],
+        pending: u32,
+        is_suspect: bool,
+    ) -> Result<Decoded, Fault> {
+        let decoded = self.ask_somewhere(with, frame, pending, is_suspect).await;
         if self.present.is_none() && decoded.is_ok() {
             with.adapter.met.fetch_add(1, Ordering::Relaxed);
         }
         decoded
     }
 
-    async fn ask_somewhere(&mut self, with: &Chosen, frame: &[u8], pending: u32) -> Result<Decoded, Fault> {
-        if !self.is_suspect(&with.adapter) {
+    async fn ask_somewhere(
+        &mut self,
+        with: &Chosen,
+        frame: &[u8],
+        pending: u32,
+        is_suspect: bool,
+    ) -> Result<Decoded, Fault> {
+        if !is_suspect {
             return with.adapter.decode(self.options(with.index), &self.context(pending), frame);
         }
         let (adapter, options) = (with.adapter.clone(), self.options(with.index).to_owned());
@@ -58,8 +73,8 @@ impl Conversation {
 
     fn is_suspect_here(&self) -> bool {
         let here = match self.sticky {
-            Some(index) => &self.door.adapters[index..=index],
-            None => &self.door.adapters[..],
+            Some(index) if !self.link.is_datagram() => &self.door.adapters[index..=index],
+            _ => &self.door.adapters[..],
         };
         let mut active = here.iter().filter_map(|speaks| self.services.catalog.active(&speaks.adapter));
         active.any(|adapter: Arc<Adapter>| self.services.lifecycle.is_suspect(&adapter, &self.source()))

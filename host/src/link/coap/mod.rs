@@ -11,6 +11,7 @@ use crate::limits;
 use crate::link::Received;
 use book::{Book, Event, Heard};
 use rustc_hash::FxHashMap;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -209,7 +210,9 @@ impl Requests {
                 payload
             }
             Some(Event::Response { payload }) => payload,
-            Some(Event::Gone) | None => return Ok(Received::Closed),
+            Some(Event::Gone) => return Ok(Received::Closed),
+            // Nobody reads the socket any more: the station stops, and the session's bell says so.
+            None => return pending().await,
         };
         buffer.extend_from_slice(&payload);
         Ok(Received::Bytes(payload.len()))

@@ -4,7 +4,7 @@
 use super::route::{self, Candidate, Route};
 use super::{Errand, Remembered, Sub, Subs};
 use crate::adapter::{Adapter, Admission, Context, Decoded, Direction, Fault, Framing, Transport};
-use crate::config::{Speaks, Unknown};
+use crate::config::Speaks;
 use crate::journal::{AdapterRef, CommandFact, CommandStep, FaultKind, FrameOutcome, Part, messages_bytes};
 use crate::lifecycle::Stranger;
 use crate::limits;
@@ -523,16 +523,7 @@ pub(super) fn load<'s>(
     let met = subs.get(device).is_none();
     if met {
         let row = services.views.standing(device)?;
-        let known = match (&row, door.unknown) {
-            (Some(row), Unknown::Refuse) => row.adopted,
-            (Some(row), _) => !row.held,
-            (None, unknown) => unknown == Unknown::Accept,
-        };
-        let admission = match door.unknown {
-            _ if known || services.views.is_registered(device)? => Admission::Welcome,
-            Unknown::Refuse => Admission::Refused,
-            Unknown::Accept | Unknown::Hold => Admission::Held,
-        };
+        let admission = services.admission(door.unknown, device, row.as_ref())?;
         shown_by = row.as_ref().and_then(|row| row.adapter);
         subs.keep(device, Sub::new(row.map(|row| row.memory.0).unwrap_or_default(), admission));
     }
@@ -543,6 +534,9 @@ pub(super) fn load<'s>(
         None => services.views.standing(device)?.map(|row| (row.memory.0, row.adapter)),
     };
     let sub = subs.get(device).ok_or(ViewError::Damaged { view: "devices" })?;
+    if !met {
+        services.admit_at_last(&mut sub.admission, device, adapter.name())?;
+    }
     let mut left_by = shown_by.or(sub.state_of.map(|(digest, _)| digest));
     if let Some((newer, by)) = remembered.filter(|_| !sub.ahead && !sub.taken_over) {
         sub.memory = newer;

@@ -88,7 +88,7 @@ impl Conversation {
         let now = services.clock.moment();
         behind.resting.retain(|(_, until)| *until > now.steady_ms);
         // The carrier's own commands go first, once the lines are quiet.
-        if services.desk.pending(&carrier, now) > 0 {
+        if services.desk.has_due(&carrier, now) {
             return;
         }
         while behind.errands.len() < self.door.lines_at_once {
@@ -117,12 +117,14 @@ impl Conversation {
         leaving: &mut Leaving,
     ) -> Result<(), Lost> {
         let Carried { device, outgoing, channel, way, gap } = carried;
-        let moved = || Lost::Why("the carrier in front of it is not the one that was meant".into());
-        let at = way.iter().position(|hop| hop.carrier == *carrier).ok_or_else(moved)?;
+        let Some(at) = way.iter().position(|hop| hop.carrier == *carrier) else {
+            // A later command of the device takes this way; an older one has not learnt of it.
+            return Err(self.services.way_to(&device).map_or_else(|error| Lost::Why(error.to_string()), Lost::Moved));
+        };
         let routes = along(&self.services, &self.door, &device, &way[..=at])?;
         let envelope = |route| Envelope { route, correlation: Vec::new() };
         let mut hops: Vec<Envelope> = routes.into_iter().map(envelope).collect();
-        let Some(last) = hops.last_mut() else { return Err(moved()) };
+        let Some(last) = hops.last_mut() else { return Err(Lost::Why("it stands behind nobody".into())) };
         let encoded = self.encode_behind(&mut behind.subs, &last.route, &outgoing.command);
         let encoded = encoded.map_err(|fault| lost(fault, ""))?;
         let asked_s = encoded.answer_within_s.clamp(1, u16::from(last.route.timeout_s));
