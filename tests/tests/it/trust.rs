@@ -203,7 +203,9 @@ fn a_revocation_is_made_up_for() {
     let scratch = Scratch::new();
     let shop = Shop::open(&scratch);
     let [one, two, three] = ["a", "b", "c"].map(|name| Guest::new(name).component());
-    [&one, &two, &three].map(|bytes| shop.serve(bytes).expect("serves"));
+    for bytes in [&one, &two, &three] {
+        shop.serve(bytes).expect("serves");
+    }
     shop.look();
     let revoke = |revoked: &[&Vec<u8>]| {
         let digests: Vec<String> = revoked.iter().map(|bytes| format!("\"{}\"", Digest::of(bytes))).collect();
