@@ -63,6 +63,8 @@ pub struct Lifecycle {
     profiles: Profiles,
     dropins: Mutex<DropIns>,
     trust_seen: Mutex<TrustSeen>,
+    /// Why what serves cannot be judged by the trust file.
+    unjudged: Mutex<Option<String>>,
     /// What lies in the adapter directory, by file.
     dropped_in: RwLock<BTreeMap<String, Digest>>,
     /// What the view shows, without its delay.
@@ -209,6 +211,7 @@ impl Lifecycle {
             profiles: Profiles::open(bound, &profiles, views)?,
             dropins: Mutex::new(DropIns::new(dropins)),
             trust_seen: Mutex::default(),
+            unjudged: Mutex::default(),
             dropped_in: RwLock::default(),
             book: RwLock::new(book),
             telling: Mutex::default(),

@@ -113,8 +113,6 @@ pub(super) struct TrustSeen {
     print: Option<Print>,
     /// For so many looks it has said nothing, and what serves has not been judged by that.
     blank_looks: u32,
-    /// Why what serves could not be judged by it: that is tried at every look, and told once.
-    unjudged: Option<String>,
 }
 
 impl Lifecycle {
@@ -125,16 +123,22 @@ impl Lifecycle {
         let print = self.trust_print();
         let first = !std::mem::replace(&mut seen.looked_before, true);
         let changed = std::mem::replace(&mut seen.print, print) != print && !first;
-        if changed || seen.blank_looks > 0 || seen.unjudged.is_some() {
+        let before = self.unjudged();
+        if changed || seen.blank_looks > 0 || before.is_some() {
             let unjudged = self.believe(&mut seen.blank_looks).err().map(|error| error.to_string());
-            if let Some(error) = unjudged.as_ref().filter(|_| unjudged != seen.unjudged) {
+            if let Some(error) = unjudged.as_ref().filter(|_| unjudged != before) {
                 tracing::warn!(error, "what serves goes on serving");
             }
-            seen.unjudged = unjudged;
+            *self.unjudged.lock().unwrap_or_else(PoisonError::into_inner) = unjudged;
         }
         if let Err(error) = self.restore_unreadable() {
             tracing::warn!(%error, "what can be read again does not serve yet");
         }
+    }
+
+    /// Why what serves cannot be judged by the trust file: that is tried at every look, and told until it can be.
+    pub fn unjudged(&self) -> Option<String> {
+        self.unjudged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whoever writes a file anew empties it first, and whoever replaces it may take it away before: until it has been so for

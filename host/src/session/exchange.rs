@@ -440,7 +440,7 @@ impl Conversation {
         // What lies between the frames of many is nobody's, and so is a datagram that is for none of the adapters, or for another.
         entry.device = entry.device.filter(|_| match with {
             Some(with) => self.sticky == Some(with.index),
-            None => !self.is_unanswered() && !(kind == FaultKind::Foreign && self.link.is_datagram()),
+            None => !self.is_unanswered() && (kind != FaultKind::Foreign || !self.link.is_datagram()),
         });
         self.commit(vec![Fact::Frame(entry)]).await?;
         // Counted once it is kept: counter and quarantine tell the same.

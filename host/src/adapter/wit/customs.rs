@@ -489,10 +489,10 @@ fn maybe_time(field: &str, at: Option<i64>) -> Checked<Option<Civil>> {
 }
 
 fn no_code(field: &str, code: &str) -> Violation {
-    Violation(format!("{field} is {code:.60?}, not a code such as `low-battery`"))
+    Violation(format!("{field} is {code:.60?}, not a code such as `battery-low`"))
 }
 
-/// `low-battery`: lower-case letters and digits in words joined by single hyphens, starting with a letter.
+/// `battery-low`: lower-case letters and digits in words joined by single hyphens, starting with a letter.
 pub fn is_kebab(code: &str) -> bool {
     let mut after_hyphen = true;
     for byte in code.bytes() {

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::link::Received;
 use book::{Book, Event, Heard};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -67,7 +68,9 @@ struct Shared {
     socket: UdpSocket,
     book: Mutex<Book>,
     downlink: Downlink,
-    /// Something has to be repeated sooner than the listener expects.
+    /// What sessions had not dealt with when they ended: it begins the next one of its peer.
+    left: Mutex<VecDeque<(SocketAddr, Event)>>,
+    /// Something has to be repeated, or to be handed over, sooner than the listener expects.
     sooner: Notify,
     dropped: Arc<AtomicU64>,
 }
@@ -76,6 +79,10 @@ impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
         // The book's steps do not panic half-way; if one does, a peer's exchange is lost and no more.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self) -> MutexGuard<'_, VecDeque<(SocketAddr, Event)>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What does not fit the kernel's buffer is lost on the way like any datagram, and is asked for again.
@@ -95,6 +102,7 @@ impl Coap {
             socket: UdpSocket::bind(address).await?,
             book: Mutex::new(Book::new(options, secret)),
             downlink,
+            left: Mutex::default(),
             sooner: Notify::new(),
             dropped: Arc::default(),
         };
@@ -124,6 +132,13 @@ impl Coap {
     /// Deals with datagrams and with what is due, until one opens a new peer. Cancel-safe.
     pub async fn accept(&mut self) -> io::Result<(Requests, SocketAddr)> {
         loop {
+            let left = self.shared.left().pop_front();
+            if let Some((peer, event)) = left {
+                if let Some(requests) = self.hand_over(peer, event) {
+                    return Ok((requests, peer));
+                }
+                continue;
+            }
             let due = self.shared.book().due();
             let at = due.unwrap_or_else(|| Instant::now() + limits::COAP_EXCHANGE_LIFETIME);
             let (bytes, peer) = tokio::select! {
@@ -171,7 +186,9 @@ impl Coap {
             Err(TrySendError::Closed(event)) => event,
         };
         self.sessions.remove(&peer);
-        self.begin(peer, event)
+        // After what that session has left.
+        self.shared.left().push_back((peer, event));
+        None
     }
 
     fn begin(&mut self, peer: SocketAddr, event: Event) -> Option<Requests> {
@@ -246,18 +263,62 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        // From here on the next request opens a new session. What this one has not dealt with, the peer says again.
+        let mut left = self.shared.left();
+        // The listener keeps the other end as long as it listens.
+        let listens = !self.queue.is_closed();
+        // From here on the next request opens a new session, after those that this one has not dealt with.
         self.queue.close();
         let mut refused: Vec<u16> = self.open.take().into_iter().collect();
         while let Ok(event) = self.queue.try_recv() {
-            if let Event::Request { id, .. } = event {
-                self.shared.dropped.fetch_add(1, Relaxed);
-                refused.push(id);
+            match event {
+                event if listens => left.push_back((self.peer, event)),
+                Event::Request { id, .. } => {
+                    self.shared.dropped.fetch_add(1, Relaxed);
+                    refused.push(id);
+                }
+                Event::Response { .. } | Event::Gone => {}
             }
         }
+        drop(left);
         for id in refused {
             let datagram = self.shared.book().refuse(self.peer, id, Instant::now());
             self.shared.say(self.peer, datagram);
+        }
+        self.shared.sooner.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_a_session_has_not_dealt_with_begins_the_next_in_order() {
+        let options = Options { path: None, downlink_path: String::new(), downlink: Downlink::Post };
+        let mut station = Coap::bind(([127, 0, 0, 1], 0).into(), options).await.expect("a socket");
+        let meter = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        meter.connect(station.local_addr().expect("bound")).await.expect("connected");
+        for number in 1..=3 {
+            // A confirmable POST without options.
+            meter.send(&[0x40, 0x02, 0, number, 0xFF, number]).await.expect("sent");
+        }
+        let (mut session, _) = station.accept().await.expect("a session");
+        while session.queue.len() < 3 {
+            assert!(tokio::time::timeout(Duration::from_millis(10), station.accept()).await.is_err(), "one peer");
+        }
+        for number in 1..=3 {
+            let mut payload = Vec::new();
+            session.receive(&mut payload).await.expect("received");
+            assert_eq!(payload, [number]);
+            session.kept();
+            if number < 3 {
+                drop(session);
+                session = station.accept().await.expect("the next session").0;
+            }
+            let mut answer = [0; 64];
+            let length = meter.recv(&mut answer).await.expect("an answer");
+            assert_eq!(answer[..length][1..4], [message::CHANGED, 0, number]);
         }
     }
 }
