@@ -98,7 +98,7 @@ fn telegrams_of_one_write_that_nobody_could_cut_are_all_read_later() {
         wait_until("it is kept", || {
             site.catch_up();
             (site.rows("quarantine").len() == rows).then_some(())
-        })
+        });
     };
     let mut damaged = known[2].radio(Format::A);
     let last = damaged.len() - 1;

@@ -2,7 +2,7 @@
 
 use super::client::Access;
 use super::output::Columns;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 const STATUS: Columns<'_> = &[
     ("station", "/station"),
@@ -11,6 +11,7 @@ const STATUS: Columns<'_> = &[
     ("journal", "/health/journal"),
     ("views", "/health/views"),
     ("clock", "/health/clock"),
+    ("trust", "/health/trust"),
     ("listeners", "/listeners"),
     ("idle listeners", "/health/idle_listeners"),
     ("out of service", "/health/out_of_service"),
@@ -28,5 +29,8 @@ const STATUS: Columns<'_> = &[
 ];
 
 pub fn run(access: &Access) -> Result<()> {
-    access.output.object(STATUS, &access.remote.connect()?.get("station")?)
+    let station = access.remote.connect()?.get("station")?;
+    access.output.object(STATUS, &station)?;
+    ensure!(station["health"]["status"] != "failing", "the station is failing");
+    Ok(())
 }

@@ -276,6 +276,7 @@ mod tests {
                     journal: None,
                     views: Some(HOSTILE.into()),
                     clock: None,
+                    trust: None,
                     brokers: Vec::new(),
                     idle_listeners: Vec::new(),
                     out_of_service: Vec::new(),
