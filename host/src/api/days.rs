@@ -38,12 +38,13 @@ pub struct DayRow {
     pub redecoded: u64,
     pub registrations: u64,
     pub heartbeats: u64,
+    /// That devices sent by themselves, with readings or for a cause; heartbeats and answers are none.
     pub reports: u64,
     pub events: u64,
     pub answers: u64,
     pub relayed: u64,
     pub unknown: u64,
-    /// Values inside the reports, as they came.
+    /// Values inside the reports and answers, as they came.
     pub values: u64,
     /// Devices whose first report of the day came through it.
     pub devices: u64,

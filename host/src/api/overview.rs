@@ -90,6 +90,7 @@ pub struct FamilyRow {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub summary: String,
     pub devices: u64,
+    /// That devices sent by themselves, with readings or for a cause; heartbeats and answers are none.
     pub reports_today: u64,
     /// With a valve that is shut.
     pub closed: u64,

@@ -1,6 +1,6 @@
 //! What a device can say. Wording of every field: `wit/types.wit`.
 
-use super::{Civil, HexBytes, Register, Series};
+use super::{Civil, HexBytes, Register, Role, Series};
 use serde::{Deserialize, Serialize};
 
 names! {
@@ -51,6 +51,15 @@ pub struct Report {
     pub alarms: Vec<String>,
     pub raw_status: u64,
     pub more_follows: bool,
+}
+
+impl Report {
+    /// Whether it counts as one where people ask who has reported: it has a cause of the contract, or tells a total or a series. What
+    /// comes beside a heartbeat, such as the signal, is neither.
+    pub fn is_reading(&self) -> bool {
+        let tells_total = || self.registers.iter().any(|register| register.role == Role::Cumulative);
+        self.cause != ReportCause::Other || tells_total() || !self.series.is_empty()
+    }
 }
 
 /// What the device says it can do; bits in the order of `capabilities` in `wit/types.wit`.

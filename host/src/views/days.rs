@@ -42,12 +42,13 @@ pub struct Counts {
     pub redecoded: u64,
     pub registrations: u64,
     pub heartbeats: u64,
+    /// Such as `Report::is_reading` means; answers have a count of their own.
     pub reports: u64,
     pub events: u64,
     pub answers: u64,
     pub relayed: u64,
     pub unknown: u64,
-    /// Values inside the reports, as they came.
+    /// Values inside the reports and answers, as they came.
     pub values: u64,
     /// Reports for a meter whose address is none.
     pub unplaced: u64,
@@ -68,7 +69,7 @@ impl Counts {
         match message {
             Message::Registration(_) => self.registrations += 1,
             Message::Heartbeat(_) => self.heartbeats += 1,
-            Message::Report(_) => self.reports += 1,
+            Message::Report(report) => self.reports += u64::from(report.is_reading()),
             Message::Event(_) => self.events += 1,
             Message::Answer(_) => self.answers += 1,
             Message::Relayed(_) => self.relayed += 1,

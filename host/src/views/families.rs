@@ -202,8 +202,11 @@ fn carrier(snapshot: &Snapshot, registry: &RegistryNow, device: DeviceKey, kind:
 mod tests {
     use super::*;
     use crate::journal::{Fact, RegistryFact};
-    use crate::model::{Capabilities, Initiator, Message, Registration, ValveStatus};
-    use crate::views::tests::{NOON_MS, Station, behind, decoded, frame, report};
+    use crate::model::{
+        Answer, AnswerBody, Capabilities, Heartbeat, HexBytes, Initiator, Message, Outcome, Quantity, Registration,
+        ReportCause, Role, ValveStatus,
+    };
+    use crate::views::tests::{NOON_MS, Station, behind, decoded, device, frame, register, report};
 
     fn registered(kind: DeviceKind) -> Message {
         Message::Registration(Registration {
@@ -252,5 +255,46 @@ mod tests {
         let carriers = views.carriers(9).expect("carriers");
         assert_eq!(carriers[0].device.as_str(), "usp/9");
         assert_eq!((&carriers[0].behind[..], carriers[0].unheard), (&[("mbus".into(), 1), ("usp".into(), 1)][..], 1));
+    }
+
+    /// A meter that still says that it is there, and answers, has not reported: in none of the places that tell of it.
+    #[test]
+    fn neither_a_heartbeat_nor_an_answer_is_a_report() {
+        let without_cause = |register| {
+            let cause = ReportCause::Other;
+            Message::Report(crate::model::Report { cause, ..report(None, vec![register]) })
+        };
+        let signal = || {
+            let (quantity, role) = (Quantity::SignalCsq, Role::Instantaneous);
+            without_cause(crate::model::Register { quantity, role, ..register(20) })
+        };
+        let answer = Answer {
+            correlation: HexBytes(vec![1]),
+            outcome: Outcome::Done,
+            reason: String::new(),
+            raw_code: 0,
+            body: AnswerBody::Report(crate::model::Report {
+                cause: ReportCause::OnDemand,
+                ..report(None, vec![register(7)])
+            }),
+            more_follows: false,
+        };
+        let station = Station::new("heartbeats");
+        let here = Message::Heartbeat(Heartbeat { clock: None, valve: None });
+        station.tell(frame("1", decoded(vec![here, signal()])));
+        station.tell(frame("1", decoded(vec![Message::Answer(answer)])));
+        // A registration that brings the total is one.
+        station.tell(frame("2", decoded(vec![registered(DeviceKind::Meter), without_cause(register(7)), signal()])));
+        let views = station.views();
+        let today = station.clock.civil(NOON_MS).day();
+        let told = |address| {
+            let shown = views.device(&device(address)).expect("reads").expect("known");
+            (shown.counts.reports, shown.last_report_ms)
+        };
+        assert_eq!([told("1"), told("2")], [(0, None), (1, Some(NOON_MS))]);
+        let day = views.days(today, today).expect("reads").remove(0).counts;
+        assert_eq!((day.reports, day.devices, day.answers, day.values), (1, 1, 1, 4));
+        assert_eq!(views.families(today).expect("reads")[0].reports, 1);
+        assert_eq!(views.arrivals(NOON_MS).expect("reads")[0].1.reports, 1);
     }
 }

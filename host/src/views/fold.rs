@@ -20,6 +20,7 @@ use redb::WriteTransaction;
 
 mod behind;
 mod corrections;
+mod reported;
 
 /// All views between two commits.
 pub(super) struct Fold {
@@ -409,7 +410,12 @@ impl Fold {
                     let status = Status { at: heartbeat.clock, valve: heartbeat.valve.as_ref(), alarms: None };
                     self.devices.set_status(slot, seq, (at_ms, civil), &status);
                 }
-                Message::Report(report) => self.report(slot, arrival, position, report)?,
+                Message::Report(report) => {
+                    let subject = self.report(slot, arrival, position, report)?;
+                    if let Some(subject) = subject.filter(|_| report.is_reading()) {
+                        self.reported(subject, arrival);
+                    }
+                }
                 Message::Event(event) => {
                     let subject = match &event.subject {
                         Some(address) => self.subject(slot, address)?,
@@ -429,7 +435,9 @@ impl Fold {
 
     fn answer(&mut self, slot: Slot, arrival: Arrival, position: u32, answer: &Answer) -> Result<()> {
         match &answer.body {
-            AnswerBody::Report(report) => self.report(slot, arrival, position, report)?,
+            AnswerBody::Report(report) => {
+                self.report(slot, arrival, position, report)?;
+            }
             AnswerBody::Valve(valve) => {
                 let status = Status { at: None, valve: Some(valve), alarms: None };
                 self.devices.set_status(slot, arrival.seq, (arrival.at_ms, arrival.civil), &status);
@@ -460,34 +468,21 @@ impl Fold {
         }
     }
 
-    fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<()> {
-        let Arrival { seq, at_ms, civil, adapter, is_late } = arrival;
+    /// Gives of whom it is; `None`: nobody can be called so.
+    fn report(&mut self, sender: Slot, arrival: Arrival, position: u32, report: &Report) -> Result<Option<Slot>> {
+        let Arrival { seq, at_ms, civil, adapter, .. } = arrival;
         let subject = match &report.subject {
             Some(address) => self.subject(sender, address)?,
             None => Some(sender),
         };
         let Some(slot) = subject else {
             self.days.day(civil.day(), adapter).unplaced += 1;
-            return Ok(());
+            return Ok(None);
         };
         if slot != sender {
             self.devices.seen(slot, seq, at_ms, None);
             self.devices.told_by(slot, sender, seq, at_ms);
         }
-        let (row, day) = (self.devices.row(slot), civil.day());
-        let last = row.last_report_ms.map(|last_ms| self.clock.civil(last_ms).day());
-        let is_newest = seq.0 >= row.last_report_seq;
-        // A device counts once a day, also where the machine's clock was astray between two of its reports.
-        if is_newest && last != Some(day) && row.report_day_before != Some(day) {
-            self.days.day(day, adapter).devices += 1;
-        }
-        let row = self.devices.change(slot);
-        row.counts.reports += 1;
-        if is_newest {
-            row.report_day_before = if last == Some(day) { row.report_day_before } else { last };
-            (row.last_report_ms, row.last_report_seq) = (Some(at_ms), seq.0);
-        }
-        self.devices.reported(slot, civil.day());
         // A report without valve, alarms and status word (a read-out of history, say) does not say that all is well.
         let said = report.valve.is_some() || !report.alarms.is_empty() || report.raw_status != 0;
         let alarms = said.then_some((&report.alarms[..], report.raw_status));
@@ -495,11 +490,8 @@ impl Fold {
         self.devices.set_status(slot, seq, (at_ms, civil), &status);
         let values = self.values(slot, arrival, report);
         self.days.day(civil.day(), adapter).values += values;
-        if !is_late {
-            self.days.minute(at_ms).reports += 1;
-        }
         self.latest.add((seq.0, position), self.devices.id(slot), at_ms, report);
-        Ok(())
+        Ok(Some(slot))
     }
 
     /// A report's values on their way into the readings; gives their number.

@@ -22,7 +22,7 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const CURSOR: &str = "cursor";
 const FORMAT: &str = "format";
 /// Layout of the views; a file of another layout is thrown away and rebuilt.
-const FORMAT_NOW: u64 = 11;
+const FORMAT_NOW: u64 = 12;
 /// Page cache.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
 /// What a damaged `views.redb` is called from then on, for those who want to know what happened to it.
