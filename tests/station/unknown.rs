@@ -50,6 +50,26 @@ fn held_devices_are_answered_and_shown_once_adopted() {
     site.await_state(id, "done");
 }
 
+/// Nothing takes an adoption back.
+#[test]
+fn nobody_is_adopted_whom_no_adapter_can_hear() {
+    let site = site("hold");
+    for (device, why) in [
+        ("usp/5000123", "14 digits"),
+        ("foo/bar", "realms that are read: "),
+        ("9999-12-31/50001234560020", "install the adapter first"),
+    ] {
+        let refused = site.client().post(&format!("devices/{device}/adopt"), &json!({}));
+        let refused = refused.expect_err("nobody is called so").to_string();
+        assert!(refused.contains(&format!("no device is called {device}")) && refused.contains(why), "{refused}");
+        assert!(site.device(device).is_none(), "{device}");
+    }
+    adopt(&site);
+    // Who is registered may be adopted before his adapter comes.
+    site.client().put("registry/foo/bar", &json!({"kind": "meter"})).expect("a record");
+    site.client().post("devices/foo/bar/adopt", &json!({})).expect("an adopted device");
+}
+
 #[test]
 fn refused_devices_are_told_so_and_their_frames_kept() {
     let site = site("refuse");

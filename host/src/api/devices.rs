@@ -17,6 +17,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -47,6 +48,7 @@ pub struct DeviceRow {
     pub first_seen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<String>,
+    /// The last one that counts among `counts.reports`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_report: Option<String>,
     /// What decoded its last frame.
@@ -77,6 +79,7 @@ pub struct AdapterName {
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Counts {
     pub frames: u64,
+    /// That it sent by itself, with readings or for a cause; heartbeats and answers are none.
     pub reports: u64,
     pub faults: u64,
     pub duplicates: u64,
@@ -187,7 +190,8 @@ pub async fn show(
 
 /// Let a held or refused device in, or announce one before it first connects
 ///
-/// What is kept of it, held or refused, counts from then on.
+/// What is kept of it, held or refused, counts from then on. Of one that was neither heard nor registered, an adapter that serves
+/// must be able to hear: nothing takes an adoption back.
 #[utoipa::path(post, path = "/devices/{realm}/{address}/adopt", tag = "devices", security(("token" = ["operator"])),
     params(("realm", Path), ("address", Path)),
     responses((status = 200, body = DeviceRow), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -196,6 +200,11 @@ pub async fn adopt(
     State(services): State<Arc<Services>>,
     Device(key): Device,
 ) -> ApiResult<Json<DeviceRow>> {
+    let named = key.clone();
+    let is_known = super::find(&services, move |s| Ok(s.known(&named)?.map(drop))).await?.is_some();
+    if let Some(why) = unhearable(&services, &key).filter(|_| !is_known) {
+        return Err(ApiError::new(Code::NotPossible, format!("no device is called {key}: {why}")));
+    }
     let (working, fact) = (services.clone(), Fact::DeviceAdopted { device: key.clone(), by: caller.name });
     to_the_end(async move {
         super::commit(&working, fact).await?;
@@ -205,6 +214,20 @@ pub async fn adopt(
     .await??;
     let found = find(&services, &key, |s, key| s.views.device(key)).await?;
     Ok(Json(DeviceRow::of(found, &services)))
+}
+
+/// Why no adapter that serves can hear of a device that is called so; `None`: one may.
+fn unhearable(services: &Services, device: &DeviceKey) -> Option<String> {
+    let active = services.catalog.all_active();
+    let realms: BTreeSet<&str> = active.iter().map(|adapter| adapter.realm()).collect();
+    if realms.contains(device.realm()) {
+        return services.catalog.misfit(device);
+    }
+    let realms = Vec::from_iter(realms).join(", ");
+    Some(format!(
+        "no adapter that serves reads devices of {}/…; correct it (realms that are read: {realms}), or install the adapter first",
+        device.realm()
+    ))
 }
 
 /// Why a device's memory is forgotten.
