@@ -254,6 +254,23 @@ fn a_standby_that_cannot_take_over_at_once_does_so_once_the_trust_file_is_mended
     assert_eq!(states(&site, "a"), ["1.0.0 active", "1.1.0 quarantined"]);
 }
 
+/// A slip of the pen in the configuration, at a listener that another adapter serves.
+#[test]
+fn an_adapter_that_a_listener_merely_names_is_told_of() {
+    let mut settings = Settings::usual();
+    settings.listeners[0].adapters = r#""usp", "qianwei_7xx""#.into();
+    let site = Site::with(&settings);
+    let health = &site.get("station")["health"];
+    assert_eq!((&health["status"], &health["idle_listeners"]), (&json!("ok"), &Value::Null));
+    let missing = health["out_of_service"].as_array().expect("who is missing");
+    let told = missing[0].as_str().expect("a sentence");
+    assert!(
+        missing.len() == 1 && told.starts_with("qianwei_7xx: no version serves, and listener meters names it"),
+        "{health}"
+    );
+    assert!(told.contains("adapter install") && told.contains("correct the name"), "{told}");
+}
+
 /// A build that was let in is revoked by its digest, however it is signed.
 #[test]
 fn a_revoked_digest_cannot_be_evaded_with_fewer_signatures() {

@@ -13,6 +13,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -61,9 +62,9 @@ pub struct Health {
     /// nothing of `status` either.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub idle_listeners: Vec<String>,
-    /// Adapters that have served here and of which no version serves now, other than by being retired: which; and, in the station's
-    /// status, which needs a token, why, and what to do. Left out where there are none. Of `status` they say nothing: all other
-    /// makes are served.
+    /// Adapters of which no version serves now: those that listeners name, and those that have served here, other than by being
+    /// retired. Which; and, in the station's status, which needs a token, why, and what to do. Left out where there are none. Of
+    /// `status` they say nothing: all other makes are served.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<String>,
 }
@@ -86,7 +87,7 @@ pub struct Fleet {
     pub devices: u64,
     /// With a session open.
     pub online: u64,
-    /// Devices that have reported since midnight in the fleet's zone.
+    /// Devices that have reported since midnight in the fleet's zone: by themselves, and more than that they are there.
     pub reported_today: u64,
     /// That wait to be adopted.
     pub held: u64,
@@ -169,7 +170,7 @@ pub async fn health(State(services): State<Arc<Services>>) -> (StatusCode, Json<
     (status, Json(health))
 }
 
-fn health_of(services: &Services, out_of_service: Vec<String>) -> Health {
+fn health_of(services: &Services, mut out_of_service: Vec<String>) -> Health {
     let failing = services.journal.health().failing;
     let journal = failing.map(|f| format!("cannot be written since {}: {}", instant(f.since_ms), f.why));
     let views = services.views.health().failing;
@@ -181,9 +182,21 @@ fn health_of(services: &Services, out_of_service: Vec<String>) -> Health {
         let away_s = (!b.subscribed).then_some(b.away.as_secs());
         BrokerHealth { listener, subscribed: b.subscribed, why: b.why, away_s }
     });
+    out_of_service.extend(only_named(services));
     let idle = services.doors.iter().filter(|door| !services.is_served(door)).map(|door| door.name.clone());
     let (brokers, idle_listeners) = (brokers.collect(), idle.collect());
     Health { status, journal, views, clock, brokers, idle_listeners, out_of_service }
+}
+
+/// Adapters that listeners name and that have never served: not installed, or a slip of the pen.
+fn only_named(services: &Services) -> Vec<String> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for door in &services.doors {
+        for name in services.unserved(door) {
+            names.entry(name).or_default().push(&door.name);
+        }
+    }
+    names.iter().filter_map(|(name, listeners)| services.lifecycle.only_named(name, listeners)).collect()
 }
 
 /// Counters and gauges for Prometheus

@@ -27,6 +27,18 @@ impl Lifecycle {
         rows.chunk_by(|a, b| a.name == b.name).filter_map(gone).map(short).collect()
     }
 
+    /// A name that listeners have and that nobody serves, for everybody who asks. `None`: it has served, so the others tell of it.
+    pub fn only_named(&self, name: &str, listeners: &[&str]) -> Option<String> {
+        let of_name: Vec<AdapterRow> = self.rows().into_iter().filter(|row| row.name == name).collect();
+        gone(&of_name).is_none().then(|| {
+            format!(
+                "{name}: no version serves, and listener {} names it; hand one over with `polymeter adapter install` (`polymeter adapter list` \
+                 tells what became of those that are there), or correct the name in the configuration",
+                listeners.join(", ")
+            )
+        })
+    }
+
     fn gap(&self, last: &AdapterRow, of_name: &[AdapterRow]) -> String {
         let state = beside_shadow(last);
         let mut remedies = Vec::new();

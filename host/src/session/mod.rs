@@ -275,6 +275,12 @@ impl Services {
         door.adapters.iter().any(|speaks| self.catalog.active(&speaks.adapter).is_some())
     }
 
+    /// Adapters of that listener, and of what its peers relay, that are not in service.
+    pub fn unserved<'a>(&self, door: &'a Door) -> BTreeSet<&'a str> {
+        let named = door.adapters.iter().chain(door.relays.iter().map(|carries| &carries.speaks));
+        named.map(|speaks| &speaks.adapter[..]).filter(|name| self.catalog.active(name).is_none()).collect()
+    }
+
     /// An order's way in: checked, durable, then known to the desk and to the device's session.
     pub async fn place(&self, mut order: Order) -> Result<u64, Refusal> {
         let unknowable = |error: ViewError| Refusal::Unknowable(error.to_string());

@@ -63,10 +63,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     for (name, address) in station.addresses() {
         tracing::info!(listener = %name, %address, "accepting devices");
     }
-    for door in station.services.doors.iter().filter(|door| !station.services.is_served(door)) {
-        let wanted: Vec<&str> = door.adapters.iter().map(|speaks| speaks.adapter.as_str()).collect();
-        let wanted = wanted.join(", ");
-        tracing::warn!(listener = %door.name, wanted, "none of its adapters serves: frames are kept, and answered by nobody");
+    for door in &station.services.doors {
+        let wanted = Vec::from_iter(station.services.unserved(door)).join(", ");
+        if !station.services.is_served(door) {
+            tracing::warn!(listener = %door.name, wanted, "none of its adapters serves: frames are kept, and answered by nobody");
+        } else if !wanted.is_empty() {
+            tracing::warn!(
+                listener = %door.name, wanted,
+                "these adapters do not serve: frames that only they read are kept. Install them, or correct the names"
+            );
+        }
     }
     tracing::info!(address = %station.http(), "API and status page");
     if let Some(address) = station.https {

@@ -40,7 +40,11 @@ fn frames_that_find_nobody_name_who_is_out_of_service() {
     let served = Served::start();
     let (status, health) = served.ask("GET", "/health", None, None);
     assert_eq!((status, &health["idle_listeners"]), (200, &json!(["nb"])));
-    assert_eq!(health["out_of_service"], Value::Null, "what has never served is nobody's loss");
+    let missing = health["out_of_service"][0].as_str().expect("who is missing");
+    assert!(
+        missing.starts_with("usp: no version serves, and listener") && missing.contains("correct the name"),
+        "{missing}"
+    );
     let (_, address) = served.station().addresses().first().expect("a listener").clone();
     let mut peer = TcpStream::connect(address).expect("connects");
     peer.write_all(&[0x68, 0x16]).expect("sends");
