@@ -44,6 +44,29 @@ fn closed_sets_agree_with_the_contract() {
     assert_eq!(checked + 1, blocks.len(), "a closed set of the contract has no test: {:?}", blocks.keys());
 }
 
+/// Whoever writes an adapter has nothing but these lines.
+#[test]
+fn every_field_and_case_says_what_it_is() {
+    let rest = [include_str!("../../../../wit/adapter.wit"), include_str!("../../../../wit/keys.wit")];
+    let mut told = 0;
+    for text in WIT.into_iter().chain(rest) {
+        let (mut inside, mut before) = (false, "");
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("record ") || line.starts_with("variant ") {
+                assert!(line.ends_with('{'), "one field a line: {line}");
+                inside = true;
+            } else if line == "}" {
+                inside = false;
+            } else if inside && !line.starts_with("///") {
+                assert!(before.starts_with("///") && line.matches(',').count() == 1, "{line} has no line of its own");
+                told += 1;
+            }
+            before = line;
+        }
+    }
+    assert!(told > 100, "{told} fields and cases");
+}
+
 /// What the bound of an entry counts with.
 #[test]
 fn no_value_takes_more_in_an_entry_than_is_counted_for_it() {
