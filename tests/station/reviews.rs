@@ -502,6 +502,8 @@ fn what_was_billed_by_an_address_alone_is_corrected_while_one_device_has_it() {
     };
     let current =
         |device| values_of(&site, device).into_iter().filter(|told| !told.3).map(|told| told.0).collect::<Vec<_>>();
+    let elsewhere = Guest { realm: "elsewhere", ..Guest::new("b") };
+    site.client().upload("adapters/b.wasm", elsewhere.component()).expect("installed");
     adopt("elsewhere/55");
     send(&site, 1);
     assert_eq!(current("elsewhere/55"), ["100.11"]);

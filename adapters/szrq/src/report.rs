@@ -108,6 +108,11 @@ struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
+    /// What tells reports of the same readings apart: signal, battery and balance may differ when one is sent again.
+    fn content(&self, period: u8) -> u16 {
+        crc16_modbus(&[period, self.device_type, self.class, self.valve])
+    }
+
     fn read(bytes: &'a [u8], base: usize, out: &mut Values) -> Result<Self, FieldError> {
         let mut r = Reader::at(bytes, base);
         Ok(Self {
@@ -185,7 +190,7 @@ pub fn single(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
     if !r.is_empty() {
         others.push(Message::unknown("07 surplus", r.rest()));
     }
-    let content = crc16_modbus(body.get(4..).unwrap_or_default()) ^ u16::from(period) << 8;
+    let content = crc16_modbus(body.get(4..26).unwrap_or_default()) ^ tail.content(period);
     let valve = ValveStatus::new(alarms::valve_state(tail.valve));
     let report = finish(out, &mut others, cause(period), at, valve, tail.batteries);
     let status = [0, 0, period, value, tail.device_type, tail.class, tail.valve, tail.power];
@@ -241,7 +246,7 @@ pub fn packed(body: &[u8], options: &Options) -> Result<Reading, FieldError> {
         }
         _ => {}
     }
-    let content = crc16_modbus(body.get(5..).unwrap_or_default());
+    let content = crc16_modbus(body.get(5..PACKED_HEAD + records).unwrap_or_default()) ^ tail.content(period);
     let valve = ValveStatus::new(alarms::valve_state(tail.valve));
     let report = finish(out, &mut others, cause(period), at, valve, tail.batteries);
     let status = [0, period, interval, value, tail.device_type, tail.class, tail.valve, tail.power];

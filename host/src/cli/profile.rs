@@ -165,6 +165,8 @@ fn in_words(access: &Access, mut row: Value) -> Value {
     if access.output.json {
         return row;
     }
+    // As they are given, to be copied.
+    row["options"] = row["options"].to_string().into();
     for (from, to) in [("bound_to", "bound"), ("scope", "whom")] {
         let words = scopes(&row[from]);
         row[to] = words.into();

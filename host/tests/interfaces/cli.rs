@@ -329,7 +329,7 @@ fn a_journal_that_has_lost_files_is_not_gone_on_with() {
     }
     let started = tokio::runtime::Runtime::new().expect("threads").block_on(async {
         let config = Config::read(&file).expect("a configuration");
-        Station::start(config).await.err().map(|e| e.to_string())
+        Station::start(config).await.err().map(|e| format!("{e:#}"))
     });
     assert!(started.as_ref().is_some_and(|why| why.contains("restore them from a backup")), "{started:?}");
     assert!(!journal.exists() && !dir.join("data/views.redb.ahead").exists(), "nothing is made");

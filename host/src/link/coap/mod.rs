@@ -134,6 +134,10 @@ impl Coap {
         loop {
             let left = self.shared.left().pop_front();
             if let Some((peer, event)) = left {
+                // The session that left it is over.
+                if self.sessions.get(&peer).is_some_and(mpsc::Sender::is_closed) {
+                    self.sessions.remove(&peer);
+                }
                 if let Some(requests) = self.hand_over(peer, event) {
                     return Ok((requests, peer));
                 }
