@@ -152,8 +152,8 @@ mod tests {
                 r#"{"read-history":{"interval":"day","first":"2024-03-01T00:00:00","last":"2024-03-10T06:00:00"}}"#,
             ),
             (
-                "valve close-forced --reason arrears",
-                r#"{"valve":{"order":"close-forced","order_id":null,"valid_until":null,"reason":"arrears"}}"#,
+                "valve close-forced --reason balance-exhausted",
+                r#"{"valve":{"order":"close-forced","order_id":null,"valid_until":null,"reason":"balance-exhausted"}}"#,
             ),
             ("set-clock", r#"{"set-clock":{"to":null}}"#),
             (

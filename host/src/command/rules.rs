@@ -3,7 +3,42 @@
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Capabilities, Command, Valve, ValveState};
+use crate::records::weigh::OWN_CODE;
 use std::time::Duration;
+
+/// Why a valve is closed: the first table of section 3 of `wit/codes.md`.
+const CLOSE_REASONS: [&str; 30] = [
+    "remote-temporary",
+    "overflow",
+    "remote-forced",
+    "small-or-continuous-flow",
+    "remote",
+    "small-flow",
+    "balance-low",
+    "continuous-flow",
+    "balance-exhausted",
+    "constant-flow",
+    "overdraft-limit",
+    "reverse-flow",
+    "battery-low",
+    "reverse-installation",
+    "battery-exhausted",
+    "communication-lost",
+    "power-lost",
+    "earthquake",
+    "strong-magnet",
+    "long-unused",
+    "cover-open",
+    "cable-cut",
+    "tilt",
+    "pressure-abnormal",
+    "removal",
+    "pressure-low",
+    "gas-leak",
+    "local",
+    "other",
+    "unknown",
+];
 
 /// What is known of the device when something is asked of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,6 +151,14 @@ fn check_valve(order: &Valve) -> Result<(), Refusal> {
             limits::REASON_BYTES_MAX
         )));
     }
+    // A slip of the pen would be found out only once the device is there, and until then stand in the way of the right order.
+    let reason = order.reason.as_str();
+    if !reason.is_empty() && !reason.starts_with(OWN_CODE) && !CLOSE_REASONS.contains(&reason) {
+        return Err(Refusal::Invalid(format!(
+            "`{reason}` is no reason for a valve order; leave it out, or write one of {}, or a vendor's own with `{OWN_CODE}` in front",
+            CLOSE_REASONS.join(", ")
+        )));
+    }
     Ok(())
 }
 
@@ -152,10 +195,12 @@ mod tests {
     #[test]
     fn a_reason_is_a_code() {
         let known = Some(Known { capabilities: Some(Capabilities(1)), ..Known::default() });
-        let long = "a".repeat(limits::REASON_BYTES_MAX);
+        let long = format!("{OWN_CODE}{}", "a".repeat(limits::REASON_BYTES_MAX - OWN_CODE.len()));
         for (reason, is_good) in [
             ("", true),
             ("gas-leak", true),
+            ("gas-leek", false),
+            ("valve-fault", false),
             (long.as_str(), true),
             (&format!("{long}a"), false),
             ("Gas leak", false),
@@ -166,6 +211,16 @@ mod tests {
             let order = Command::Valve(Valve { reason: reason.into(), ..order });
             assert_eq!(admit("d", &order, known).is_ok(), is_good, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn the_reasons_are_those_of_the_registry_of_codes() {
+        let codes = include_str!("../../../wit/codes.md");
+        let (_, table) = codes.split_once("\nWhy a valve is closed").expect("the table");
+        let (table, _) = table.split_once("\nWhy a command was not done").expect("the next table");
+        let cells = table.lines().flat_map(|line| line.split('|'));
+        let listed: Vec<&str> = cells.filter_map(|cell| cell.trim().strip_prefix('`')?.split('`').next()).collect();
+        assert_eq!(listed, CLOSE_REASONS);
     }
 
     #[test]

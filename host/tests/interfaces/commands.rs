@@ -12,7 +12,8 @@ fn ask(served: &Served, device: &str, command: &Value) -> (u16, Value) {
 fn a_command_is_durable_listed_and_can_be_taken_back() {
     let served = Served::start();
     served.tell(frame("1", vec![registration()], false));
-    let (status, accepted) = ask(&served, "usp/1", &json!({"valve": {"order": "close-forced", "reason": "arrears"}}));
+    let (status, accepted) =
+        ask(&served, "usp/1", &json!({"valve": {"order": "close-forced", "reason": "balance-exhausted"}}));
     assert_eq!(status, 201, "{accepted}");
     let id = accepted["id"].as_u64().expect("a number");
     let (_, shown) = served.get(&format!("commands/{id}"));
@@ -61,6 +62,7 @@ fn what_cannot_be_done_is_said_at_once() {
         ("usp", json!({"read": {"scope": "current"}}), (400, "bad-request")),
         ("usp/1", json!({"end-session": {"reason": "done"}}), (422, "not-possible")),
         ("usp/1", json!({"valve": {"order": "close-forced", "order_id": 7}}), (422, "not-possible")),
+        ("usp/1", json!({"valve": {"order": "close-forced", "reason": "no-such-code"}}), (422, "not-possible")),
         (
             "usp/1",
             json!({"read-history": {"interval": "day", "first": "2024-03-02T00:00:00", "last": "2024-03-01T00:00:00"}}),
@@ -79,6 +81,17 @@ fn what_cannot_be_done_is_said_at_once() {
         told["error"]["message"].as_str().is_some_and(|m| m.contains(r#"{"read": {"scope": "current"}}"#)),
         "{told}"
     );
+    for (method, path, body, says) in [
+        ("POST", "commands", Some(json!({"device": 5})), "device: invalid type: integer `5`"),
+        ("POST", "commands", Some(json!({"device": "usp/1", "command": {}, "expires_s": -1})), "a whole number from 0"),
+        ("GET", "commands/abc", None, "`abc` stands in the path where a whole number from 0 is expected"),
+        ("GET", "commands?limit=many", None, "limit: a whole number from 0 is wanted"),
+    ] {
+        let (status, told) = served.by(Role::Operator, method, path, body);
+        let message = told["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == 400 && message.contains(says) && !message.contains("u64"), "{path}: {told}");
+        assert!(!message.contains("eserialize"), "{path}: {told}");
+    }
     let long = json!({"device": "usp/1", "command": {"read": {"scope": "current"}}, "expires_s": 0});
     assert_eq!(code(&served.by(Role::Operator, "POST", "commands", Some(long))), (422, "not-possible"));
     assert_eq!(code(&served.by(Role::Operator, "POST", "commands/999/cancel", None)), (404, "not-found"));
