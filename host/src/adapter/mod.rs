@@ -32,6 +32,7 @@ pub use signature::{
 pub use store::{Store, StoreError};
 pub use wit::is_kebab;
 
+use crate::journal::FaultKind;
 use crate::model::{Civil, DeviceKey, DeviceKind, KeySlot, Message};
 
 /// What lies at the start of received bytes.
@@ -108,7 +109,7 @@ pub struct Encoded {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("{kind:?}: {detail}")]
 pub struct Fault {
-    pub kind: crate::journal::FaultKind,
+    pub kind: FaultKind,
     pub detail: String,
     pub reply: Option<Vec<u8>>,
     /// The key for want of which nothing could be encoded.
@@ -116,8 +117,21 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn new(kind: crate::journal::FaultKind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), reply: None, lacks: None }
+    }
+
+    /// What people are told of a command that has not become a frame.
+    pub fn why_not_encoded(&self) -> String {
+        let why = match self.kind {
+            FaultKind::Unsupported => "its protocol cannot do it",
+            FaultKind::OutOfRange => "a value is out of its range",
+            FaultKind::Trap | FaultKind::Deadline | FaultKind::Resources | FaultKind::Contract => {
+                "its adapter has failed over it, which is for the adapter's maker to mend"
+            }
+            _ => "its adapter makes no frame of it",
+        };
+        format!("{why}: {}", self.detail)
     }
 }
 

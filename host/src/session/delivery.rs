@@ -92,12 +92,7 @@ impl Conversation {
             let waits = self.services.lacks_key(outgoing.id, key).into_iter().collect();
             return self.services.commit_steps(waits).await.map_err(|_| Closing::StoreFailing);
         }
-        let why = match fault.kind {
-            FaultKind::Unsupported => format!("this device's protocol cannot do it: {}", fault.detail),
-            FaultKind::OutOfRange => format!("a value is out of the device's range: {}", fault.detail),
-            _ => format!("the adapter could not encode it ({:?}): {}", fault.kind, fault.detail),
-        };
-        let failed = self.services.desk.cannot_leave(outgoing.id, present.device.clone(), why);
+        let failed = self.services.desk.cannot_leave(outgoing.id, present.device.clone(), fault.why_not_encoded());
         self.services.commit_steps(vec![failed]).await.map_err(|_| Closing::StoreFailing)
     }
 

@@ -318,14 +318,6 @@ pub(super) fn sent_unanswered(why: &str) -> CommandStep {
 fn lost(fault: Fault, who: &str) -> Lost {
     match fault.lacks {
         Some(key) => Lost::Key(key),
-        None => Lost::Why(format!("{who}{}", in_words(&fault))),
-    }
-}
-
-fn in_words(fault: &Fault) -> String {
-    match fault.kind {
-        FaultKind::Unsupported => format!("its protocol cannot do it: {}", fault.detail),
-        FaultKind::OutOfRange => format!("a value is out of its range: {}", fault.detail),
-        _ => format!("the adapter could not encode it ({:?}): {}", fault.kind, fault.detail),
+        None => Lost::Why(format!("{who}{}", fault.why_not_encoded())),
     }
 }
