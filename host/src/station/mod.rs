@@ -72,7 +72,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     if let Some(address) = station.https {
         tracing::info!(%address, "API and status page through TLS");
     }
-    write_whereabouts(&station, &data)?;
+    if let Err(error) = write_whereabouts(&station, &data) {
+        // Devices are served all the same; only scripts miss it.
+        tracing::warn!(%error, data = %data.display(), "station.json cannot be written: what it says is of an earlier start");
+    }
     shutdown.await;
     tracing::info!("stopping: sessions are asked to finish");
     station.stop().await;
@@ -81,7 +84,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
 /// `station.json` in the data directory says where a running station really listens, for scripts that let it choose
 /// its ports. It is there once devices can connect.
-fn write_whereabouts(station: &Station, data: &Path) -> anyhow::Result<()> {
+fn write_whereabouts(station: &Station, data: &Path) -> std::io::Result<()> {
     let listeners: serde_json::Map<_, _> =
         station.addresses().iter().map(|(name, at)| (name.clone(), at.to_string().into())).collect();
     let mut json =
@@ -91,8 +94,7 @@ fn write_whereabouts(station: &Station, data: &Path) -> anyhow::Result<()> {
     }
     let draft = data.join("station.json.draft");
     std::fs::write(&draft, json.to_string())?;
-    std::fs::rename(&draft, data.join("station.json"))?;
-    Ok(())
+    std::fs::rename(&draft, data.join("station.json"))
 }
 
 impl Station {
@@ -167,11 +169,14 @@ fn open(config: &Config) -> anyhow::Result<Services> {
     let now_ms = config.clock.now_ms();
     // The epoch of a new journal only has to differ from that of an earlier one of the same name.
     let identity = journal::Identity { station: config.name.clone(), epoch: now_ms as u64 };
-    let journal = Journal::open_after(data, &journal::Options { identity, now_ms }, Views::seen(data)?)?;
+    let journal = Journal::open_after(data, &journal::Options { identity, now_ms }, Views::seen(data)?)
+        .context("the journal cannot be opened")?;
     let views = Views::open(data, &journal, &config.clock)?;
     await_views(&views, journal.reader().last_seq())?;
     let vault = Arc::new(Vault::open(data, views.clone())?);
-    let catalog = Arc::new(Catalog::open(Some(open_dir(&data.join("compiled"))?), vault.clone())?);
+    let compiled = open_dir(&data.join("compiled"))?;
+    let catalog = Catalog::open(Some(compiled), vault.clone()).context("adapters cannot be run")?;
+    let catalog = Arc::new(catalog);
     let parts = lifecycle::Parts {
         catalog: catalog.clone(),
         journal: journal.clone(),
@@ -213,7 +218,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         catalog,
         lifecycle,
         review,
-        penalty: Penalty::start()?,
+        penalty: Penalty::start().context("no thread for adapters that harm others")?,
         desk,
         vault,
         doors: config.listeners.iter().map(|l| Arc::new(Door::of(l))).collect(),
@@ -225,7 +230,7 @@ fn open(config: &Config) -> anyhow::Result<Services> {
         metrics: Metrics::default(),
         running: Mutex::default(),
     };
-    services.lifecycle.resume()?;
+    services.lifecycle.resume().context("the adapters that served cannot go on")?;
     services.lifecycle.follow_trust();
     services.lifecycle.follow_dropins().context("the adapter directory cannot be read")?;
     Ok(services)
@@ -262,7 +267,10 @@ fn await_views(views: &Views, last: Seq) -> anyhow::Result<()> {
     while !views.wait_caught_up(last, limits::CATCH_UP_REPORT_EVERY) {
         let health = views.health();
         if let Some(why) = health.failing {
-            anyhow::bail!("the views cannot follow the journal: {why}");
+            anyhow::bail!(
+                "the views cannot follow the journal, and nobody is served without them: {why}; if that is the disk's fault, \
+                 free space or mend it, then start again"
+            );
         }
         tracing::info!(done = health.cursor.0, of = last.0, "views catch up with the journal");
     }
@@ -299,7 +307,11 @@ fn restored(row: CommandRow, now: Moment, newest_ms: i64) -> Option<Live> {
 async fn give_back(services: &Services) -> anyhow::Result<()> {
     let devices = services.desk.devices_in_flight();
     let steps = devices.iter().flat_map(|device| services.desk.given_up(device, 0)).collect();
-    services.commit_steps(steps).await.map_err(anyhow::Error::msg)
+    services
+        .commit_steps(steps)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("the journal cannot be written; see to its disk, then start again")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Open files: peers that hold their connections and say nothing keep nobody else out.
 
 use crate::served::{fresh_dir, write_configuration};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -62,5 +63,30 @@ fn silent_peers_leave_the_station_its_files() {
     let log = fs::read_to_string(dir.join("log")).expect("a log");
     assert!(log.contains("the limit of open files lets fewer devices connect"), "{log}");
     drop((silent, station));
+    let _ = fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn a_station_that_cannot_say_where_it_is_serves_all_the_same() {
+    let dir = fresh_dir();
+    let config = write_configuration(&dir);
+    // Where its draft should be written, as good as a disk that is full just then.
+    fs::create_dir_all(dir.join("data/station.json.draft")).expect("a directory in the way");
+    let mut station = Command::new(env!("CARGO_BIN_EXE_polymeter"));
+    station.args(["serve", "--config"]).arg(&config);
+    let station = station.stderr(File::create(dir.join("log")).expect("a log")).spawn().expect("runs");
+    let mut station = Running(station);
+    let begun = Instant::now();
+    while !fs::read_to_string(dir.join("log")).expect("a log").contains("station.json cannot be written") {
+        assert!(
+            begun.elapsed() < PATIENCE && station.0.try_wait().expect("a process").is_none(),
+            "it serves, and says so"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = Pid::from_raw(station.0.id().cast_signed()).expect("a process");
+    kill_process(pid, Signal::TERM).expect("a signal");
+    assert!(station.0.wait().expect("ends").success(), "it ran until it was asked to stop");
+    drop(station);
     let _ = fs::remove_dir_all(&dir);
 }
