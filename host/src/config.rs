@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::lifecycle::Unsigned;
 use crate::limits;
 use crate::link::tls;
+use crate::model::plainly;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -362,20 +363,24 @@ fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     })
 }
 
-/// toml's own message is good; the line comes first so that every error of this file reads alike.
+/// toml's own message, in plain words; the line comes first so that every error of this file reads alike.
 fn explain(error: &toml::de::Error, text: &str) -> String {
-    let mut what = error.message().to_string();
+    let theirs = error.message();
+    let mut what = plainly(theirs);
     // A word without quotes is taken for whatever begins with its first letter: `north` for a float, `tcp` for a boolean.
     let unquoted = ["string values must be quoted", "invalid float", "invalid boolean", "invalid date-time"];
-    if unquoted.iter().any(|begin| what.starts_with(begin)) || what.ends_with("expected a string") {
+    if unquoted.iter().any(|begin| what.starts_with(begin)) || theirs.ends_with("expected a string") {
         what.push_str("; text stands in quotes, such as name = \"north\"");
     }
     let place = error.span().and_then(|span| text.get(span)).map_or("", |place| place.trim_matches(['[', ']']));
     if what == "duplicate key" {
         what = format!("duplicate key `{place}`; what stands in this line was said before, so take one away");
     }
-    if LISTS.contains(&place) && (what.contains("expected a sequence") || what.starts_with("duplicate key")) {
+    let wants_list = theirs.ends_with("expected a sequence");
+    if LISTS.contains(&place) && (wants_list || what.starts_with("duplicate key")) {
         what = format!("{what}; there may be several, so begin each with [[{place}]]");
+    } else if wants_list {
+        what = format!("{what}; write [{place}]");
     }
     match error.span() {
         Some(span) => format!("line {}: {what}", line_of(text, span.start)),
@@ -508,13 +513,24 @@ address_from = "topic"
             (
                 "[[listener]]",
                 "[listener]",
-                "line 6: invalid type: map, expected a sequence; there may be several, so begin each with [[listener]]",
+                "line 6: invalid type: named values, expected a list, in [ ]; there may be several, so begin each with [[listener]]",
             ),
             ("[profile", "[polls]\nname = \"p\"\n[profile", "so begin each with [[polls]]"),
             ("name = \"north\"", "name = north", "line 2: invalid float, expected `nan`; text stands in quotes"),
             ("\"tcp\"", "tcp", "line 8: invalid boolean, expected `true`; text stands in quotes"),
             ("data = \"data\"", "data = data", "line 3: string values must be quoted, expected literal string; text"),
-            ("name = \"north\"", "name = true", "line 2: invalid type: boolean `true`, expected a string; text stands"),
+            ("name = \"north\"", "name = true", "line 2: invalid type: boolean `true`, expected a text; text stands"),
+            (
+                "transport =",
+                "command_wait_s = -1\ntransport =",
+                "line 8: invalid value: integer `-1`, expected a whole number from 0",
+            ),
+            ("[profile", "[journal]\nretention_days = \"ten\"\n[profile", "expected a whole number from 0 to"),
+            (
+                "adapters = [\"usp\", { adapter = \"qianwei_7xxx\", profile = \"xinsheng\" }]",
+                "adapters = \"usp\"",
+                "line 10: invalid type: string \"usp\", expected a list, in [ ]; write [\"usp\"]",
+            ),
         ] {
             let text = GOOD.replacen(from, to, 1);
             let error = Config::parse(&text, Path::new("")).expect_err(to).to_string();

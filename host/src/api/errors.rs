@@ -5,11 +5,14 @@
 
 use crate::command::Refusal;
 use crate::limits::REQUEST_BYTES_MAX;
+use crate::model::{kind_plainly, plainly};
 use axum::Json;
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::error::Error;
 use utoipa::ToSchema;
 
 /// Why a request was refused; scripts branch on it.
@@ -246,20 +249,51 @@ impl From<JsonRejection> for ApiError {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::too_large(REQUEST_BYTES_MAX, "send less");
         }
-        Self::bad_request(format!("{}; see /api/v1/openapi.json for the form", rejection.body_text()))
+        let what = match &rejection {
+            JsonRejection::JsonDataError(error) => format!("the JSON body does not fit: {}", cause(error)),
+            JsonRejection::JsonSyntaxError(error) => format!("the body is no JSON: {}", cause(error)),
+            JsonRejection::MissingJsonContentType(_) => {
+                "the body is JSON, so say `Content-Type: application/json`".into()
+            }
+            other => other.body_text(),
+        };
+        Self::bad_request(format!("{what}; see /api/v1/openapi.json for the form"))
     }
 }
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::bad_request(rejection.body_text())
+        Self::bad_request(format!("in the query, {}; see /api/v1/openapi.json for the form", cause(&rejection)))
     }
 }
 
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        Self::bad_request(rejection.body_text())
+        let PathRejection::FailedToDeserializePathParams(failed) = &rejection else {
+            return Self::internal(&rejection);
+        };
+        Self::bad_request(match failed.kind() {
+            ErrorKind::ParseErrorAtKey { value, expected_type, .. }
+            | ErrorKind::ParseErrorAtIndex { value, expected_type, .. }
+            | ErrorKind::ParseError { value, expected_type } => {
+                format!("`{value}` stands in the path where {} is expected", kind_plainly(expected_type))
+            }
+            ErrorKind::DeserializeError { value, message, .. } => {
+                format!("`{value}` in the path: {}", plainly(message))
+            }
+            ErrorKind::InvalidUtf8InPathParam { .. } => "the path is not UTF-8".into(),
+            other => plainly(&other.to_string()),
+        })
     }
+}
+
+/// What is at the bottom of a refusal of axum's, in plain words.
+fn cause(rejection: &(dyn Error + 'static)) -> String {
+    let mut last = rejection;
+    while let Some(deeper) = last.source() {
+        last = deeper;
+    }
+    plainly(&last.to_string())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::errors::{ApiError, ApiResult};
 use crate::limits::{ORDER_CIVIL_MAX, ORDER_CIVIL_MIN, TARIFF_PRICES_MAX};
-use crate::model::{Civil, Command, ScheduleChange};
+use crate::model::{Civil, Command, ScheduleChange, plainly};
 use serde_json::Value;
 use std::collections::HashSet;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
@@ -147,7 +147,7 @@ pub fn command(asked: Value) -> Result<Command, String> {
         Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
         _ => String::new(),
     };
-    let command = serde_json::from_value(asked).map_err(|error| error.to_string());
+    let command = serde_json::from_value(asked).map_err(|error| plainly(&error.to_string()));
     let command = command.and_then(|command| check(&command).map(|()| command).map_err(str::to_owned));
     command.map_err(|why| match FORMS.iter().find(|form| form.parts().0 == name) {
         Some(form) => format!("`command`: {why}; write {}", form.example),

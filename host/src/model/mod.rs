@@ -28,4 +28,4 @@ pub use message::*;
 pub use number::decimal;
 pub use record::{Column, Fields, Flaw, FlawKind, Particulars, Record, bare};
 pub use register::{Quality, Quantity, Register, Role, Sample, Series, Unit};
-pub use text::{in_a_line, moves_text};
+pub use text::{in_a_line, kind_plainly, moves_text, plainly};
