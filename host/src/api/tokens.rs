@@ -86,6 +86,8 @@ pub async fn create(
 }
 
 /// Make a token worthless
+///
+/// The last token of an admin is refused until there is another.
 #[utoipa::path(delete, path = "/tokens/{name}", tag = "tokens", security(("token" = ["admin"])),
     params(("name", Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -97,6 +99,13 @@ pub async fn revoke(
     let tokens = look(&services, |s| s.views.tokens()).await?;
     if !tokens.iter().any(|t| t.name == name) {
         return Err(ApiError::new(Code::NotFound, format!("no token `{name}`; list them with GET /api/v1/tokens")));
+    }
+    if !tokens.iter().any(|t| t.name != name && t.role == Role::Admin) {
+        let message = format!(
+            "`{name}` is the only token of an admin, and without one nobody could change adapters, keys or tokens any more; \
+             make another first, with `polymeter token create NAME --role admin`"
+        );
+        return Err(ApiError::new(Code::NotPossible, message));
     }
     commit(&services, Fact::TokenRevoked { name, by: caller.name }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -26,7 +26,7 @@ pub enum TokenCommand {
     },
     /// Tokens, without their secrets
     List,
-    /// Make a token worthless, at once
+    /// Make a token worthless, at once; the last one of an admin only once there is another
     Revoke { name: String },
 }
 

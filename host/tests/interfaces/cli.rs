@@ -2,7 +2,7 @@
 
 use crate::served::{Served, daily, device, frame, fresh_dir, registration, token, write_configuration};
 use polymeter::config::Config;
-use polymeter::journal::Role;
+use polymeter::journal::{Entry, Fact, Role};
 use polymeter::station::Station;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -84,11 +84,11 @@ fn listings_are_tables_for_people_and_lines_of_json_for_scripts() {
 #[test]
 fn commands_are_sent_in_words_followed_and_taken_back() {
     let served = fleet();
-    let words = ["command", "send", "usp/101", "valve", "close-forced", "--reason", "arrears", "--json"];
+    let words = ["command", "send", "usp/101", "valve", "close-forced", "--reason", "balance-exhausted", "--json"];
     let sent = lines(&run(&served, Role::Operator, &words));
     let id = sent[0]["id"].to_string();
     let shown = lines(&run(&served, Role::Viewer, &["command", "show", &id, "--json"]));
-    assert_eq!(shown[0]["command"]["valve"]["reason"], "arrears");
+    assert_eq!(shown[0]["command"]["valve"]["reason"], "balance-exhausted");
     assert!(run(&served, Role::Operator, &["command", "cancel", &id]).status.success());
     let waited = run(&served, Role::Operator, &["command", "send", "usp/101", "read", "--wait", "0"]);
     assert_eq!(waited.status.code(), Some(1));
@@ -98,6 +98,18 @@ fn commands_are_sent_in_words_followed_and_taken_back() {
     assert!(json.status.success(), "{}", text(&json.stderr));
     let listed = lines(&run(&served, Role::Viewer, &["command", "list", "--open", "--json"]));
     assert_eq!(listed.iter().map(|c| &c["name"]).collect::<Vec<_>>(), [&json!("set-clock"), &json!("read")]);
+}
+
+#[test]
+fn a_status_of_a_failing_station_is_a_failure() {
+    let served = fleet();
+    let services = served.station().services();
+    let fact = Fact::DeviceAdopted { device: device("101"), by: "test".into() };
+    // The machine's clock is behind the journal then.
+    services.journal.append_blocking(Entry { at_ms: services.clock.now_ms() + 3 * 86_400_000, fact }).expect("appends");
+    let status = run(&served, Role::Viewer, &["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(text(&status.stdout).contains("failing") && text(&status.stderr).contains("is failing"));
 }
 
 /// What `command send` says of a station that gives this answer to its first request, and is gone.

@@ -32,6 +32,15 @@ fn a_token_works_from_its_making_to_its_revocation() {
 }
 
 #[test]
+fn the_last_token_of_an_admin_stays() {
+    let served = Served::start();
+    let refused = served.by(Role::Admin, "DELETE", "tokens/admin", None);
+    assert_eq!(code(&refused), (422, "not-possible"), "{}", refused.1);
+    assert_eq!(served.by(Role::Admin, "POST", "tokens", Some(json!({"name": "next", "role": "admin"}))).0, 201);
+    assert_eq!(served.by(Role::Admin, "DELETE", "tokens/admin", None).0, 204);
+}
+
+#[test]
 fn a_key_goes_in_and_never_comes_out() {
     let served = Served::start();
     let key = "00112233445566778899aabbccddeeff";
