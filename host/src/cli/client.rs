@@ -13,14 +13,31 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Loading an adapter compiles it, which takes a while on a small machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Where help lists what is the same for all commands, apart from their own options.
+const STATION: &str = "Station";
+
 /// Which station, and as whom.
 #[derive(Args, Clone, Debug)]
 pub struct Remote {
     /// Address of the station's HTTP interface
-    #[arg(long, global = true, env = "POLYMETER_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "POLYMETER_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        help_heading = STATION
+    )]
     url: String,
     /// API token; make one with `polymeter token create`
-    #[arg(long, global = true, env = "POLYMETER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        global = true,
+        env = "POLYMETER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = STATION
+    )]
     token: Option<String>,
 }
 

@@ -228,7 +228,7 @@ fn show(output: Output, command: &Value) -> Result<()> {
         line("")?;
     }
     let steps = command.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
-    output.rows(STEPS, steps.into_iter().map(Ok))
+    output.whole_rows(STEPS, steps.into_iter().map(Ok))
 }
 
 /// Registers and samples of a report as rows; the report keeps the rest.

@@ -115,7 +115,7 @@ const DEVICE: Columns<'_> = &[
     ("model", "/registration/model"),
     ("firmware", "/registration/firmware"),
     ("capabilities", "/registration/capabilities"),
-    ("schedule", "/registration/schedule"),
+    ("schedule", "/reports"),
     ("adapter", "/adapter/name"),
     ("online", "/online"),
     ("held", "/held"),
@@ -123,6 +123,8 @@ const DEVICE: Columns<'_> = &[
     ("first seen", "/first_seen"),
     ("last seen", "/last_seen"),
     ("last report", "/last_report"),
+    ("clock", "/clock"),
+    ("commands waiting", "/commands_waiting"),
     ("valve", "/valve/state"),
     ("valve by", "/valve/by"),
     ("valve reason", "/valve/reason"),
@@ -199,13 +201,43 @@ pub fn run(access: &Access, command: MeterCommand) -> Result<()> {
 
 fn show(client: &Client, output: Output, device: &str) -> Result<()> {
     let answer = client.get(&device_path(device)?)?;
-    output.object(DEVICE, &answer)?;
+    output.object(DEVICE, &if output.json { answer.clone() } else { in_words(answer.clone()) })?;
     let latest: Vec<Value> = answer.get("latest").and_then(Value::as_array).cloned().unwrap_or_default();
     if output.json || latest.is_empty() {
         return Ok(());
     }
     line("")?;
     output.rows(READINGS, latest.into_iter().map(Ok))
+}
+
+/// Adds to a device what its fields say to people, and says "no" where a listing leaves it blank.
+fn in_words(mut device: Value) -> Value {
+    let schedule = device.get("schedule").or_else(|| device.pointer("/registration/schedule"));
+    let reports = schedule.map(schedule_in_words).unwrap_or_default();
+    let clock = device["clock_drift_s"].as_i64().map(|drift| match drift {
+        0 => "as the station's".to_owned(),
+        1.. => format!("{drift} s ahead of the station's"),
+        _ => format!("{} s behind the station's", drift.unsigned_abs()),
+    });
+    device["reports"] = reports.into();
+    device["clock"] = clock.unwrap_or_default().into();
+    for flag in ["online", "held", "adopted"] {
+        if device[flag] == false {
+            device[flag] = "no".into();
+        }
+    }
+    device
+}
+
+fn schedule_in_words(schedule: &Value) -> String {
+    let minutes = |key: &str| schedule[key].as_u64().filter(|minutes| *minutes > 0);
+    let start = schedule["minute_of_day"].as_u64().map(|minute| format!("from {:02}:{:02}", minute / 60, minute % 60));
+    let rest =
+        [("stagger", "stagger_minutes"), ("awake for", "awake_minutes"), ("heartbeat every", "heartbeat_minutes")];
+    let rest = rest.into_iter().filter_map(|(word, key)| Some(format!("{word} {} min", minutes(key)?)));
+    let begin = [schedule["period"].as_str().map(str::to_owned), start];
+    let begin = begin.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    std::iter::once(begin).chain(rest).collect::<Vec<_>>().join(", ")
 }
 
 /// Devices. Where none has the alarm, the code may be a slip of the pen: a station that is newer than this program knows more
@@ -255,6 +287,18 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_shown_in_words() {
+        let schedule = json!({"period": "daily", "minute_of_day": 20, "stagger_minutes": 120, "awake_minutes": 2, "heartbeat_minutes": 0});
+        let told = json!({"online": true, "held": false, "clock_drift_s": -7, "registration": {"schedule": schedule}});
+        let shown = in_words(told);
+        assert_eq!(shown["reports"], "daily from 00:20, stagger 120 min, awake for 2 min");
+        assert_eq!(
+            (&shown["held"], &shown["online"], &shown["clock"]),
+            (&json!("no"), &json!(true), &json!("7 s behind the station's"))
+        );
+    }
 
     #[test]
     fn an_alarm_is_a_condition_of_the_registry_or_a_vendors_own() {

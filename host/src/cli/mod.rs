@@ -41,6 +41,8 @@ enum Group {
     /// Run the station
     Serve(serve::Serve),
     /// How the station and its fleet are
+    ///
+    /// Exit code 1 while the station is failing, as its /health says.
     Status(Access),
     /// Devices and what they said
     Meter(Remote<meter::MeterCommand>),

@@ -16,7 +16,7 @@ const CELL_CHARS_MAX: usize = 120;
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Output {
     /// Print JSON, one object a line, as the API gives it
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -61,6 +61,20 @@ impl Output {
 
     /// Rows that are at hand.
     pub fn rows(self, columns: Columns<'_>, rows: impl Iterator<Item = Result<Value>>) -> Result<()> {
+        self.rows_as(columns, rows, short_cell)
+    }
+
+    /// The same with nothing cut, where the rows are all there is to read of one thing.
+    pub fn whole_rows(self, columns: Columns<'_>, rows: impl Iterator<Item = Result<Value>>) -> Result<()> {
+        self.rows_as(columns, rows, cell)
+    }
+
+    fn rows_as(
+        self,
+        columns: Columns<'_>,
+        rows: impl Iterator<Item = Result<Value>>,
+        shown: fn(&Value) -> String,
+    ) -> Result<()> {
         if self.json {
             for row in rows {
                 line(&row?.to_string())?;
@@ -72,7 +86,7 @@ impl Output {
             note("There are none.");
             return Ok(());
         }
-        line(&table(columns, &rows))
+        line(&table(columns, &rows, shown))
     }
 
     /// One thing: names and values below each other.
@@ -123,7 +137,7 @@ fn pairs(columns: Columns<'_>, object: &Value) -> String {
     text.trim_end().to_owned()
 }
 
-fn table(columns: Columns<'_>, rows: &[Value]) -> String {
+fn table(columns: Columns<'_>, rows: &[Value], shown: fn(&Value) -> String) -> String {
     let is_said = |pointer: &str| !SELDOM.contains(&pointer) || rows.iter().any(|row| row.pointer(pointer).is_some());
     let columns: Vec<_> = columns.iter().filter(|(_, pointer)| is_said(pointer)).collect();
     let mut table = Table::new();
@@ -132,7 +146,7 @@ fn table(columns: Columns<'_>, rows: &[Value]) -> String {
     let mut numeric = vec![!rows.is_empty(); columns.len()];
     for row in rows {
         let cells: Vec<String> =
-            columns.iter().map(|(_, pointer)| row.pointer(pointer).map(short_cell).unwrap_or_default()).collect();
+            columns.iter().map(|(_, pointer)| row.pointer(pointer).map(shown).unwrap_or_default()).collect();
         for (numeric, cell) in numeric.iter_mut().zip(&cells) {
             *numeric &= cell.is_empty() || cell.parse::<f64>().is_ok();
         }
@@ -162,9 +176,27 @@ pub fn cell(value: &Value) -> String {
     match value {
         Value::Null | Value::Bool(false) => String::new(),
         Value::Bool(true) => "yes".into(),
-        Value::String(text) => in_a_line(text),
-        Value::Array(list) => list.iter().map(cell).collect::<Vec<_>>().join(", "),
-        Value::Number(_) | Value::Object(_) => cell(&Value::String(value.to_string())),
+        // An error of several lines is one sentence after the other.
+        Value::String(text) => in_a_line(&text.lines().map(str::trim).collect::<Vec<_>>().join(" ")),
+        Value::Array(list) => {
+            let between = if list.iter().any(Value::is_object) { "; " } else { ", " };
+            list.iter().map(cell).collect::<Vec<_>>().join(between)
+        }
+        Value::Number(number) => number.to_string(),
+        Value::Object(fields) => {
+            fields.iter().filter_map(|(name, value)| named(name, value)).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A field in words; what has none is left out.
+fn named(name: &str, value: &Value) -> Option<String> {
+    let (name, text) = (in_a_line(name).replace('_', " "), cell(value));
+    match value {
+        Value::Object(_) | Value::Array(_) if text.is_empty() => Some(name),
+        Value::Object(_) | Value::Array(_) => Some(format!("{name} ({text})")),
+        _ if text.is_empty() => None,
+        _ => Some(format!("{name} {text}")),
     }
 }
 
@@ -182,6 +214,24 @@ mod tests {
     }
 
     #[test]
+    fn what_has_parts_is_no_json_for_people() {
+        for (value, told) in [
+            (
+                json!({"valve": {"order": "close-forced", "order_id": 7, "valid_until": null, "reason": "gas-leak"}}),
+                "valve (order close-forced, order id 7, reason gas-leak)",
+            ),
+            (json!({"set-clock": {"to": null}}), "set-clock"),
+            (
+                json!({"set-parameters": [{"name": "a", "value": {"integer": 5}}, {"name": "b", "value": {"text": "x"}}]}),
+                "set-parameters (name a, value (integer 5); name b, value (text x))",
+            ),
+            (json!("rejected:\n  the first\r\n  the second"), "rejected: the first the second"),
+        ] {
+            assert_eq!(cell(&value), told);
+        }
+    }
+
+    #[test]
     fn tables_align_and_numbers_stand_right() {
         let rows = [
             json!({"name": "a", "n": 5, "deep": {"list": ["x", "y"]}}),
@@ -193,7 +243,7 @@ mod tests {
             "a                   5  x, y",
             "long\u{fffd}[31m \u{fffd}name  1234        yes",
         ];
-        assert_eq!(table(columns, &rows), expected.join("\n"));
+        assert_eq!(table(columns, &rows, short_cell), expected.join("\n"));
     }
 
     #[test]
@@ -208,8 +258,8 @@ mod tests {
     fn what_few_tell_is_a_column_where_somebody_does() {
         let columns: Columns<'_> = &[("VALUE", "/value"), ("STORAGE", "/storage"), ("TARIFF", "/tariff")];
         let rows = [json!({"value": "1.5"}), json!({"value": "1.2", "storage": 1})];
-        assert_eq!(table(columns, &rows), "VALUE  STORAGE\n  1.5\n  1.2        1");
-        assert_eq!(table(columns, &rows[..1]), "VALUE\n  1.5");
+        assert_eq!(table(columns, &rows, short_cell), "VALUE  STORAGE\n  1.5\n  1.2        1");
+        assert_eq!(table(columns, &rows[..1], short_cell), "VALUE\n  1.5");
     }
 
     #[test]
@@ -222,6 +272,6 @@ mod tests {
             "AT  QUANTITY        STORAGE  VALUE  UNIT         ROLE        QUALITY",
             "    working-volume        1      0  cubic-metre  cumulative  invalid",
         ];
-        assert_eq!(table(crate::cli::meter::READINGS, &[register]), expected.join("\n"));
+        assert_eq!(table(crate::cli::meter::READINGS, &[register], short_cell), expected.join("\n"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::Access;
 use super::output::Columns;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 const STATUS: Columns<'_> = &[
     ("station", "/station"),
@@ -28,5 +28,8 @@ const STATUS: Columns<'_> = &[
 ];
 
 pub fn run(access: &Access) -> Result<()> {
-    access.output.object(STATUS, &access.remote.connect()?.get("station")?)
+    let station = access.remote.connect()?.get("station")?;
+    access.output.object(STATUS, &station)?;
+    ensure!(station["health"]["status"] != "failing", "the station is failing");
+    Ok(())
 }

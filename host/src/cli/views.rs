@@ -46,12 +46,14 @@ pub fn run(command: ViewsCommand) -> Result<()> {
         opened.journal.check_reaches(opened.seen)?;
     }
     let bar = bar("rebuilding", 0);
+    let mut folded = 0;
     Views::rebuild(&opened.data, &opened.journal, &opened.clock, &mut |at| {
+        folded = at.entries;
         bar.set_length(at.entries_total);
         bar.set_position(at.entries);
     })?;
     bar.finish_and_clear();
-    line(&format!("{} entries folded", last.0))?;
+    line(&format!("{folded} entries folded"))?;
     // Folding takes entries as they are, and does not see what is missing between them.
     if let Some(broken) = opened.verify()?.broken {
         bail!("the views are built, but of a journal that is not sound: {broken}; see `polymeter journal verify`");
