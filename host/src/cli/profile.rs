@@ -166,7 +166,9 @@ fn in_words(access: &Access, mut row: Value) -> Value {
         return row;
     }
     // As they are given, to be copied.
-    row["options"] = row["options"].to_string().into();
+    if let Some(options) = row.get_mut("options").filter(|options| options.is_object()) {
+        *options = options.to_string().into();
+    }
     for (from, to) in [("bound_to", "bound"), ("scope", "whom")] {
         let words = scopes(&row[from]);
         row[to] = words.into();
