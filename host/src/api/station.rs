@@ -204,17 +204,6 @@ fn only_named(services: &Services) -> Vec<String> {
     names.iter().filter_map(|(name, listeners)| services.lifecycle.only_named(name, listeners)).collect()
 }
 
-/// Adapters that listeners name and that have never served: not installed, or a slip of the pen.
-fn only_named(services: &Services) -> Vec<String> {
-    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for door in &services.doors {
-        for name in services.unserved(door) {
-            names.entry(name).or_default().push(&door.name);
-        }
-    }
-    names.iter().filter_map(|(name, listeners)| services.lifecycle.only_named(name, listeners)).collect()
-}
-
 /// Counters and gauges for Prometheus
 ///
 /// Needs no token from the station's own machine, and a viewer's from elsewhere.
