@@ -37,6 +37,7 @@ day = 1
 name = "all"
 read = "current"
 at = "TIME"
+deadline_minutes = 60
 retry_after_s = 3600
 "#;
 
