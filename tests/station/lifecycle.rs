@@ -378,6 +378,7 @@ fn a_revocation_does_not_wait_for_frames_that_are_read_again() {
         journal.append_all_blocking(entries).expect("kept");
     }
     journal.close();
+    drop(journal);
     site.start().expect("a station that starts");
     let slow = hostile::slow("a", "1.1.0", 4);
     site.client().upload("adapters/a.wasm", slow.clone()).expect("installed: it is correct");
